@@ -1,0 +1,256 @@
+//! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::query::QueryAs;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
+
+use crate::settings::Kind;
+use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
+
+/// A large table may take its time to be altered.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where principals and permissions are kept.
+#[derive(Clone)]
+pub struct Database {
+    pools: Pools,
+    url: DatabaseUrl,
+    timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Pools {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// Why the database gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("{0}")]
+    Sql(#[from] sqlx::Error),
+    #[error("migrating: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("the file cannot be created: {0}")]
+    File(#[from] std::io::Error),
+}
+
+/// One row of a look-up: the principal, and one of its permissions.
+#[derive(Debug, FromRow)]
+pub(crate) struct LookupRow {
+    pub tenant_enabled: bool,
+    pub principal_enabled: Option<bool>,
+    pub tenant_attributes: String,
+    pub principal_attributes: Option<String>,
+    /// A JSON array.
+    pub roles: String,
+    pub id: Option<i64>,
+    pub subject_kind: Option<String>,
+    pub subject: Option<String>,
+    pub action: Option<String>,
+    pub filter: Option<String>,
+    pub effect: Option<String>,
+    pub priority: Option<i64>,
+    pub max_qos: Option<i64>,
+    pub allow_retain: Option<bool>,
+    pub on_denial: Option<String>,
+}
+
+/// How far the change log has come. A sequence number alone would miss what commits late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub(crate) struct LogMark {
+    pub last: i64,
+    pub length: i64,
+}
+
+/// One line of the change log.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub(crate) struct LogLine {
+    pub seq: i64,
+    /// None: every tenant.
+    pub tenant: Option<String>,
+    /// None: the whole tenant.
+    pub username: Option<String>,
+}
+
+impl Database {
+    /// Prepares the connections without making one; what is wrong shows when it is asked.
+    pub fn open(settings: &DatabaseSettings) -> Self {
+        let timeout = settings.timeout;
+        let pools = match settings.url.kind() {
+            Kind::Postgres { options, .. } => Pools::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(settings.max_connections)
+                    .acquire_timeout(timeout)
+                    .connect_lazy_with((**options).clone()),
+            ),
+            Kind::Sqlite(path) => Pools::Sqlite(
+                SqlitePoolOptions::new()
+                    .max_connections(settings.max_connections)
+                    .acquire_timeout(timeout)
+                    .connect_lazy_with(sqlite_options(path, timeout)),
+            ),
+        };
+        Self { pools, url: settings.url.clone(), timeout }
+    }
+
+    /// Its address, without a password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// Brings the schema up to date; without effect where it is. Several brokers may do so at once.
+    pub async fn migrate(&self) -> Result<(), QueryError> {
+        if let Kind::Sqlite(path) = self.url.kind() {
+            create_private_file(path)?;
+        }
+        let work = async {
+            match &self.pools {
+                Pools::Postgres(pool) => {
+                    migrate(pool, sqlx::migrate!("../../migrations/postgres")).await
+                }
+                Pools::Sqlite(pool) => {
+                    migrate(pool, sqlx::migrate!("../../migrations/sqlite")).await
+                }
+            }
+        };
+        tokio::time::timeout(MIGRATION_TIMEOUT, work)
+            .await
+            .unwrap_or(Err(QueryError::Timeout(MIGRATION_TIMEOUT)))
+    }
+
+    /// All about a principal in one round trip: at most one row more than [`MAX_PERMISSIONS`], and
+    /// none where the tenant is unknown.
+    pub(crate) async fn look_up(&self, key: &PrincipalKey) -> Result<Vec<LookupRow>, QueryError> {
+        let (tenant, username) = (key.tenant.to_string(), key.username.to_string());
+        let client_id = key.client_id.as_deref().map(str::to_owned);
+        let limit = MAX_PERMISSIONS as i64 + 1;
+        match &self.pools {
+            Pools::Postgres(pool) => {
+                let roles: Vec<String> = key.roles.iter().map(|role| role.to_string()).collect();
+                let query = sqlx::query_as(include_str!("database/look_up_postgres.sql"));
+                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
+                self.fetch(pool, query.bind(limit)).await
+            }
+            Pools::Sqlite(pool) => {
+                let roles: Vec<&str> = key.roles.iter().map(|role| &**role).collect();
+                let roles = serde_json::Value::from(roles).to_string();
+                let query = sqlx::query_as(include_str!("database/look_up_sqlite.sql"));
+                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
+                self.fetch(pool, query.bind(limit)).await
+            }
+        }
+    }
+
+    pub(crate) async fn log_mark(&self) -> Result<LogMark, QueryError> {
+        let sql = "SELECT coalesce(max(seq), 0) AS last, count(*) AS length FROM change_log";
+        let marks = match &self.pools {
+            Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
+            Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
+        };
+        marks.into_iter().next().ok_or(QueryError::Sql(sqlx::Error::RowNotFound))
+    }
+
+    /// The newest lines, the newest first.
+    pub(crate) async fn log_lines(&self, limit: usize) -> Result<Vec<LogLine>, QueryError> {
+        let sql = "SELECT seq, tenant, username FROM change_log ORDER BY seq DESC LIMIT $1";
+        match &self.pools {
+            Pools::Postgres(pool) => {
+                self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await
+            }
+            Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
+        }
+    }
+
+    /// Deletes the lines up to and including `seq`.
+    pub(crate) async fn trim_log(&self, seq: i64) -> Result<(), QueryError> {
+        let sql = "DELETE FROM change_log WHERE seq <= $1";
+        match &self.pools {
+            Pools::Postgres(pool) => {
+                self.fetch::<_, (i64,)>(pool, sqlx::query_as(sql).bind(seq)).await?
+            }
+            Pools::Sqlite(pool) => {
+                self.fetch::<_, (i64,)>(pool, sqlx::query_as(sql).bind(seq)).await?
+            }
+        };
+        Ok(())
+    }
+
+    /// Runs a query within the time limit. A connection that did not answer is closed rather than
+    /// given back: its peer may be gone without a word.
+    async fn fetch<DB, Row>(
+        &self,
+        pool: &Pool<DB>,
+        query: QueryAs<'_, DB, Row, DB::Arguments>,
+    ) -> Result<Vec<Row>, QueryError>
+    where
+        DB: sqlx::Database,
+        DB::Arguments: IntoArguments<DB>,
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+        Row: for<'r> FromRow<'r, DB::Row> + Send + Unpin,
+    {
+        let work = async {
+            let mut lease = Lease(Some(pool.acquire().await?));
+            let Some(connection) = &mut lease.0 else {
+                return Err(QueryError::Sql(sqlx::Error::PoolClosed));
+            };
+            let rows = query.fetch_all(&mut **connection).await?;
+            drop(lease.0.take());
+            Ok(rows)
+        };
+        tokio::time::timeout(self.timeout, work)
+            .await
+            .unwrap_or(Err(QueryError::Timeout(self.timeout)))
+    }
+}
+
+/// On a connection of its own: the migrator's lock would outlive a failure in a pooled one.
+async fn migrate<DB>(pool: &Pool<DB>, migrator: Migrator) -> Result<(), QueryError>
+where
+    DB: sqlx::Database<Connection: Migrate>,
+{
+    let mut connection = pool.acquire().await?.detach();
+    migrator.run_direct(None, &mut connection, false).await?;
+    Ok(connection.close().await?)
+}
+
+/// A connection that leaves the pool unless its query has come to an end.
+struct Lease<DB: sqlx::Database>(Option<PoolConnection<DB>>);
+
+impl<DB: sqlx::Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
+
+fn sqlite_options(path: &Path, timeout: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(true)
+        .busy_timeout(timeout)
+}
+
+/// A new file is for its owner alone, and so are the files that SQLite puts beside it. One that
+/// exists keeps the mode that its owner chose.
+fn create_private_file(path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! Who is known, and what they may do: looked up once, remembered, kept current.
+
+mod cache;
+mod grants;
+mod principal;
+mod upkeep;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::AbortHandle;
+
+use crate::{Database, DatabaseSettings};
+use cache::{Cache, Slot};
+pub(crate) use grants::{Grants, Registry};
+pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
+
+/// Whose answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PrincipalKey {
+    pub tenant: Arc<str>,
+    pub username: Arc<str>,
+    /// Where a step has bound it; a mere claim selects nothing.
+    pub client_id: Option<Arc<str>>,
+    /// Given by other steps, beside those in the database.
+    pub roles: BTreeSet<Arc<str>>,
+}
+
+/// Whether the database can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not reached yet.
+    Starting,
+    Ready,
+    NotReady {
+        /// Names the database, never its password.
+        reason: String,
+    },
+}
+
+/// Why there is no answer. The client is refused, and may come back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("more than {MAX_PERMISSIONS} permissions apply")]
+    TooManyPermissions,
+    #[error("the database's answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// A handle on the directory. Upkeep ends with the last handle.
+#[derive(Clone)]
+pub struct Directory {
+    shared: Arc<Shared>,
+    _upkeep: Arc<AbortOnDrop>,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Shared {
+    database: Database,
+    settings: DatabaseSettings,
+    cache: Mutex<Cache>,
+    /// Look-ups in flight.
+    permits: Semaphore,
+    registry: Arc<Registry>,
+    readiness: watch::Sender<Readiness>,
+    /// Counts up before and after answers are replaced.
+    generation: AtomicU64,
+    /// Set where the last contact with the database is too long ago to go on.
+    expired: AtomicBool,
+    /// A look-up has failed.
+    trouble: Notify,
+}
+
+impl Directory {
+    /// Starts without waiting for the database, on the current tokio runtime: a task connects,
+    /// migrates, reads the change log, and says in [`Directory::readiness`] how it goes.
+    pub fn start(settings: DatabaseSettings) -> Self {
+        let shared = Arc::new(Shared {
+            database: Database::open(&settings),
+            cache: Mutex::new(Cache::new(settings.cached_principals)),
+            permits: Semaphore::new(settings.max_connections.max(1) as usize),
+            registry: Arc::default(),
+            readiness: watch::Sender::new(Readiness::Starting),
+            generation: AtomicU64::new(0),
+            expired: AtomicBool::new(false),
+            trouble: Notify::new(),
+            settings,
+        });
+        let upkeep = tokio::spawn(upkeep::run(shared.clone())).abort_handle();
+        Self { shared, _upkeep: Arc::new(AbortOnDrop(upkeep)) }
+    }
+
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.shared.readiness.subscribe()
+    }
+
+    /// Moves whenever what a client may do may have changed: a remembered decision of an older
+    /// generation is void.
+    pub fn permissions_generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// Looks a principal up, from memory where the answer is current. Takes no longer than the
+    /// configured timeout.
+    ///
+    /// # Errors
+    /// Where the database is away and nothing about the principal is known from before.
+    pub async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
+        self.shared.principal(key).await
+    }
+
+    /// Looks a principal up, and keeps the answer current for as long as it is held.
+    pub(crate) async fn grants(
+        &self,
+        key: PrincipalKey,
+    ) -> Result<Result<Arc<Grants>, NotAdmitted>, DirectoryError> {
+        let mut generation = self.permissions_generation();
+        let principal = match self.principal(&key).await? {
+            Ok(principal) => principal,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let grants = Grants::register(&self.shared.registry, key, principal);
+        // A change may have been applied to all that were registered while this one was not yet.
+        while generation != self.permissions_generation() {
+            generation = self.permissions_generation();
+            match self.principal(grants.key()).await? {
+                Ok(principal) => grants.replace(Ok(principal)),
+                Err(refused) => return Ok(Err(refused)),
+            }
+        }
+        Ok(Ok(grants))
+    }
+
+    /// Whether what is remembered may still be relied upon.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.shared.expired.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
+        if [&key.tenant, &key.username].iter().any(|name| name.contains('\0')) {
+            // Postgres cannot even be asked about it.
+            return Ok(Err(NotAdmitted::NoSuchPrincipal));
+        }
+        let slot = self.cache.lock().slot(key);
+        if let Some(answer) = slot.answer_within(self.settings.cache_ttl) {
+            return Ok(answer);
+        }
+        let timeout = self.settings.timeout;
+        let result = match tokio::time::timeout(timeout, self.ask_once(&slot, key)).await {
+            Ok(result) => result,
+            Err(_) => Err(DirectoryError::Unavailable(format!(
+                "{} did not answer within {} ms",
+                self.database.url(),
+                timeout.as_millis()
+            ))),
+        };
+        let Err(DirectoryError::Unavailable(_)) = result else { return result };
+        self.trouble.notify_one();
+        // The change log has been read since the answer was given, up to the last contact.
+        let known = slot.answer().filter(|_| !self.expired.load(Ordering::Acquire));
+        known.map_or(result, Ok)
+    }
+
+    /// Asks the database, unless somebody else has just done so for the same principal.
+    async fn ask_once(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
+        let _turn = slot.turn.lock().await;
+        if let Some(answer) = slot.answer_within(self.settings.cache_ttl) {
+            return Ok(answer);
+        }
+        let away = match &*self.readiness.borrow() {
+            Readiness::Ready => None,
+            Readiness::Starting => Some(format!("{} is not reached yet", self.database.url())),
+            Readiness::NotReady { reason } => Some(reason.clone()),
+        };
+        if let Some(reason) = away {
+            return Err(DirectoryError::Unavailable(reason));
+        }
+        self.ask(slot, key).await
+    }
+
+    /// Asks the database, and remembers the answer unless it may be outdated by now.
+    async fn ask(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| DirectoryError::Unavailable("shutting down".into()))?;
+        let generation = self.generation.load(Ordering::Acquire);
+        let rows = self.database.look_up(key).await.map_err(|error| {
+            DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
+        })?;
+        let answer = principal::read(rows)?;
+        let size = answer.as_ref().map_or(0, |principal| principal.permissions.len());
+        if slot.remember_if(&answer, || generation == self.generation.load(Ordering::Acquire)) {
+            self.cache.lock().note_size(size);
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,129 @@
+//! What connected clients hold: permissions that are replaced beneath them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hookmq_hooks::Client;
+use parking_lot::Mutex;
+
+use super::{Principal, PrincipalKey};
+use crate::{BoundPermissions, Holder};
+
+/// The permissions of one connected client. Attached to it, and dropped with it.
+pub(crate) struct Grants {
+    key: PrincipalKey,
+    /// As they were when the client connected.
+    roles: BTreeSet<Arc<str>>,
+    standing: ArcSwap<Standing>,
+    /// Made when first asked for: only then is the client's identity complete.
+    bound: ArcSwapOption<Bound>,
+    id: u64,
+    registry: Arc<Registry>,
+}
+
+/// The principal, or why it may do nothing any more.
+pub(crate) type Standing = Result<Arc<Principal>, String>;
+
+/// Permissions with the standing that they were made from.
+struct Bound {
+    standing: Arc<Standing>,
+    permissions: Result<BoundPermissions, String>,
+}
+
+/// All grants that are held.
+#[derive(Default)]
+pub(crate) struct Registry {
+    next: AtomicU64,
+    held: Mutex<HashMap<u64, Weak<Grants>>>,
+}
+
+impl Registry {
+    /// Those that `concerns` names.
+    pub(super) fn select(&self, concerns: impl Fn(&PrincipalKey) -> bool) -> Vec<Arc<Grants>> {
+        // Upgraded outside the lock: the last holder may let go in between, and dropping takes it.
+        let held: Vec<_> = self.held.lock().values().cloned().collect();
+        held.iter().filter_map(Weak::upgrade).filter(|grants| concerns(&grants.key)).collect()
+    }
+}
+
+impl Grants {
+    pub(super) fn register(
+        registry: &Arc<Registry>,
+        key: PrincipalKey,
+        principal: Arc<Principal>,
+    ) -> Arc<Self> {
+        let id = registry.next.fetch_add(1, Ordering::Relaxed);
+        let grants = Arc::new(Self {
+            key,
+            roles: principal.roles.clone(),
+            standing: ArcSwap::from_pointee(Ok(principal)),
+            bound: ArcSwapOption::empty(),
+            id,
+            registry: registry.clone(),
+        });
+        registry.held.lock().insert(id, Arc::downgrade(&grants));
+        grants
+    }
+
+    pub(crate) fn key(&self) -> &PrincipalKey {
+        &self.key
+    }
+
+    pub(super) fn replace(&self, standing: Standing) {
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// The principal as it was last seen; an error where it may do nothing any more.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// Hands the permissions of `client`, which holds these grants, to `decide`.
+    ///
+    /// # Errors
+    /// Says why the client may do nothing at all.
+    pub(crate) fn with_permissions<T>(
+        &self,
+        client: &Client,
+        decide: impl FnOnce(&BoundPermissions) -> T,
+    ) -> Result<T, String> {
+        let standing = self.standing.load();
+        let current = self.bound.load();
+        if let Some(bound) = &*current
+            && Arc::ptr_eq(&bound.standing, &standing)
+        {
+            return bound.permissions.as_ref().map(decide).map_err(Clone::clone);
+        }
+        let permissions = self.bind(client, &standing);
+        let bound = Arc::new(Bound { standing: standing.clone(), permissions });
+        self.bound.store(Some(bound.clone()));
+        bound.permissions.as_ref().map(decide).map_err(Clone::clone)
+    }
+
+    fn bind(&self, client: &Client, standing: &Standing) -> Result<BoundPermissions, String> {
+        let principal = standing.as_ref().map_err(Clone::clone)?;
+        let client_id = client.client_id_bound.then_some(&client.client_id);
+        // What was looked up belongs to another identity, and a denial might be missing.
+        if client.tenant != self.key.tenant
+            || client.username != self.key.username
+            || client_id != self.key.client_id.as_ref()
+            || !client.roles.is_subset(&self.roles)
+        {
+            return Err("a connect step behind `database` has changed who the client is".into());
+        }
+        Ok(principal.permissions.bind(&Holder {
+            tenant: &client.tenant,
+            username: &client.username,
+            client_id: client_id.map(|id| &**id),
+            attributes: &client.attributes,
+        }))
+    }
+}
+
+impl Drop for Grants {
+    fn drop(&mut self) {
+        self.registry.held.lock().remove(&self.id);
+    }
+}

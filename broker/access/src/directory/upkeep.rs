@@ -1,0 +1,264 @@
+//! The task that stays in contact with the database: connects, migrates, applies changes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use tokio::task::JoinSet;
+
+use super::{DirectoryError, Grants, PrincipalKey, Readiness, Shared};
+use crate::QueryError;
+use crate::database::{LogLine, LogMark};
+
+/// Lines of the change log that are compared with those seen before.
+const LOG_WINDOW: usize = 1000;
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Runs until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut contact = Contact::default();
+    let mut retry = FIRST_RETRY;
+    loop {
+        match contact.renew(&shared).await {
+            Ok(()) => {
+                shared.contact_is_good();
+                retry = FIRST_RETRY;
+                // Either branch may be dropped: a notification that is lost was about this contact.
+                tokio::select! {
+                    () = tokio::time::sleep(shared.settings.poll_interval) => {}
+                    () = shared.trouble.notified() => {}
+                }
+            }
+            Err(error) => {
+                // It answers, but not as expected: it may have been replaced by an empty one.
+                contact.migrated &= !error.is_from_database();
+                shared.contact_is_lost(&error, contact.last.map(|last| last.elapsed()));
+                let jitter = rand::rng().random_range(0.5..1.0);
+                tokio::time::sleep(retry.mul_f64(jitter)).await;
+                retry = (retry * 2).min(LAST_RETRY);
+            }
+        }
+    }
+}
+
+/// How far the change log has been read and applied.
+#[derive(Default)]
+struct Contact {
+    migrated: bool,
+    last: Option<Instant>,
+    log: Option<(LogMark, HashSet<i64>)>,
+}
+
+/// Who is concerned by what the change log says.
+#[derive(Debug, PartialEq, Eq)]
+enum Changes {
+    Everybody,
+    /// Without a username, the whole tenant.
+    Some(HashSet<(String, Option<String>)>),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ContactError {
+    #[error("{0}")]
+    Query(#[from] QueryError),
+    #[error("{0}")]
+    Refresh(DirectoryError),
+}
+
+impl ContactError {
+    fn is_from_database(&self) -> bool {
+        matches!(self, Self::Query(QueryError::Sql(sqlx::Error::Database(_))))
+    }
+}
+
+impl Contact {
+    /// One round: what has changed since the last one is in force afterwards.
+    async fn renew(&mut self, shared: &Arc<Shared>) -> Result<(), ContactError> {
+        let database = &shared.database;
+        if !self.migrated {
+            database.migrate().await?;
+            self.migrated = true;
+        }
+        let mut mark = database.log_mark().await?;
+        if self.log.as_ref().is_none_or(|(seen, _)| *seen != mark) {
+            if mark.length > 2 * LOG_WINDOW as i64 {
+                database.trim_log(mark.last - LOG_WINDOW as i64).await?;
+                mark = database.log_mark().await?;
+            }
+            let lines = database.log_lines(LOG_WINDOW).await?;
+            if let Some((_, seen)) = &self.log {
+                shared.apply(&Changes::between(seen, &lines)).await?;
+            }
+            self.log = Some((mark, lines.iter().map(|line| line.seq).collect()));
+        }
+        self.last = Some(Instant::now());
+        Ok(())
+    }
+}
+
+impl Changes {
+    /// What `lines`, the newest of the log, add to those `seen` before. A transaction may commit
+    /// after a later one, so lines can appear between those seen.
+    fn between(seen: &HashSet<i64>, lines: &[LogLine]) -> Self {
+        let new: Vec<_> = lines.iter().filter(|line| !seen.contains(&line.seq)).collect();
+        // The log has moved, but not where it is looked at; or further than is looked.
+        let out_of_sight = new.is_empty() || (new.len() == lines.len() && !seen.is_empty());
+        if out_of_sight || new.len() == LOG_WINDOW {
+            return Self::Everybody;
+        }
+        let concerned = new.into_iter().map(|line| Some((line.tenant.clone()?, line.username.clone())));
+        concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
+    }
+
+    fn concern(&self, key: &PrincipalKey) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Some(concerned) => {
+                let tenant = key.tenant.to_string();
+                concerned.contains(&(tenant.clone(), None))
+                    || concerned.contains(&(tenant, Some(key.username.to_string())))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Forgets what `changes` concern, and looks it up again for those who are connected.
+    ///
+    /// The generation counts up before, so that look-ups in flight see that they are outdated, and
+    /// after, so that no decision taken meanwhile is remembered.
+    async fn apply(self: &Arc<Self>, changes: &Changes) -> Result<(), ContactError> {
+        {
+            // Under the lock: who sees the new generation finds nothing old.
+            let cache = self.cache.lock();
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            cache.forget(|key| changes.concern(key));
+        }
+        let concerned = self.registry.select(|key| changes.concern(key));
+        let result = self.refresh_all(concerned).await;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        result.map_err(ContactError::Refresh)
+    }
+
+    async fn refresh_all(self: &Arc<Self>, all: Vec<Arc<Grants>>) -> Result<(), DirectoryError> {
+        // Leaves half of the connections to those who connect.
+        let at_once = (self.settings.max_connections as usize / 2).max(1);
+        let ended = |_| DirectoryError::Unavailable("a look-up was ended".into());
+        let mut running = JoinSet::new();
+        for grants in all {
+            if running.len() >= at_once
+                && let Some(done) = running.join_next().await
+            {
+                done.map_err(ended)??;
+            }
+            running.spawn(self.clone().refresh(grants));
+        }
+        while let Some(done) = running.join_next().await {
+            done.map_err(ended)??;
+        }
+        Ok(())
+    }
+
+    /// Replaces what one client holds. An error says that the database is away.
+    async fn refresh(self: Arc<Self>, grants: Arc<Grants>) -> Result<(), DirectoryError> {
+        let slot = self.cache.lock().slot(grants.key());
+        let _turn = slot.turn.lock().await;
+        let answer = match slot.answer() {
+            // Another client of the same principal was refreshed first.
+            Some(answer) => Ok(answer),
+            None => self.ask(&slot, grants.key()).await,
+        };
+        let standing = match answer {
+            Ok(answer) => answer.map_err(|refused| refused.to_string()),
+            Err(error @ DirectoryError::Unavailable(_)) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        grants.replace(standing);
+        Ok(())
+    }
+
+    fn contact_is_good(&self) {
+        if self.expired.swap(false, Ordering::AcqRel) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        let changed = self.readiness.send_if_modified(|readiness| {
+            let changed = *readiness != Readiness::Ready;
+            *readiness = Readiness::Ready;
+            changed
+        });
+        if changed {
+            tracing::info!(database = %self.database.url(), "the database is ready");
+        }
+    }
+
+    fn contact_is_lost(&self, error: &ContactError, away: Option<Duration>) {
+        let reason = format!("{}: {error}", self.database.url());
+        let changed = self.readiness.send_if_modified(|readiness| {
+            let now = Readiness::NotReady { reason: reason.clone() };
+            let changed = *readiness != now;
+            *readiness = now;
+            changed
+        });
+        if changed {
+            tracing::warn!(%reason, "the database is not ready");
+        }
+        let too_long = away.is_none_or(|away| away >= self.settings.keep_known);
+        if too_long && !self.expired.swap(true, Ordering::AcqRel) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(seq: i64, tenant: Option<&str>, username: Option<&str>) -> LogLine {
+        LogLine { seq, tenant: tenant.map(Into::into), username: username.map(Into::into) }
+    }
+
+    fn key(tenant: &str, username: &str) -> PrincipalKey {
+        PrincipalKey {
+            tenant: tenant.into(),
+            username: username.into(),
+            client_id: None,
+            roles: Default::default(),
+        }
+    }
+
+    #[test]
+    fn new_lines_concern_a_principal_or_a_whole_tenant() {
+        let seen = HashSet::from([1, 2]);
+        let lines = [line(4, Some("b"), Some("pump")), line(3, Some("a"), None)];
+        let lines: Vec<_> = lines.into_iter().chain([line(2, None, None)]).collect();
+        let changes = Changes::between(&seen, &lines);
+        assert!(changes.concern(&key("a", "anyone")));
+        assert!(changes.concern(&key("b", "pump")));
+        assert!(!changes.concern(&key("b", "valve")));
+        assert!(!changes.concern(&key("c", "pump")));
+    }
+
+    #[test]
+    fn a_line_that_appears_late_between_others_is_seen() {
+        let seen = HashSet::from([1, 3]);
+        let lines = [line(3, Some("a"), None), line(2, Some("b"), None), line(1, Some("a"), None)];
+        let changes = Changes::between(&seen, &lines);
+        assert!(changes.concern(&key("b", "pump")) && !changes.concern(&key("a", "pump")));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_concerns_everybody() {
+        let newer: Vec<_> = (10..20).rev().map(|seq| line(seq, Some("a"), None)).collect();
+        assert_eq!(Changes::between(&HashSet::from([1]), &newer), Changes::Everybody);
+        let same = [line(1, Some("a"), None)];
+        assert_eq!(Changes::between(&HashSet::from([1]), &same), Changes::Everybody);
+        let all = [line(2, None, None), line(1, Some("a"), None)];
+        assert_eq!(Changes::between(&HashSet::from([1]), &all), Changes::Everybody);
+        let first = [line(1, Some("a"), None)];
+        assert!(matches!(Changes::between(&HashSet::new(), &first), Changes::Some(_)));
+    }
+}

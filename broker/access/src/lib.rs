@@ -1,0 +1,27 @@
+//! Identities and permissions: what a certificate says, who a principal is, what it may do.
+//!
+//! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
+//! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
+//! and decides. [`DatabaseProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+
+mod certificate;
+mod database;
+mod directory;
+mod permissions;
+mod program;
+mod settings;
+
+pub use certificate::{
+    CertificateError, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH, certificate_facts,
+};
+pub use database::{Database, QueryError};
+pub use directory::{
+    Answer, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal, PrincipalKey,
+    Readiness,
+};
+pub use permissions::{
+    BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
+    PermissionSet, Ruling, Terms,
+};
+pub use program::{AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram};
+pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

@@ -1,0 +1,221 @@
+//! The builtin steps: `database`, `anonymous`, `open`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hookmq_codec::{Qos, ReasonCode};
+use hookmq_hooks::{
+    Access, Attachment, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict,
+    Denial, FailureKind, HookSet, IdentityPatch, Program, ProgramIdentity, ProgramKind,
+    StepFailure,
+};
+
+use crate::directory::Grants;
+use crate::{Directory, DirectoryError, PrincipalKey, Ruling};
+
+const DATABASE: &str = "database";
+
+/// Looks up the principal that earlier connect steps have named, and authorizes by its permissions.
+/// Does not authenticate: whoever does must accept.
+///
+/// Stands behind the steps that bind the client id and give roles: both select permissions.
+pub struct DatabaseProgram {
+    identity: ProgramIdentity,
+    directory: Directory,
+}
+
+/// Accepts everybody as the same principal.
+pub struct AnonymousProgram {
+    identity: ProgramIdentity,
+    settings: AnonymousSettings,
+}
+
+/// Who a client is that did not say it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AnonymousSettings {
+    pub tenant: Arc<str>,
+    pub username: Arc<str>,
+    pub roles: BTreeSet<Arc<str>>,
+}
+
+impl Default for AnonymousSettings {
+    fn default() -> Self {
+        Self { tenant: "default".into(), username: "anonymous".into(), roles: BTreeSet::new() }
+    }
+}
+
+/// Allows everything.
+pub struct OpenProgram {
+    identity: ProgramIdentity,
+}
+
+impl DatabaseProgram {
+    pub fn new(directory: Directory) -> Self {
+        Self { identity: builtin(DATABASE), directory }
+    }
+
+    async fn identify(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
+        let identity = &attempt.identity;
+        let (Some(tenant), Some(username)) = (&identity.tenant, &identity.username) else {
+            return Ok(deny("no step before `database` has named a tenant and a username"));
+        };
+        let key = PrincipalKey {
+            tenant: tenant.clone(),
+            username: username.clone(),
+            client_id: identity.client_id.clone(),
+            roles: identity.roles.clone(),
+        };
+        let grants = match self.directory.grants(key).await.map_err(failure)? {
+            Ok(grants) => grants,
+            Err(refused) => {
+                return Ok(deny(format!("principal {username:?} of {tenant:?}: {refused}")));
+            }
+        };
+        let standing = grants.standing();
+        let principal = match &*standing {
+            Ok(principal) => principal,
+            Err(reason) => return Ok(deny(reason.as_str())),
+        };
+        Ok(ConnectVerdict::Next(IdentityPatch {
+            roles: principal.roles.clone(),
+            attributes: principal.attributes.clone(),
+            attachments: BTreeMap::from([(DATABASE.into(), Attachment::new(grants))]),
+            ..IdentityPatch::default()
+        }))
+    }
+}
+
+impl Program for DatabaseProgram {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        HookSet { connect: true, authorize: true, ..HookSet::default() }
+    }
+
+    fn authorize_is_cacheable(&self) -> bool {
+        true
+    }
+
+    fn connect<'a>(
+        &'a self,
+        attempt: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        Box::pin(self.identify(attempt))
+    }
+
+    fn authorize(
+        &self,
+        client: &Arc<Client>,
+        access: &Access<'_>,
+    ) -> Result<AuthorizeVerdict, StepFailure> {
+        let grants = client.attachments.get(DATABASE).and_then(Attachment::downcast_ref::<Grants>);
+        let Some(grants) = grants else {
+            let message = "`database` was not among the connect steps of this client";
+            return Err(StepFailure::new(FailureKind::Error, message));
+        };
+        if !self.directory.is_current() {
+            let message = "the database has been away for too long";
+            return Err(StepFailure::new(FailureKind::Unavailable, message));
+        }
+        let ruling = grants.with_permissions(client, |permissions| permissions.decide(access));
+        Ok(match ruling {
+            Ok(Ruling::Allow { maximum_qos: Qos::ExactlyOnce, .. }) => AuthorizeVerdict::Allow,
+            Ok(Ruling::Allow { maximum_qos, .. }) => AuthorizeVerdict::AllowUpTo(maximum_qos),
+            Ok(Ruling::Deny { permission, effect, reason }) => {
+                let reason = format!("permission {permission}: {reason}");
+                AuthorizeVerdict::Deny(Denial { effect, reason })
+            }
+            Ok(Ruling::NoMatch) => AuthorizeVerdict::Abstain,
+            Err(reason) => AuthorizeVerdict::Deny(Denial { effect: Default::default(), reason }),
+        })
+    }
+}
+
+impl AnonymousProgram {
+    pub fn new(settings: AnonymousSettings) -> Self {
+        Self { identity: builtin("anonymous"), settings }
+    }
+}
+
+impl Program for AnonymousProgram {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        HookSet { connect: true, ..HookSet::default() }
+    }
+
+    fn connect<'a>(
+        &'a self,
+        _: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        let AnonymousSettings { tenant, username, roles } = self.settings.clone();
+        let patch = IdentityPatch {
+            tenant: Some(tenant),
+            username: Some(username),
+            roles,
+            ..IdentityPatch::default()
+        };
+        Box::pin(async { Ok(ConnectVerdict::Accept(patch)) })
+    }
+}
+
+impl OpenProgram {
+    pub fn new() -> Self {
+        Self { identity: builtin("open") }
+    }
+}
+
+impl Default for OpenProgram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Program for OpenProgram {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        HookSet { authorize: true, ..HookSet::default() }
+    }
+
+    fn authorize_is_cacheable(&self) -> bool {
+        true
+    }
+
+    fn authorize(
+        &self,
+        _: &Arc<Client>,
+        _: &Access<'_>,
+    ) -> Result<AuthorizeVerdict, StepFailure> {
+        Ok(AuthorizeVerdict::Allow)
+    }
+}
+
+fn builtin(name: &str) -> ProgramIdentity {
+    ProgramIdentity {
+        kind: ProgramKind::Builtin,
+        name: name.into(),
+        version: String::new(),
+        sha256: String::new(),
+    }
+}
+
+fn deny(reason: impl Into<String>) -> ConnectVerdict {
+    ConnectVerdict::Deny { reason_code: ReasonCode::NotAuthorized, reason: reason.into() }
+}
+
+fn failure(error: DirectoryError) -> StepFailure {
+    let kind = match error {
+        DirectoryError::Unavailable(_) => FailureKind::Unavailable,
+        DirectoryError::TooManyPermissions => FailureKind::Limit,
+        DirectoryError::Unreadable(_) => FailureKind::Error,
+    };
+    StepFailure::new(kind, error.to_string())
+}

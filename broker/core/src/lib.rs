@@ -1,0 +1,17 @@
+//! What a broker knows, without I/O: messages, sessions, the topic tree, retained messages.
+//!
+//! Time, randomness and bytes are arguments here; sockets, clocks and tasks are the server's.
+
+mod message;
+mod retained;
+mod session;
+mod topic_tree;
+
+pub use message::{Message, NewMessage};
+pub use retained::{RetainedFull, RetainedLimits, RetainedMessages};
+pub use session::{
+    Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, Incoming, NEVER_EXPIRES,
+    Outgoing, PacketIdNotFound, ReceiveMaximumExceeded, Received, Redelivery, Release, Session,
+    Subscription,
+};
+pub use topic_tree::TopicTree;

@@ -1,0 +1,67 @@
+//! One client's session: what outlives its connections (MQTT 5.0 section 4.1).
+
+mod incoming;
+mod outgoing;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hookmq_codec::{Qos, SubscriptionOptions, TopicFilter};
+
+pub use incoming::{
+    Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, Received, ReceiveMaximumExceeded,
+};
+pub use outgoing::{Outgoing, PacketIdNotFound, Redelivery, Release};
+
+use crate::Message;
+
+/// The session state of a client. It has one owner at a time: its connection, or, while the client
+/// is away, the place where it waits.
+#[derive(Debug)]
+pub struct Session {
+    /// Messages on their way to the client.
+    pub outgoing: Outgoing,
+    /// Messages on their way from the client.
+    pub incoming: Incoming,
+    pub subscriptions: HashMap<TopicFilter, Subscription>,
+    /// Seconds that the session outlives its connection; [`NEVER_EXPIRES`] for ever.
+    pub expiry_interval: u32,
+}
+
+/// The session expiry interval that means "never".
+pub const NEVER_EXPIRES: u32 = u32::MAX;
+
+/// What a client asked for with one filter, as it was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    pub options: SubscriptionOptions,
+    pub identifier: Option<NonZeroU32>,
+}
+
+/// One message due to one session.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub message: Message,
+    /// The lower of the message's and the subscription's.
+    pub qos: Qos,
+    pub retain: bool,
+    /// Of every subscription that matched.
+    pub subscription_identifiers: Option<Arc<[NonZeroU32]>>,
+}
+
+impl Session {
+    pub fn new(receive_maximum: u16) -> Self {
+        Self {
+            outgoing: Outgoing::default(),
+            incoming: Incoming::new(receive_maximum),
+            subscriptions: HashMap::new(),
+            expiry_interval: 0,
+        }
+    }
+
+    /// Whether the session goes on when its connection ends.
+    pub fn outlives_connection(&self) -> bool {
+        self.expiry_interval > 0
+    }
+}

@@ -1,0 +1,186 @@
+//! Who a client is: what its connection shows, what it claims, and what steps have vouched for.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hookmq_codec::ProtocolVersion;
+
+/// Who says that an attribute is true.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Voucher {
+    /// The broker's own TLS handshake.
+    Tls,
+    /// A trusted proxy in front of the broker.
+    Proxy,
+    /// The connect step of this name.
+    Step(Arc<str>),
+    /// Nobody but the client itself.
+    Claim,
+}
+
+/// A named fact about a client, with its source.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Attribute {
+    pub value: String,
+    pub vouched_by: Voucher,
+}
+
+/// What the connection itself shows.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// The listener's name in the configuration.
+    pub listener: Arc<str>,
+    /// Absent on unix sockets.
+    pub peer: Option<SocketAddr>,
+    pub protocol: ProtocolVersion,
+    /// Whether the bytes came over TLS.
+    pub encrypted: bool,
+}
+
+/// A verified client certificate. A name that occurs twice is given twice, in the order of the
+/// certificate: a mapping that wants one must refuse two.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateFacts {
+    pub subject: DistinguishedName,
+    pub issuer: DistinguishedName,
+    pub san_dns: Vec<String>,
+    pub san_uri: Vec<String>,
+    pub san_email: Vec<String>,
+    pub san_ip: Vec<String>,
+    /// Lower-case hex, without leading zeros.
+    pub serial: String,
+    /// SHA-256 of the certificate's DER, lower-case hex.
+    pub fingerprint: String,
+    /// Seconds since 1970.
+    pub not_before: i64,
+    /// Seconds since 1970.
+    pub not_after: i64,
+    /// Dotted object identifiers, or the short names `clientAuth` and `serverAuth`.
+    pub extended_key_usage: Vec<String>,
+    /// The configured name of the trust anchor that verified the chain.
+    pub trust_anchor: String,
+    /// Whose handshake this was: the broker's own or a trusted proxy's.
+    pub vouched_by_proxy: bool,
+}
+
+/// A subject or an issuer, attribute by attribute.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DistinguishedName {
+    pub common_name: Vec<String>,
+    pub organization: Vec<String>,
+    pub organizational_unit: Vec<String>,
+    pub country: Vec<String>,
+    /// The whole name as RFC 4514 writes it.
+    pub text: String,
+}
+
+/// Bytes that must not reach a log; overwritten when dropped.
+#[derive(Clone, Default)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes themselves: to compare or to hash, never to show.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        std::hint::black_box(&self.0);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A CONNECT on its way through the connect steps.
+#[derive(Debug, Clone)]
+pub struct ConnectAttempt {
+    pub connection: ConnectionFacts,
+    pub certificate: Option<Arc<CertificateFacts>>,
+    /// As sent; empty where the server is to assign one. A claim.
+    pub client_id: String,
+    /// As sent. A claim.
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// What the steps so far have made of it.
+    pub identity: Identity,
+}
+
+/// What connect steps have established. Nothing here comes from the client's own word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub tenant: Option<Arc<str>>,
+    pub username: Option<Arc<str>>,
+    /// Set where a step bound the client id; otherwise the claim is used.
+    pub client_id: Option<Arc<str>>,
+    pub roles: BTreeSet<Arc<str>>,
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+    pub attachments: BTreeMap<Arc<str>, Attachment>,
+}
+
+/// A connected client, as the hooks after connect see it. Does not change while it is connected.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub tenant: Arc<str>,
+    /// The principal's name; a session belongs to (tenant, username, client id).
+    pub username: Arc<str>,
+    pub client_id: Arc<str>,
+    /// Whether a connect step vouched for the client id. If not, it is the client's claim.
+    pub client_id_bound: bool,
+    pub roles: BTreeSet<Arc<str>>,
+    pub attributes: BTreeMap<Arc<str>, Attribute>,
+    pub connection: ConnectionFacts,
+    pub certificate: Option<Arc<CertificateFacts>>,
+    pub attachments: BTreeMap<Arc<str>, Attachment>,
+}
+
+impl Client {
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.contains(role)
+    }
+}
+
+/// What a program keeps with a client from its connect step on, for its own later calls; filed under
+/// the program's name. Dropped with the client.
+#[derive(Clone)]
+pub struct Attachment(Arc<dyn Any + Send + Sync>);
+
+impl Attachment {
+    pub fn new<T: Any + Send + Sync>(value: Arc<T>) -> Self {
+        Self(value)
+    }
+
+    /// The value, if it is a `T`.
+    pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attachment(..)")
+    }
+}
+
+/// Equal where it is the same value.
+impl PartialEq for Attachment {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Attachment {}

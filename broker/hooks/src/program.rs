@@ -1,0 +1,121 @@
+//! What every engine offers to the pipeline.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hookmq_codec::TopicFilter;
+use hookmq_core::Message;
+
+use crate::{
+    Access, AuthorizeVerdict, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
+    IdentityPatch, PublishAnswer, StepFailure,
+};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The four places where a client or a message waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    Connect,
+    Authorize,
+    Publish,
+    Deliver,
+}
+
+impl Hook {
+    pub const ALL: [Hook; 4] = [Hook::Connect, Hook::Authorize, Hook::Publish, Hook::Deliver];
+}
+
+/// Which hooks a program answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HookSet {
+    pub connect: bool,
+    pub authorize: bool,
+    pub publish: bool,
+    pub deliver: bool,
+}
+
+impl HookSet {
+    pub fn contains(self, hook: Hook) -> bool {
+        match hook {
+            Hook::Connect => self.connect,
+            Hook::Authorize => self.authorize,
+            Hook::Publish => self.publish,
+            Hook::Deliver => self.deliver,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramKind {
+    Builtin,
+    Plugin,
+    Rule,
+}
+
+/// What a program calls itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ProgramIdentity {
+    pub kind: ProgramKind,
+    pub name: String,
+    /// A plugin's manifest says it; a rule's is empty.
+    pub version: String,
+    /// Of the artefact or the source, lower-case hex; a builtin's is empty.
+    pub sha256: String,
+}
+
+impl fmt::Display for ProgramIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ProgramKind::Builtin => "builtin",
+            ProgramKind::Plugin => "plugin",
+            ProgramKind::Rule => "rule",
+        };
+        write!(f, "{kind} {}", self.name)
+    }
+}
+
+/// One version of a builtin, a plugin or a rule.
+///
+/// Calls come from many connections at once, on their own workers: `authorize`, `publish` and
+/// `deliver` must not block for longer than the engine's time limit, which ends them.
+pub trait Program: Send + Sync {
+    fn identity(&self) -> &ProgramIdentity;
+
+    fn hooks(&self) -> HookSet;
+
+    /// The topics that the program itself asks for; empty means all. The step's own condition
+    /// narrows them further.
+    fn topics(&self) -> &[TopicFilter] {
+        &[]
+    }
+
+    /// Whether the same client and access always give the same verdict until the pipeline or the
+    /// permissions change, so that a connection may remember it.
+    fn authorize_is_cacheable(&self) -> bool {
+        false
+    }
+
+    fn connect<'a>(
+        &'a self,
+        _attempt: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        Box::pin(async { Ok(ConnectVerdict::Next(IdentityPatch::default())) })
+    }
+
+    fn authorize(&self, _: &Arc<Client>, _: &Access<'_>) -> Result<AuthorizeVerdict, StepFailure> {
+        Ok(AuthorizeVerdict::Abstain)
+    }
+
+    fn publish(&self, _: &Arc<Client>, _: &Message) -> Result<PublishAnswer, StepFailure> {
+        Ok(PublishAnswer::default())
+    }
+
+    fn deliver(&self, _: &Arc<Client>, _: &Message) -> Result<DeliverVerdict, StepFailure> {
+        Ok(DeliverVerdict::default())
+    }
+}

@@ -1,0 +1,294 @@
+//! The four hooks at work: who is asked in which order, and what a failure becomes.
+
+use std::sync::Arc;
+
+use hookmq_codec::{Qos, ReasonCode, TopicName};
+use hookmq_core::{Message, NewMessage};
+
+use crate::{
+    Access, Attribute, AuthorizeVerdict, Client, ConnectAttempt, ConnectVerdict, Control,
+    DeliverVerdict, Denial, Effect, FailureKind, FailurePolicy, Hook, Identity, IdentityPatch,
+    MessagePatch, Pipeline, PublishVerdict, Step, StepFailure, StepSet, Voucher,
+};
+
+/// Told of every step that gave no answer, for the log and the metrics.
+pub trait FailureObserver {
+    fn step_failed(&self, step: &Step, failure: &StepFailure);
+}
+
+/// A client that no connect step let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason_code: ReasonCode,
+    pub reason: String,
+    /// The step that refused; none where no step vouched.
+    pub step: Option<Arc<str>>,
+}
+
+/// The answer of the authorize chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Allowed { maximum_qos: Qos },
+    Denied(Denial),
+}
+
+/// A message after the publish steps.
+#[derive(Debug, Default)]
+pub struct Published {
+    pub outcome: PublishOutcome,
+    /// What steps made beside it; each enters "publish hooks" anew.
+    pub emitted: Vec<Emitted>,
+}
+
+/// A message that a step made.
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    pub message: Message,
+    pub step: Arc<str>,
+}
+
+#[derive(Debug, Default)]
+pub enum PublishOutcome {
+    Pass(Message),
+    Dropped(ReasonCode),
+    #[default]
+    Consumed,
+}
+
+impl Pipeline {
+    /// Asks the connect steps. At least one must accept, and no required one refuse.
+    pub async fn connect(
+        &self,
+        attempt: &mut ConnectAttempt,
+        observer: &(dyn FailureObserver + Sync),
+    ) -> Result<(), Refusal> {
+        let mut accepted = false;
+        for step in &self.connect.steps {
+            if !step.wants(&attempt.connection.listener, attempt.identity.tenant.as_ref()) {
+                continue;
+            }
+            let result = step.program.connect(attempt).await;
+            step.counters.count(&result);
+            let control = step.spec.control;
+            match result {
+                Ok(ConnectVerdict::Next(patch)) => attempt.identity.apply(patch, step.name()),
+                Ok(ConnectVerdict::Accept(patch)) => {
+                    attempt.identity.apply(patch, step.name());
+                    accepted |= control != Control::Optional;
+                    if control == Control::Sufficient {
+                        return Ok(());
+                    }
+                }
+                Ok(ConnectVerdict::Deny { reason_code, reason }) => {
+                    if control == Control::Required {
+                        return Err(Refusal::by(step, reason_code, reason));
+                    }
+                }
+                Err(failure) => {
+                    observer.step_failed(step, &failure);
+                    if control == Control::Required {
+                        let reason_code = match failure.kind {
+                            FailureKind::Unavailable => ReasonCode::ServerUnavailable,
+                            _ => ReasonCode::UnspecifiedError,
+                        };
+                        return Err(Refusal::by(step, reason_code, failure.to_string()));
+                    }
+                }
+            }
+        }
+        match accepted {
+            true => Ok(()),
+            false => Err(Refusal {
+                reason_code: ReasonCode::NotAuthorized,
+                reason: "no connect step vouched for this client".into(),
+                step: None,
+            }),
+        }
+    }
+
+    /// Asks the authorize steps until one has an opinion. The flag says whether a connection may
+    /// remember the decision until the pipeline or the permissions change.
+    pub fn authorize(
+        &self,
+        client: &Arc<Client>,
+        access: &Access<'_>,
+        observer: &dyn FailureObserver,
+    ) -> (Decision, bool) {
+        let mut cacheable = true;
+        for place in self.select_for_access(client, access).0 {
+            let step = &self.authorize.steps[usize::from(place)];
+            cacheable &= step.program.authorize_is_cacheable();
+            let result = step.program.authorize(client, access);
+            step.counters.count(&result);
+            let decision = match result {
+                Ok(AuthorizeVerdict::Abstain) => continue,
+                Ok(AuthorizeVerdict::Allow) => Decision::Allowed { maximum_qos: Qos::ExactlyOnce },
+                Ok(AuthorizeVerdict::AllowUpTo(maximum_qos)) => Decision::Allowed { maximum_qos },
+                Ok(AuthorizeVerdict::Deny(denial)) => Decision::Denied(denial),
+                Err(failure) => {
+                    observer.step_failed(step, &failure);
+                    // A failure passes: the next time the step may answer.
+                    cacheable = false;
+                    Decision::Denied(Denial {
+                        effect: Effect::Refuse,
+                        reason: format!("{} failed: {failure}", step.name()),
+                    })
+                }
+            };
+            return (decision, cacheable);
+        }
+        let denial = Denial { effect: Effect::Refuse, reason: "no permission speaks for it".into() };
+        (Decision::Denied(denial), cacheable)
+    }
+
+    /// Runs `message` through the publish steps that were selected for its topic.
+    pub fn publish(
+        &self,
+        steps: &StepSet,
+        client: &Arc<Client>,
+        mut message: Message,
+        observer: &dyn FailureObserver,
+    ) -> Published {
+        let mut emitted = Vec::new();
+        let mut queue = steps.clone();
+        let mut next = 0;
+        while let Some(&place) = queue.0.get(next) {
+            next += 1;
+            let step = &self.publish.steps[usize::from(place)];
+            let answer = step.publish(client, &message, &mut emitted);
+            step.counters.count(&answer);
+            let outcome = answer.unwrap_or_else(|failure| {
+                observer.step_failed(step, &failure);
+                step.after_failure(&message)
+            });
+            match outcome {
+                StepOutcome::Unchanged => {}
+                StepOutcome::Changed(changed) => {
+                    if changed.topic() != message.topic() {
+                        // The steps behind are those that want the new topic.
+                        queue = self.select(Hook::Publish, client, changed.topic());
+                        next = queue.0.partition_point(|&other| other <= place);
+                    }
+                    message = changed;
+                }
+                StepOutcome::Final(outcome) => return Published { outcome, emitted },
+            }
+        }
+        Published { outcome: PublishOutcome::Pass(message), emitted }
+    }
+
+    /// What the subscriber sees of `message`; nothing where a step drops it.
+    pub fn deliver(
+        &self,
+        steps: &StepSet,
+        client: &Arc<Client>,
+        mut message: Message,
+        observer: &dyn FailureObserver,
+    ) -> Option<Message> {
+        for &place in &steps.0 {
+            let step = &self.deliver.steps[usize::from(place)];
+            let answer = step.deliver(client, &message);
+            step.counters.count(&answer);
+            match answer {
+                Ok(seen) => message = seen?,
+                Err(failure) => {
+                    observer.step_failed(step, &failure);
+                    if step.spec.on_failure != FailurePolicy::Pass {
+                        return None;
+                    }
+                }
+            }
+        }
+        Some(message)
+    }
+}
+
+/// What one publish step leaves to those behind it.
+enum StepOutcome {
+    Unchanged,
+    Changed(Message),
+    Final(PublishOutcome),
+}
+
+impl Step {
+    fn publish(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+        emitted: &mut Vec<Emitted>,
+    ) -> Result<StepOutcome, StepFailure> {
+        let answer = self.program.publish(client, message)?;
+        let before = emitted.len();
+        for emission in &answer.emitted {
+            match emission.to_message(message.publisher()) {
+                Ok(message) => emitted.push(Emitted { message, step: self.name().clone() }),
+                Err(error) => {
+                    emitted.truncate(before);
+                    return Err(bad_output("an emitted message", error));
+                }
+            }
+        }
+        Ok(match answer.verdict {
+            PublishVerdict::Pass => StepOutcome::Unchanged,
+            PublishVerdict::Replace(patch) => StepOutcome::Changed(patched(&patch, message)?),
+            PublishVerdict::Drop(reason_code) => {
+                StepOutcome::Final(PublishOutcome::Dropped(reason_code))
+            }
+            PublishVerdict::Consume => StepOutcome::Final(PublishOutcome::Consumed),
+        })
+    }
+
+    fn after_failure(&self, message: &Message) -> StepOutcome {
+        match &self.spec.on_failure {
+            FailurePolicy::Pass => StepOutcome::Unchanged,
+            FailurePolicy::Drop => StepOutcome::Final(PublishOutcome::Dropped(
+                ReasonCode::ImplementationSpecificError,
+            )),
+            FailurePolicy::DeadLetter { topic } => {
+                // `assemble` has checked the topic.
+                let topic = TopicName::from_checked(topic);
+                let message = Message::new(NewMessage { topic, ..message.parts() });
+                StepOutcome::Final(PublishOutcome::Pass(message))
+            }
+        }
+    }
+
+    fn deliver(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+    ) -> Result<Option<Message>, StepFailure> {
+        match self.program.deliver(client, message)? {
+            DeliverVerdict::Pass => Ok(Some(message.clone())),
+            DeliverVerdict::Replace(patch) => patched(&patch, message).map(Some),
+            DeliverVerdict::Drop => Ok(None),
+        }
+    }
+}
+
+impl Identity {
+    fn apply(&mut self, patch: IdentityPatch, step: &Arc<str>) {
+        self.tenant = patch.tenant.or(self.tenant.take());
+        self.username = patch.username.or(self.username.take());
+        self.client_id = patch.client_id.or(self.client_id.take());
+        self.roles.extend(patch.roles);
+        self.attachments.extend(patch.attachments);
+        self.attributes.extend(patch.attributes.into_iter().map(|(name, value)| {
+            (name, Attribute { value, vouched_by: Voucher::Step(step.clone()) })
+        }));
+    }
+}
+
+impl Refusal {
+    fn by(step: &Step, reason_code: ReasonCode, reason: String) -> Self {
+        Self { reason_code, reason, step: Some(step.name().clone()) }
+    }
+}
+
+fn patched(patch: &MessagePatch, message: &Message) -> Result<Message, StepFailure> {
+    patch.apply(message).map_err(|error| bad_output("the replaced message", error))
+}
+
+fn bad_output(what: &str, error: impl std::fmt::Display) -> StepFailure {
+    StepFailure::new(FailureKind::BadOutput, format!("{what}: {error}"))
+}

@@ -1,0 +1,84 @@
+//! How functions of ours fail inside a rule, and what the pipeline hears of it.
+
+use hookmq_hooks::{FailureKind, Location, StepFailure};
+use rhai::{Dynamic, EvalAltResult, Position};
+
+pub(crate) type Fallible<T> = Result<T, Box<EvalAltResult>>;
+
+/// A value that the rule must not answer with.
+#[derive(Clone)]
+pub(crate) struct BadOutput(pub(crate) String);
+
+/// A wrong argument or a failed expectation.
+pub(crate) fn fault(message: impl Into<String>) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorRuntime(Dynamic::from(message.into()), Position::NONE).into()
+}
+
+/// A verdict that cannot be one.
+pub(crate) fn bad_output(message: impl Into<String>) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorRuntime(Dynamic::from(BadOutput(message.into())), Position::NONE).into()
+}
+
+/// A limit that would be passed; a rule cannot catch it.
+pub(crate) fn too_large(what: &str) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorDataTooLarge(what.into(), Position::NONE).into()
+}
+
+/// An error of the engine in our terms.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) message: String,
+    pub(crate) position: Position,
+}
+
+impl Failure {
+    /// The innermost error with the innermost position that is known.
+    pub(crate) fn from_error(mut error: Box<EvalAltResult>) -> Self {
+        let mut position = Position::NONE;
+        loop {
+            let own = error.take_position();
+            if !own.is_none() {
+                position = own;
+            }
+            match *error {
+                EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => error = inner,
+                other => {
+                    let (kind, message) = explain(&other);
+                    return Self { kind, message, position };
+                }
+            }
+        }
+    }
+
+    pub(crate) fn into_step_failure(self, file: &str) -> StepFailure {
+        let failure = StepFailure::new(self.kind, self.message);
+        match (self.position.line(), self.position.position()) {
+            (Some(line), column) => {
+                failure.at(Location { file: file.into(), line, column: column.unwrap_or(1) })
+            }
+            _ => failure,
+        }
+    }
+}
+
+fn explain(error: &EvalAltResult) -> (FailureKind, String) {
+    use EvalAltResult as E;
+    match error {
+        E::ErrorTerminated(..) => (FailureKind::Timeout, "the call took too long".into()),
+        E::ErrorTooManyOperations(..) => {
+            (FailureKind::Limit, "too many operations in one call".into())
+        }
+        E::ErrorTooManyVariables(..) => (FailureKind::Limit, "too many variables".into()),
+        E::ErrorStackOverflow(..) => (FailureKind::Limit, "functions call one another too deep".into()),
+        E::ErrorDataTooLarge(what, _) => (FailureKind::Limit, format!("over the limit: {what}")),
+        E::ErrorRuntime(token, _) => match token.read_lock::<BadOutput>() {
+            Some(bad) => (FailureKind::BadOutput, bad.0.clone()),
+            None => (FailureKind::Error, token.to_string()),
+        },
+        E::ErrorFunctionNotFound(signature, _) => {
+            (FailureKind::Error, format!("there is no function {signature}"))
+        }
+        other => (FailureKind::Error, other.to_string()),
+    }
+}

@@ -1,0 +1,24 @@
+//! The rule engine: `.rhai` files that an operator can read, compiled, tested and run within limits.
+//!
+//! [`RuleEngine::load`] turns a file into a [`Rule`], which the pipeline calls as any other
+//! program. README.md in this crate describes what a rule may say.
+
+mod call;
+mod engine;
+mod error;
+mod fault;
+mod fields;
+mod functions;
+mod json;
+mod limits;
+mod load;
+mod objects;
+mod rule;
+mod test_kit;
+
+pub use call::Clock;
+pub use engine::RuleEngine;
+pub use error::{Problem, RuleError};
+pub use functions::{LogLevel, LogSink};
+pub use limits::RuleLimits;
+pub use rule::Rule;

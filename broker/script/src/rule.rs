@@ -1,0 +1,132 @@
+//! A loaded rule, as the pipeline calls it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookmq_codec::TopicFilter;
+use hookmq_core::Message;
+use hookmq_hooks::{
+    Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
+    FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, FuncArgs, Position, Scope};
+
+use crate::call::{self, Clock};
+use crate::fault::Failure;
+use crate::objects::access::AccessFacts;
+use crate::objects::attempt::AttemptRef;
+use crate::objects::client::ClientRef;
+use crate::objects::message::MessageRef;
+use crate::objects::verdict::Verdict;
+
+/// One version of a rule. Calls from many threads do not wait for one another.
+pub struct Rule {
+    pub(crate) identity: ProgramIdentity,
+    pub(crate) file: String,
+    pub(crate) doc: String,
+    pub(crate) hooks: HookSet,
+    /// Where each hook's function stands, in the order of [`Hook::ALL`].
+    pub(crate) places: [Position; 4],
+    pub(crate) topics: Vec<TopicFilter>,
+    pub(crate) engine: Engine,
+    pub(crate) ast: AST,
+    pub(crate) clock: Clock,
+    pub(crate) deadline: Duration,
+}
+
+impl Rule {
+    /// The comment that the file begins with.
+    pub fn doc(&self) -> &str {
+        &self.doc
+    }
+
+    fn call(&self, name: &str, arguments: impl FuncArgs) -> Result<Dynamic, StepFailure> {
+        call::begin(self.clock, self.deadline);
+        let options = CallFnOptions::new().eval_ast(false);
+        let mut scope = Scope::new();
+        self.engine
+            .call_fn_with_options(options, &mut scope, &self.ast, name, arguments)
+            .map_err(|error| Failure::from_error(error).into_step_failure(&self.file))
+    }
+
+    fn bad_output(&self, hook: Hook, message: String) -> StepFailure {
+        let position = self.places[hook as usize];
+        let kind = FailureKind::BadOutput;
+        Failure { kind, message, position }.into_step_failure(&self.file)
+    }
+
+    /// Only publish may emit.
+    fn nothing_emitted(&self, hook: Hook) -> Result<(), StepFailure> {
+        match call::take_emitted().is_empty() {
+            true => Ok(()),
+            false => Err(self.bad_output(hook, "only publish may emit messages".into())),
+        }
+    }
+
+    fn connect_now(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
+        let value = self.call("connect", (AttemptRef::new(attempt),))?;
+        self.nothing_emitted(Hook::Connect)?;
+        Verdict::of_connect(value).map_err(|message| self.bad_output(Hook::Connect, message))
+    }
+}
+
+impl Program for Rule {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        self.hooks
+    }
+
+    fn topics(&self) -> &[TopicFilter] {
+        &self.topics
+    }
+
+    /// A rule has no clock, no random numbers and no memory: the same question has one answer.
+    fn authorize_is_cacheable(&self) -> bool {
+        true
+    }
+
+    fn connect<'a>(
+        &'a self,
+        attempt: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        Box::pin(async move { self.connect_now(attempt) })
+    }
+
+    fn authorize(
+        &self,
+        client: &Arc<Client>,
+        access: &Access<'_>,
+    ) -> Result<AuthorizeVerdict, StepFailure> {
+        let arguments = (ClientRef(client.clone()), AccessFacts::new(access));
+        let value = self.call("authorize", arguments)?;
+        self.nothing_emitted(Hook::Authorize)?;
+        Verdict::of_authorize(value).map_err(|message| self.bad_output(Hook::Authorize, message))
+    }
+
+    fn publish(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+    ) -> Result<PublishAnswer, StepFailure> {
+        let draft = MessageRef::new(message.clone());
+        let value = self.call("publish", (ClientRef(client.clone()), draft.clone()))?;
+        let verdict = Verdict::of_publish(value, draft.take_patch())
+            .map_err(|message| self.bad_output(Hook::Publish, message))?;
+        Ok(PublishAnswer { verdict, emitted: call::take_emitted() })
+    }
+
+    fn deliver(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+    ) -> Result<DeliverVerdict, StepFailure> {
+        let draft = MessageRef::new(message.clone());
+        let value = self.call("deliver", (ClientRef(client.clone()), draft.clone()))?;
+        self.nothing_emitted(Hook::Deliver)?;
+        Verdict::of_deliver(value, draft.take_patch())
+            .map_err(|message| self.bad_output(Hook::Deliver, message))
+    }
+}

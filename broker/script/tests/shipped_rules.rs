@@ -1,0 +1,30 @@
+//! The rules that ship load: their syntax, names and own tests are in order.
+
+use std::fs;
+use std::path::Path;
+
+use hookmq_script::{RuleEngine, RuleLimits};
+
+#[test]
+fn every_shipped_rule_loads_and_passes_its_own_tests() {
+    let engine = RuleEngine::new(RuleLimits::default());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
+    let mut loaded = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rhai") {
+            continue;
+        }
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let source = fs::read_to_string(&path).unwrap();
+        let rule = engine.load(file, &source).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!rule.doc().is_empty(), "{file} says what it does");
+        assert!(source.contains("fn test_"), "{file} has tests");
+        loaded.push(file.trim_end_matches(".rhai").to_owned());
+    }
+    loaded.sort();
+    assert_eq!(
+        loaded,
+        ["certificate_identity", "redact_by_role", "threshold_alarm", "topic_rewrite"]
+    );
+}

@@ -1,0 +1,199 @@
+//! What all connections share: tenants, the pipeline, the store, limits and counters.
+
+pub mod limits;
+pub mod mailbox;
+pub mod metrics;
+pub mod publisher;
+pub mod session_handle;
+pub mod sessions;
+pub mod tenant;
+pub mod timers;
+pub mod topic_cache;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use hookmq_codec::{ReasonCode, TopicName};
+use hookmq_core::{CommitSequence, NewMessage};
+use hookmq_hooks::{
+    Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Step, StepFailure,
+};
+use hookmq_store::Store;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use self::limits::Limits;
+use self::metrics::Metrics;
+use self::publisher::{Publisher, Will};
+use self::tenant::Tenant;
+use self::timers::Timers;
+
+/// The state behind every listener. Connections hold it and call it from their own tasks.
+pub struct Broker {
+    pub pipeline: PipelineCell,
+    pub limits: Limits,
+    pub metrics: Metrics,
+    pub store: Arc<dyn Store>,
+    pub started: Instant,
+    /// One for each open socket.
+    pub places: Arc<Semaphore>,
+    /// Counts up when permissions change.
+    access_generation: Arc<AtomicU64>,
+    tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
+    next_session_id: AtomicU64,
+    timers: Timers,
+    /// When each step's failures were last written to the log, and how many were not since.
+    reported: Mutex<HashMap<Arc<str>, (Instant, u64)>>,
+}
+
+/// A step that fails for every message is named in the log this often.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+impl Broker {
+    pub fn new(
+        pipeline: Pipeline,
+        limits: Limits,
+        store: Arc<dyn Store>,
+        access_generation: Arc<AtomicU64>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            pipeline: PipelineCell::new(pipeline),
+            places: Arc::new(Semaphore::new(limits.connections)),
+            limits,
+            metrics: Metrics::default(),
+            store,
+            started: Instant::now(),
+            access_generation,
+            tenants: RwLock::default(),
+            next_session_id: AtomicU64::new(1),
+            timers: Timers::default(),
+            reported: Mutex::default(),
+        })
+    }
+
+    /// The tenant of this name; an empty name space where it has none yet.
+    pub fn tenant(&self, name: &Arc<str>) -> Arc<Tenant> {
+        if let Some(tenant) = self.tenants.read().get(name) {
+            return tenant.clone();
+        }
+        let mut tenants = self.tenants.write();
+        let tenant = tenants
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Tenant::new(name.clone(), self.limits.retained)));
+        tenant.clone()
+    }
+
+    /// The tenants that have been used, by name.
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        let mut tenants: Vec<_> = self.tenants.read().values().cloned().collect();
+        tenants.sort_by(|one, other| one.name.cmp(&other.name));
+        tenants
+    }
+
+    #[inline]
+    pub fn access_generation(&self) -> u64 {
+        self.access_generation.load(Ordering::Acquire)
+    }
+
+    /// Publishes a will as its client would have.
+    pub fn publish_will(self: &Arc<Self>, tenant: &Arc<Tenant>, will: Will) {
+        let lifetime = will.expiry_interval.map(|seconds| Duration::from_secs(seconds.into()));
+        let parts = NewMessage {
+            expires_at: lifetime.map(|lifetime| Instant::now() + lifetime),
+            ..will.message.parts()
+        };
+        let client = will.client.clone();
+        let mut publisher = Publisher::new(self.clone(), tenant.clone(), client, parts.publisher);
+        publisher.publish(parts);
+        publisher.flush();
+    }
+
+    /// Waits until `commit` is durable.
+    pub async fn durable(&self, commit: CommitSequence) {
+        std::future::poll_fn(|context| {
+            if self.store.durable() >= commit {
+                return Poll::Ready(());
+            }
+            self.store.wake_when_durable(commit, context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Tells every client to go, because the broker stops.
+    pub fn disconnect_all(&self) {
+        for tenant in self.tenants() {
+            tenant.disconnect_all(ReasonCode::ServerShuttingDown);
+        }
+    }
+
+    pub(crate) fn report_denial(&self, client: &Client, access: &Access<'_>, denial: &Denial) {
+        info!(
+            tenant = &*client.tenant,
+            client_id = ?client.client_id,
+            username = ?client.username,
+            action = ?access.action,
+            topic = ?access.topic,
+            reason = denial.reason,
+            "access denied"
+        );
+    }
+
+    pub(crate) fn report_stopped_emission(
+        &self,
+        client: &Client,
+        topic: TopicName<'_>,
+        step: &Arc<str>,
+    ) {
+        self.metrics.emissions_stopped.add(1);
+        if let Some(unreported) = self.may_report(step) {
+            warn!(
+                tenant = &*client.tenant,
+                step = &**step,
+                topic = ?topic.as_str(),
+                unreported,
+                "emitted message stopped: too many hops or messages from one publish"
+            );
+        }
+    }
+
+    /// Whether to write about `step` now, and how often it was not written about.
+    fn may_report(&self, step: &Arc<str>) -> Option<u64> {
+        let now = Instant::now();
+        let mut reported = self.reported.lock();
+        match reported.get_mut(step) {
+            None => {
+                reported.insert(step.clone(), (now, 0));
+                Some(0)
+            }
+            Some((last, unreported)) if now.duration_since(*last) < REPORT_EVERY => {
+                *unreported += 1;
+                None
+            }
+            Some((last, unreported)) => {
+                *last = now;
+                Some(std::mem::take(unreported))
+            }
+        }
+    }
+}
+
+impl FailureObserver for Broker {
+    fn step_failed(&self, step: &Step, failure: &StepFailure) {
+        self.metrics.step_failures.add(1);
+        if let Some(unreported) = self.may_report(step.name()) {
+            warn!(
+                step = &**step.name(),
+                hook = ?step.hook,
+                kind = ?failure.kind,
+                error = %failure,
+                unreported,
+                "step failed"
+            );
+        }
+    }
+}

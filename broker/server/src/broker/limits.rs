@@ -1,0 +1,59 @@
+//! The bounds that the broker keeps, each with its default.
+
+use std::time::Duration;
+
+use hookmq_core::RetainedLimits;
+
+use super::mailbox::MailboxLimits;
+
+/// Every bound of the protocol engine. What happens at one stands where it is checked.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes, fixed header included.
+    pub maximum_packet_size: u32,
+    /// Unacknowledged QoS 1 and 2 messages that a client may have sent.
+    pub receive_maximum: u16,
+    /// Unacknowledged messages on their way to a client, whatever it allows.
+    pub maximum_inflight: u16,
+    /// What waits for one session.
+    pub mailbox: MailboxLimits,
+    /// Of one tenant.
+    pub retained: RetainedLimits,
+    pub topic_levels: usize,
+    pub topic_alias_maximum: u16,
+    pub client_id_length: usize,
+    pub filters_per_client: usize,
+    /// Seconds.
+    pub session_expiry_maximum: u32,
+    /// Seconds; what a client asks for beyond it is lowered.
+    pub keep_alive_maximum: u16,
+    /// From accept to CONNACK.
+    pub connect_timeout: Duration,
+    pub connections: usize,
+    /// How often a message that a hook made may make another.
+    pub emitted_hops: u8,
+    /// Messages that hooks may make of one PUBLISH, all hops together.
+    pub emitted_messages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            maximum_packet_size: 1 << 20,
+            receive_maximum: 1024,
+            maximum_inflight: 1024,
+            mailbox: MailboxLimits { messages: 100_000, bytes: 64 << 20 },
+            retained: RetainedLimits { messages: 1_000_000, bytes: 256 << 20 },
+            topic_levels: 64,
+            topic_alias_maximum: 16,
+            client_id_length: 256,
+            filters_per_client: 10_000,
+            session_expiry_maximum: 7 * 24 * 3600,
+            keep_alive_maximum: u16::MAX,
+            connect_timeout: Duration::from_secs(5),
+            connections: 100_000,
+            emitted_hops: 4,
+            emitted_messages: 256,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Counters of the broker as a whole.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, or with `sub` a level.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn sub(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the broker counts. Connections add what they did after each turn, not after each message.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub connections: Counter,
+    pub connections_accepted: Counter,
+    pub connections_refused: Counter,
+    pub messages_received: Counter,
+    pub messages_sent: Counter,
+    /// Not queued because the subscriber's bound was reached.
+    pub messages_overflowed: Counter,
+    /// Refused by authorize.
+    pub publishes_denied: Counter,
+    /// Dropped by publish or deliver hooks, by verdict or by failure.
+    pub messages_dropped_by_hooks: Counter,
+    pub messages_emitted: Counter,
+    /// Not emitted: the hop limit or the number of messages was reached.
+    pub emissions_stopped: Counter,
+    pub step_failures: Counter,
+}

@@ -1,0 +1,136 @@
+//! What others hold of a session, and how it changes hands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use hookmq_codec::ReasonCode;
+use hookmq_core::Session;
+use hookmq_store::SessionKey;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::mailbox::{Mailbox, MailboxLimits};
+use super::publisher::Will;
+
+/// A session as seen from outside: where its messages go and who owns its state.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Never reused while the broker runs.
+    pub id: u64,
+    pub key: SessionKey,
+    /// The principal whose session it is.
+    pub username: Arc<str>,
+    pub mailbox: Mailbox,
+    /// Whether messages for it must be stored: it outlives its connection.
+    durable: AtomicBool,
+    /// Counts connections; what was scheduled under an older one is void.
+    pub(super) epoch: AtomicU32,
+    pub(super) slot: Mutex<Slot>,
+}
+
+/// Who has the session's state.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Online(Arc<Control>),
+    Offline { session: Box<Session>, will: Option<Box<Will>> },
+    /// The session is over.
+    Ended,
+}
+
+/// How others reach a connection: asked for its session, or told to end.
+#[derive(Debug, Default)]
+pub struct Control {
+    pending: AtomicBool,
+    request: Mutex<Option<Request>>,
+}
+
+/// What a connection is to do at once.
+#[derive(Debug)]
+pub(super) enum Request {
+    TakeOver { reply: oneshot::Sender<Box<Session>>, ends_session: bool },
+    Disconnect(ReasonCode),
+}
+
+/// What a connection is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Leave the session to a newer connection of the same client, which may start clean.
+    TakeOver { ends_session: bool },
+    /// Disconnect with this code.
+    Disconnect(ReasonCode),
+}
+
+impl SessionHandle {
+    pub(super) fn new(
+        id: u64,
+        key: SessionKey,
+        username: Arc<str>,
+        limits: MailboxLimits,
+        control: Arc<Control>,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            username,
+            mailbox: Mailbox::new(limits),
+            durable: AtomicBool::new(false),
+            epoch: AtomicU32::new(0),
+            slot: Mutex::new(Slot::Online(control)),
+        }
+    }
+
+    #[inline]
+    pub fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Relaxed)
+    }
+
+    pub fn set_durable(&self, durable: bool) {
+        self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    pub fn is_online(&self) -> bool {
+        matches!(*self.slot.lock(), Slot::Online(_))
+    }
+
+    /// Asks the connection, if there is one, to end.
+    pub fn disconnect(&self, reason_code: ReasonCode) {
+        if let Slot::Online(control) = &*self.slot.lock() {
+            control.ask(Request::Disconnect(reason_code));
+            self.mailbox.wake();
+        }
+    }
+}
+
+impl Control {
+    /// A take-over replaces a request to end; nothing replaces a take-over.
+    pub(super) fn ask(&self, request: Request) {
+        let mut place = self.request.lock();
+        if !matches!(*place, Some(Request::TakeOver { .. })) {
+            *place = Some(request);
+        }
+        self.pending.store(true, Ordering::Release);
+    }
+
+    /// What the connection is asked to do; cheap enough to ask at every turn.
+    #[inline]
+    pub fn asked(&self) -> Option<Asked> {
+        if !self.pending.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(match &*self.request.lock() {
+            Some(Request::TakeOver { ends_session, .. }) => {
+                Asked::TakeOver { ends_session: *ends_session }
+            }
+            Some(Request::Disconnect(reason_code)) => Asked::Disconnect(*reason_code),
+            None => return None,
+        })
+    }
+
+    /// Where the session is to be sent, if a newer connection waits for it.
+    pub(super) fn successor(&self) -> Option<oneshot::Sender<Box<Session>>> {
+        match self.request.lock().take() {
+            Some(Request::TakeOver { reply, .. }) => Some(reply),
+            _ => None,
+        }
+    }
+}

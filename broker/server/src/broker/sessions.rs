@@ -1,0 +1,277 @@
+//! Opening, taking over, leaving and ending sessions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hookmq_codec::ReasonCode;
+use hookmq_core::{Delivery, NEVER_EXPIRES, Session};
+use hookmq_hooks::Client;
+use hookmq_store::{Change, SessionKey};
+use tokio::sync::oneshot;
+
+use super::publisher::Will;
+use super::session_handle::{Control, Request, SessionHandle, Slot};
+use super::tenant::Tenant;
+use super::timers::Event;
+use super::Broker;
+
+/// A connection's claim on a session.
+pub struct OpenedSession {
+    pub handle: Arc<SessionHandle>,
+    pub control: Arc<Control>,
+    pub session: Box<Session>,
+    pub present: bool,
+}
+
+/// How long a connection may take to hand its session over; it only has to finish one turn.
+const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// What was found under the client id.
+enum Found {
+    Fresh(Arc<SessionHandle>),
+    Waiting(Arc<SessionHandle>, Box<Session>, Option<Box<Will>>),
+    InUse(Arc<SessionHandle>, oneshot::Receiver<Box<Session>>),
+}
+
+impl Broker {
+    /// Opens the client's session: its old one, or with `clean_start` a new one. A connection that
+    /// uses it is ended with "session taken over" `[MQTT-3.1.4-3]`.
+    ///
+    /// # Errors
+    /// `ClientIdentifierNotValid` when the session belongs to another principal, which is untouched;
+    /// `ServerBusy` when the present owner does not let go.
+    pub async fn open_session(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        client: &Arc<Client>,
+        clean_start: bool,
+    ) -> Result<OpenedSession, ReasonCode> {
+        let control = Arc::new(Control::default());
+        let (handle, session) = match self.find_session(tenant, client, clean_start, &control)? {
+            Found::Fresh(handle) => (handle, None),
+            Found::Waiting(handle, session, will) => {
+                if clean_start && let Some(will) = will {
+                    self.publish_will(tenant, *will);
+                }
+                (handle, Some(session))
+            }
+            Found::InUse(handle, reply) => {
+                let session = tokio::time::timeout(HAND_OVER, reply).await;
+                let Some(session) = session.ok().and_then(Result::ok) else {
+                    self.abandon(tenant, &handle, &control);
+                    return Err(ReasonCode::ServerBusy);
+                };
+                (handle, Some(session))
+            }
+        };
+        match session {
+            Some(session) if !clean_start && session.outlives_connection() => {
+                handle.mailbox.set_online();
+                Ok(OpenedSession { handle, control, session, present: true })
+            }
+            old => {
+                let handle = match old {
+                    None => handle,
+                    Some(old) => self.replace_session(tenant, client, &handle, &old, &control)?,
+                };
+                let session = Box::new(Session::new(self.limits.receive_maximum));
+                Ok(OpenedSession { handle, control, session, present: false })
+            }
+        }
+    }
+
+    /// A connection leaves its session: to the one that takes it over, to wait for the client, or to
+    /// end. `will` is what is to be published if the client does not come back in time.
+    pub fn leave_session(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        opened: OpenedSession,
+        unsent: VecDeque<Delivery>,
+        will: Option<Box<Will>>,
+    ) {
+        let OpenedSession { handle, control, mut session, .. } = opened;
+        session.incoming.handle_disconnected();
+        handle.mailbox.set_offline(unsent);
+        let mut sessions = tenant.sessions.lock();
+        let mut slot = handle.slot.lock();
+        match &*slot {
+            Slot::Online(owner) if Arc::ptr_eq(owner, &control) => {}
+            _ => {
+                drop(slot);
+                drop(sessions);
+                let unclaimed = match control.successor() {
+                    Some(successor) => successor.send(session).err(),
+                    None => Some(session),
+                };
+                if let Some(session) = unclaimed {
+                    self.forget(tenant, &handle, &session);
+                }
+                return;
+            }
+        }
+        if session.outlives_connection() {
+            let delay = will.as_ref().map(|will| will.delay);
+            let expiry_interval = session.expiry_interval;
+            *slot = Slot::Offline { session, will };
+            drop(slot);
+            drop(sessions);
+            self.schedule(&handle, expiry_interval, delay);
+            return;
+        }
+        *slot = Slot::Ended;
+        drop(slot);
+        sessions.remove(&handle.key.client_id);
+        drop(sessions);
+        self.forget(tenant, &handle, &session);
+        if let Some(will) = will {
+            self.publish_will(tenant, *will);
+        }
+    }
+
+    /// Carries out what `schedule` has set, unless the client has come back since.
+    pub(super) fn handle_timer(self: &Arc<Self>, event: Event) {
+        let Some(handle) = event.session.upgrade() else { return };
+        let tenant = self.tenant(&handle.key.tenant);
+        let mut sessions = tenant.sessions.lock();
+        let mut slot = handle.slot.lock();
+        if handle.epoch.load(Ordering::Acquire) != event.epoch {
+            return;
+        }
+        let Slot::Offline { will, .. } = &mut *slot else { return };
+        let will = will.take();
+        let ended = event.ends_session.then(|| std::mem::replace(&mut *slot, Slot::Ended));
+        drop(slot);
+        if ended.is_some() {
+            sessions.remove(&handle.key.client_id);
+        }
+        drop(sessions);
+        if let Some(Slot::Offline { session, .. }) = ended {
+            self.forget(&tenant, &handle, &session);
+        }
+        if let Some(will) = will {
+            self.publish_will(&tenant, *will);
+        }
+    }
+
+    fn find_session(
+        &self,
+        tenant: &Tenant,
+        client: &Client,
+        clean_start: bool,
+        control: &Arc<Control>,
+    ) -> Result<Found, ReasonCode> {
+        let mut sessions = tenant.sessions.lock();
+        let Some(handle) = sessions.get(&client.client_id) else {
+            let handle = self.new_handle(tenant, client, control);
+            sessions.insert(client.client_id.clone(), handle.clone());
+            return Ok(Found::Fresh(handle));
+        };
+        if handle.username != client.username {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        let handle = handle.clone();
+        let mut slot = handle.slot.lock();
+        handle.epoch.fetch_add(1, Ordering::AcqRel);
+        let found = match std::mem::replace(&mut *slot, Slot::Online(control.clone())) {
+            Slot::Offline { session, will } => Found::Waiting(handle.clone(), session, will),
+            Slot::Online(owner) => {
+                let (reply, receiver) = oneshot::channel();
+                owner.ask(Request::TakeOver { reply, ends_session: clean_start });
+                handle.mailbox.wake();
+                Found::InUse(handle.clone(), receiver)
+            }
+            // Ended sessions leave the map under the same lock, so none is found here.
+            Slot::Ended => return Err(ReasonCode::ServerBusy),
+        };
+        drop(slot);
+        Ok(found)
+    }
+
+    /// Ends the session behind `handle`, which `control` owns, and begins one under the same id.
+    fn replace_session(
+        &self,
+        tenant: &Tenant,
+        client: &Client,
+        handle: &Arc<SessionHandle>,
+        old: &Session,
+        control: &Arc<Control>,
+    ) -> Result<Arc<SessionHandle>, ReasonCode> {
+        let fresh = self.new_handle(tenant, client, control);
+        let mut sessions = tenant.sessions.lock();
+        let mut slot = handle.slot.lock();
+        let owned = matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control));
+        if owned {
+            *slot = Slot::Ended;
+            sessions.insert(client.client_id.clone(), fresh.clone());
+        }
+        drop(slot);
+        drop(sessions);
+        if !owned {
+            // A third connection was quicker and waits for the session of this one.
+            if let Some(successor) = control.successor() {
+                // If it has given up meanwhile, there is nothing of worth in here.
+                let _ = successor.send(Box::new(Session::new(self.limits.receive_maximum)));
+            }
+            self.unsubscribe_all(tenant, handle, old);
+            return Err(ReasonCode::SessionTakenOver);
+        }
+        self.forget(tenant, handle, old);
+        Ok(fresh)
+    }
+
+    /// The session's owner did not let go of it: whoever comes next begins a new one, and the owner
+    /// finds nobody to give the old one to.
+    fn abandon(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, control: &Arc<Control>) {
+        let mut sessions = tenant.sessions.lock();
+        let mut slot = handle.slot.lock();
+        if matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control)) {
+            *slot = Slot::Ended;
+            sessions.remove(&handle.key.client_id);
+        }
+    }
+
+    /// Removes what an ended session has left in the tenant.
+    fn forget(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, session: &Session) {
+        self.unsubscribe_all(tenant, handle, session);
+        handle.mailbox.close();
+        if handle.is_durable() {
+            self.store.append(vec![Change::SessionEnded { session: handle.key.clone() }]);
+        }
+    }
+
+    fn unsubscribe_all(&self, tenant: &Tenant, handle: &SessionHandle, session: &Session) {
+        if !session.subscriptions.is_empty() {
+            tenant.unsubscribe(handle.id, session.subscriptions.keys());
+        }
+    }
+
+    fn new_handle(
+        &self,
+        tenant: &Tenant,
+        client: &Client,
+        control: &Arc<Control>,
+    ) -> Arc<SessionHandle> {
+        let key =
+            SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
+        let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
+        let limits = self.limits.mailbox;
+        Arc::new(SessionHandle::new(id, key, client.username.clone(), limits, control.clone()))
+    }
+
+    fn schedule(&self, handle: &Arc<SessionHandle>, expiry_interval: u32, will: Option<Duration>) {
+        let now = Instant::now();
+        let epoch = handle.epoch.load(Ordering::Acquire);
+        let session = Arc::downgrade(handle);
+        let expiry = Duration::from_secs(expiry_interval.into());
+        if let Some(delay) = will.filter(|delay| expiry_interval == NEVER_EXPIRES || *delay < expiry)
+        {
+            let session = session.clone();
+            self.timers.at(now + delay, Event { session, epoch, ends_session: false });
+        }
+        if expiry_interval != NEVER_EXPIRES {
+            self.timers.at(now + expiry, Event { session, epoch, ends_session: true });
+        }
+    }
+}

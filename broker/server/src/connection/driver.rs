@@ -1,0 +1,284 @@
+//! The task of a connected client: it owns socket, session and buffers, and takes turns.
+//!
+//! In one turn it reads what the socket has, handles every packet, takes what others have posted,
+//! wakes each subscriber it touched once, and writes once.
+
+mod packets;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use hookmq_codec::{ProtocolVersion, ReasonCode, decode, frame, missing};
+use hookmq_core::{CommitSequence, Delivery};
+use hookmq_hooks::Client;
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+
+use super::Stream;
+use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
+use super::delivery::{DeliverySteps, Stopped};
+use super::ending::Ending;
+use crate::broker::Broker;
+use crate::broker::publisher::{Publisher, Will};
+use crate::broker::session_handle::Asked;
+use crate::broker::sessions::OpenedSession;
+use crate::broker::tenant::Tenant;
+
+/// What the client asked for and was granted, as far as the driver needs to know.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub version: ProtocolVersion,
+    /// After so much silence the client is lost; zero: never.
+    pub silence: Duration,
+    /// Bytes; larger packets are not sent.
+    pub maximum_packet_size: u32,
+    /// What the client asked for in CONNECT, in seconds; DISCONNECT may not raise it from zero.
+    pub session_expiry_interval: u32,
+}
+
+/// What a connection begins with.
+pub struct Start {
+    pub terms: Terms,
+    pub tenant: Arc<Tenant>,
+    pub client: Arc<Client>,
+    pub opened: OpenedSession,
+    pub will: Option<Box<Will>>,
+    /// CONNACK, encoded.
+    pub first_bytes: Vec<u8>,
+}
+
+pub struct Driver<S> {
+    pub(super) broker: Arc<Broker>,
+    pub(super) stream: S,
+    pub(super) terms: Terms,
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) client: Arc<Client>,
+    pub(super) opened: OpenedSession,
+    pub(super) will: Option<Box<Will>>,
+    pub(super) publisher: Publisher,
+    pub(super) delivery_steps: DeliverySteps,
+    /// Topics by alias, from 1; empty where an alias is not set.
+    aliases: Vec<Box<str>>,
+    /// Deliveries that were taken from the mailbox and are not sent yet.
+    pub(super) batch: VecDeque<Delivery>,
+    /// Bytes of a packet that is not whole yet.
+    partial: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    /// How much of `out` the socket has taken.
+    pub(super) written: usize,
+    /// Encoded answers that wait for their commits, in order.
+    pub(super) deferred: VecDeque<(CommitSequence, Vec<u8>)>,
+    last_packet: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    received: u64,
+    pub(super) sent: u64,
+}
+
+/// Turns of one poll, after which other tasks of the worker get theirs.
+const TURNS: usize = 16;
+
+impl<S: Stream> Driver<S> {
+    /// `behind` is what the client has sent after CONNECT.
+    pub fn new(broker: Arc<Broker>, stream: S, start: Start, behind: Vec<u8>) -> Self {
+        let Start { terms, tenant, client, opened, will, first_bytes } = start;
+        let session = opened.handle.id;
+        Self {
+            publisher: Publisher::new(broker.clone(), tenant.clone(), client.clone(), session),
+            broker,
+            stream,
+            terms,
+            tenant,
+            client,
+            opened,
+            will,
+            delivery_steps: DeliverySteps::default(),
+            aliases: Vec::new(),
+            batch: VecDeque::new(),
+            partial: behind,
+            out: first_bytes,
+            written: 0,
+            deferred: VecDeque::new(),
+            last_packet: Instant::now(),
+            timer: None,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Serves the client until it or the broker ends the connection, then leaves the session.
+    pub async fn run(mut self) {
+        self.broker.metrics.connections.add(1);
+        self.broker.metrics.connections_accepted.add(1);
+        self.redeliver();
+        let behind = std::mem::take(&mut self.partial);
+        let ending = match self.take_in(&behind) {
+            Ok(used) => {
+                self.partial.extend_from_slice(&behind[used..]);
+                drop(behind);
+                poll_fn(|context| self.poll(context)).await
+            }
+            Err(ending) => ending,
+        };
+        self.publisher.flush();
+        self.broker.metrics.connections.sub(1);
+        self.finish(ending).await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        self.opened.handle.mailbox.register(context.waker());
+        if self.out.capacity() == 0 {
+            self.out = lend_write_buffer();
+        }
+        let polled = self.poll_turns(context);
+        if self.out.is_empty() {
+            return_write_buffer(std::mem::take(&mut self.out));
+        }
+        let metrics = &self.broker.metrics;
+        metrics.messages_received.add(std::mem::take(&mut self.received));
+        metrics.messages_sent.add(std::mem::take(&mut self.sent));
+        match polled {
+            Poll::Ready(ending) => Poll::Ready(ending),
+            Poll::Pending => self.poll_silence(context),
+        }
+    }
+
+    /// Takes turns until there is nothing to do, or the socket takes no more.
+    fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        for _ in 0..TURNS {
+            match self.opened.control.asked() {
+                None => {}
+                Some(Asked::TakeOver { ends_session }) => {
+                    return Poll::Ready(Ending::TakenOver { ends_session });
+                }
+                Some(Asked::Disconnect(code)) => return Poll::Ready(Ending::Told(code)),
+            }
+            // While the client does not read, it is not read from, and nothing is prepared for it.
+            if let Err(ending) = ready!(self.poll_write(context)) {
+                return Poll::Ready(ending);
+            }
+            let read = self.poll_read(context);
+            let stopped = self.deliver();
+            self.publisher.flush();
+            self.acknowledge(context.waker());
+            if let Poll::Ready(Err(ending)) = read {
+                return Poll::Ready(ending);
+            }
+            if let Err(ending) = ready!(self.poll_write(context)) {
+                return Poll::Ready(ending);
+            }
+            if read.is_pending() && stopped != Stopped::OutputFull {
+                return Poll::Pending;
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once and handles what is whole.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let missing = missing(&self.partial);
+        if self.partial.len() + missing > READ_SIZE {
+            return self.poll_read_large(context, missing);
+        }
+        with_read_buffer(|buffer| {
+            let held = self.partial.len();
+            buffer[..held].copy_from_slice(&self.partial);
+            let mut room = ReadBuf::new(&mut buffer[held..]);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))
+                .map_err(Ending::lost)?;
+            let read = room.filled().len();
+            if read == 0 {
+                return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
+            }
+            let used = self.take_in(&buffer[..held + read])?;
+            self.partial.clear();
+            self.partial.extend_from_slice(&buffer[used..held + read]);
+            if self.partial.is_empty() {
+                self.partial = Vec::new();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Reads a packet that does not fit the shared buffer into one of its own, which grows with what
+    /// has come, not with what was announced.
+    fn poll_read_large(
+        &mut self,
+        context: &mut Context<'_>,
+        missing: usize,
+    ) -> Poll<Result<(), Ending>> {
+        let held = self.partial.len();
+        self.partial.resize(held + missing.min(held.max(READ_SIZE)), 0);
+        let mut room = ReadBuf::new(&mut self.partial[held..]);
+        let polled = Pin::new(&mut self.stream).poll_read(context, &mut room);
+        let read = room.filled().len();
+        self.partial.truncate(held + read);
+        ready!(polled).map_err(Ending::lost)?;
+        if read == 0 {
+            return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
+        }
+        if read == missing {
+            let whole = std::mem::take(&mut self.partial);
+            self.take_in(&whole)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Handles the packets that are whole; gives the length of these.
+    fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Ending> {
+        let now = Instant::now();
+        let mut used = 0;
+        while let Some(packet) = frame(&bytes[used..], self.broker.limits.maximum_packet_size)? {
+            used += packet.length;
+            let packet = decode(packet, self.terms.version)?;
+            self.handle_packet(packet, now)?;
+        }
+        if used > 0 {
+            self.last_packet = now;
+        }
+        Ok(used)
+    }
+
+    /// Offers the output to the socket until it has taken all of it.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        while self.written < self.out.len() {
+            let rest = &self.out[self.written..];
+            let wrote = ready!(Pin::new(&mut self.stream).poll_write(context, rest));
+            match wrote.map_err(Ending::lost)? {
+                0 => return Poll::Ready(Err(Ending::Lost("the socket takes nothing".into()))),
+                wrote => self.written += wrote,
+            }
+        }
+        if self.written > 0 {
+            self.out.clear();
+            self.written = 0;
+            // Over TLS, bytes that were taken may not have left yet.
+            ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Ending::lost)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the connection of a client that has been silent for too long `[MQTT-3.1.2-22]`.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        if self.terms.silence.is_zero() {
+            return Poll::Pending;
+        }
+        let deadline = self.last_packet + self.terms.silence;
+        let timer =
+            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Ending::Told(ReasonCode::KeepAliveTimeout));
+            }
+            timer.as_mut().reset(deadline.into());
+            self.opened.handle.mailbox.shrink();
+            self.publisher.shrink();
+            self.batch.shrink_to_fit();
+        }
+        Poll::Pending
+    }
+}

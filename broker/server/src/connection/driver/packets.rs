@@ -1,0 +1,225 @@
+//! What each packet from the client brings about.
+
+use std::num::NonZeroU16;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use hookmq_codec::{
+    Ack, AckProperties, Disconnect, Packet, PacketId, Publish, Qos, ReasonCode, TopicName,
+};
+use hookmq_core::{
+    Acknowledgement, AcknowledgementKind, CommitSequence, NewMessage, Received, Release,
+};
+
+use super::Driver;
+use crate::broker::publisher::Reply;
+use crate::connection::Stream;
+use crate::connection::ending::Ending;
+
+impl<S: Stream> Driver<S> {
+    pub(super) fn handle_packet(
+        &mut self,
+        packet: Packet<'_>,
+        now: Instant,
+    ) -> Result<(), Ending> {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(&publish, now),
+            Packet::PubAck(ack) => self.handle_puback(ack.packet_id),
+            Packet::PubRec(ack) => self.handle_pubrec(&ack),
+            Packet::PubRel(ack) => self.handle_pubrel(ack.packet_id),
+            Packet::PubComp(ack) => self.handle_pubcomp(ack.packet_id),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
+            Packet::PingReq => self.send(&Packet::PingResp),
+            Packet::Disconnect(disconnect) => Err(self.handle_disconnect(&disconnect)),
+            // A second CONNECT [MQTT-3.1.0-2], AUTH without a method, and what only servers send.
+            Packet::Connect(_)
+            | Packet::Auth(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => Err(Ending::Told(ReasonCode::ProtocolError)),
+        }
+    }
+
+    /// The named checks of one PUBLISH, then one action.
+    #[inline]
+    fn handle_publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<(), Ending> {
+        self.received += 1;
+        let from_alias;
+        let topic = match (publish.topic, publish.topic_alias) {
+            (Some(topic), None) => topic,
+            (topic, alias) => {
+                from_alias = self.resolve_alias(topic, alias)?;
+                TopicName::from_checked(&from_alias)
+            }
+        };
+        self.check_publish(topic, publish)?;
+        let again = match (publish.qos, publish.packet_id) {
+            (Qos::ExactlyOnce, Some(id)) => {
+                self.opened.session.incoming.handle_qos2(id)? == Received::Again
+            }
+            (Qos::AtLeastOnce, _) => {
+                self.opened.session.incoming.handle_qos1()?;
+                false
+            }
+            _ => false,
+        };
+        let reply = match again {
+            true => Reply::done(CommitSequence::NONE),
+            false => self.accept(topic, publish, now),
+        };
+        if reply.disconnect {
+            return Err(Ending::Told(reply.reason_code));
+        }
+        let Some(packet_id) = publish.packet_id else { return Ok(()) };
+        let kind = match publish.qos {
+            Qos::ExactlyOnce => AcknowledgementKind::PubRec,
+            _ => AcknowledgementKind::PubAck,
+        };
+        let reason_code = reply.reason_code;
+        let acknowledgement = Acknowledgement { kind, packet_id, reason_code };
+        self.opened.session.incoming.acknowledge(acknowledgement, reply.commit);
+        Ok(())
+    }
+
+    fn accept(&mut self, topic: TopicName<'_>, publish: &Publish<'_>, now: Instant) -> Reply {
+        let mut properties = Vec::new();
+        if publish.properties.forwarded_length() > 0 {
+            publish.properties.encode_forwarded(&mut properties);
+        }
+        let lifetime = publish.properties.message_expiry_interval;
+        self.publisher.publish(NewMessage {
+            topic,
+            forwarded_properties: &properties,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: lifetime.map(|seconds| now + Duration::from_secs(seconds.into())),
+            publisher: self.opened.handle.id,
+        })
+    }
+
+    /// The topic that an alias stands for, or is to stand for from now on `[MQTT-3.3.2-8]`.
+    fn resolve_alias(
+        &mut self,
+        topic: Option<TopicName<'_>>,
+        alias: Option<NonZeroU16>,
+    ) -> Result<Box<str>, Ending> {
+        let invalid = || Ending::Told(ReasonCode::TopicAliasInvalid);
+        let alias = alias.ok_or(Ending::Told(ReasonCode::ProtocolError))?;
+        if alias.get() > self.broker.limits.topic_alias_maximum {
+            return Err(invalid());
+        }
+        let place = usize::from(alias.get()) - 1;
+        match topic {
+            None => match self.aliases.get(place) {
+                Some(topic) if !topic.is_empty() => Ok(topic.clone()),
+                _ => Err(Ending::Told(ReasonCode::ProtocolError)),
+            },
+            Some(topic) => {
+                if self.aliases.len() <= place {
+                    self.aliases.resize(place + 1, Box::default());
+                }
+                self.aliases[place] = topic.as_str().into();
+                Ok(topic.as_str().into())
+            }
+        }
+    }
+
+    #[inline]
+    fn check_publish(&self, topic: TopicName<'_>, publish: &Publish<'_>) -> Result<(), Ending> {
+        let separators = topic.as_str().bytes().filter(|&byte| byte == b'/').count();
+        if separators >= self.broker.limits.topic_levels {
+            return Err(Ending::Told(ReasonCode::TopicNameInvalid));
+        }
+        if !publish.properties.subscription_identifiers.is_empty() {
+            return Err(Ending::Told(ReasonCode::ProtocolError));
+        }
+        Ok(())
+    }
+
+    fn handle_puback(&mut self, id: PacketId) -> Result<(), Ending> {
+        // Unknown ids come from clients that lost count; nothing depends on them.
+        let _ = self.opened.session.outgoing.handle_puback(id);
+        Ok(())
+    }
+
+    fn handle_pubrec(&mut self, ack: &Ack<'_>) -> Result<(), Ending> {
+        let refused = ack.reason_code.is_failure().then_some(ack.reason_code);
+        let reason_code = match self.opened.session.outgoing.handle_pubrec(ack.packet_id, refused) {
+            Ok(Release::Send) => ReasonCode::Success,
+            Ok(Release::Refused) => return Ok(()),
+            Err(_) if refused.is_some() => return Ok(()),
+            Err(_) => ReasonCode::PacketIdentifierNotFound,
+        };
+        let properties = AckProperties::default();
+        self.send(&Packet::PubRel(Ack { packet_id: ack.packet_id, reason_code, properties }))
+    }
+
+    fn handle_pubrel(&mut self, packet_id: PacketId) -> Result<(), Ending> {
+        let incoming = &mut self.opened.session.incoming;
+        let reason_code = incoming.handle_pubrel(packet_id);
+        let kind = AcknowledgementKind::PubComp;
+        let acknowledgement = Acknowledgement { kind, packet_id, reason_code };
+        incoming.acknowledge(acknowledgement, CommitSequence::NONE);
+        Ok(())
+    }
+
+    fn handle_pubcomp(&mut self, id: PacketId) -> Result<(), Ending> {
+        let _ = self.opened.session.outgoing.handle_pubcomp(id);
+        Ok(())
+    }
+
+    fn handle_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Ending {
+        let asked = disconnect.properties.session_expiry_interval;
+        if let Some(expiry_interval) = asked {
+            if self.terms.session_expiry_interval == 0 && expiry_interval > 0 {
+                return Ending::Told(ReasonCode::ProtocolError);
+            }
+            let maximum = self.broker.limits.session_expiry_maximum;
+            self.opened.session.expiry_interval = expiry_interval.min(maximum);
+        }
+        Ending::Left { with_will: disconnect.reason_code == ReasonCode::DisconnectWithWill }
+    }
+
+    /// Puts the acknowledgements and answers that may leave now into the output.
+    pub(super) fn acknowledge(&mut self, waker: &Waker) {
+        let durable = match self.awaited_commit() {
+            None => return,
+            Some(CommitSequence::NONE) => CommitSequence::NONE,
+            Some(_) => self.broker.store.durable(),
+        };
+        while let Some(acknowledgement) =
+            self.opened.session.incoming.poll_acknowledgement(durable)
+        {
+            let Acknowledgement { kind, packet_id, reason_code } = acknowledgement;
+            let ack = Ack { packet_id, reason_code, properties: AckProperties::default() };
+            let packet = match kind {
+                AcknowledgementKind::PubAck => Packet::PubAck(ack),
+                AcknowledgementKind::PubRec => Packet::PubRec(ack),
+                AcknowledgementKind::PubComp => Packet::PubComp(ack),
+            };
+            // An acknowledgement without properties always fits.
+            let _ = self.send(&packet);
+        }
+        while let Some((_, bytes)) = self.deferred.pop_front_if(|(commit, _)| *commit <= durable) {
+            self.out.extend_from_slice(&bytes);
+        }
+        if let Some(commit) = self.awaited_commit() {
+            self.broker.store.wake_when_durable(commit, waker);
+        }
+    }
+
+    fn awaited_commit(&self) -> Option<CommitSequence> {
+        let acknowledgement = self.opened.session.incoming.awaited_commit();
+        let deferred = self.deferred.front().map(|(commit, _)| *commit);
+        [acknowledgement, deferred].into_iter().flatten().min()
+    }
+
+    pub(in crate::connection) fn send(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
+        packet
+            .encode(self.terms.version, &mut self.out)
+            .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))
+    }
+}

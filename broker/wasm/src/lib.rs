@@ -1,0 +1,28 @@
+//! The WebAssembly plugin host: what operators upload, sandboxed.
+//!
+//! A [`PluginHost`] makes a [`WasmPlugin`] of an artefact, which the pipeline then calls like any
+//! other [`hookmq_hooks::Program`]. An artefact is one `.wasm` file, a component or a core module,
+//! with a [`Manifest`] in a custom section. Its contract is `plugin-sdk/wit/hookmq-plugin.wit`.
+//!
+//! A call runs on the thread of its caller, in an instance that serves one tenant and nobody else,
+//! within [`Limits`] on time, memory and output. A guest that breaks one costs itself its instance
+//! and the step an answer, and nobody else anything.
+
+mod artefact;
+mod contract;
+mod error;
+mod guest_log;
+mod host;
+mod input;
+mod instance;
+mod manifest;
+mod options;
+mod output;
+mod plugin;
+mod pool;
+
+pub use error::{HostError, LoadError};
+pub use host::PluginHost;
+pub use manifest::{Fields, MANIFEST_SECTION, Manifest, ManifestError};
+pub use options::{Grants, HostOptions, Limits, PluginSettings};
+pub use plugin::WasmPlugin;

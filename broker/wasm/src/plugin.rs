@@ -1,0 +1,195 @@
+//! A plugin as the pipeline sees it.
+
+use std::sync::Arc;
+
+use hookmq_codec::TopicFilter;
+use hookmq_core::Message;
+use hookmq_hooks::{
+    Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
+    HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+};
+use wasmtime::Engine;
+
+use crate::contract::{PluginPre, calls};
+use crate::guest_log::GuestLog;
+use crate::input::{AttemptInput, ClientInput, access_input, with_message};
+use crate::instance::{GuestState, Instance, failure, new_store, reported};
+use crate::output::Output;
+use crate::pool::{Budget, Pool, Slot};
+use crate::{Limits, LoadError, Manifest};
+
+/// One version of a plugin: compiled, checked and configured.
+pub struct WasmPlugin {
+    identity: ProgramIdentity,
+    manifest: Manifest,
+    output: Output,
+    template: Template,
+    pool: Arc<Pool>,
+}
+
+/// What every instance of a plugin is made from.
+pub(crate) struct Template {
+    pub(crate) engine: Engine,
+    pub(crate) prepared: PluginPre<GuestState>,
+    /// JSON.
+    pub(crate) config: String,
+    pub(crate) limits: Limits,
+    pub(crate) log: Arc<GuestLog>,
+}
+
+impl WasmPlugin {
+    pub(crate) fn new(
+        identity: ProgramIdentity,
+        manifest: Manifest,
+        template: Template,
+        budget: &Arc<Budget>,
+    ) -> Self {
+        let limits = template.limits;
+        let pool = Pool::new(budget, limits.instances_per_tenant, limits.calls_per_instance);
+        let emit = manifest.capabilities.emit.clone();
+        let output = Output { emitted_messages: limits.emitted_messages, emit };
+        Self { identity, manifest, output, template, pool }
+    }
+
+    /// What the plugin says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.template.limits
+    }
+
+    /// Calls an instance of the tenant. After a trap, a limit or a malformed answer the instance is
+    /// dropped; an error that the guest reports leaves it as it is.
+    fn call<R>(
+        &self,
+        tenant: &str,
+        call: impl FnOnce(&calls::Guest, &mut wasmtime::Store<GuestState>) -> GuestResult<R>,
+    ) -> Result<R, StepFailure> {
+        let create = |tenant, slot| Ok(self.template.instantiate(tenant, slot)?);
+        let answer = self.pool.with(tenant, create, |instance| {
+            instance.arm();
+            let guest = instance.guest.hookmq_plugin_hooks();
+            call(guest, &mut instance.store).map_err(|error| failure(&error, instance.store.data()))
+        })?;
+        answer.map_err(|reason| reported(&reason))
+    }
+}
+
+type GuestResult<R> = wasmtime::Result<Result<R, String>>;
+
+impl Template {
+    /// Instantiates and configures once, to see whether it can be done.
+    pub(crate) fn try_out(&self, budget: &Budget) -> Result<(), LoadError> {
+        let Some(slot) = budget.slot() else {
+            return Err(LoadError::Start("all instances of the plugin host are busy".into()));
+        };
+        self.instantiate("".into(), slot).map(drop).map_err(|failure| match failure {
+            StartFailure::Refused(reason) => LoadError::Configuration(reason),
+            StartFailure::Failed(failure) => LoadError::Start(failure.message),
+        })
+    }
+
+    fn instantiate(&self, tenant: Arc<str>, slot: Slot) -> Result<Instance, StartFailure> {
+        let mut store = new_store(&self.engine, self.limits, self.log.clone(), tenant);
+        let configured = self.prepared.instantiate(&mut store).and_then(|guest| {
+            let configured = guest.hookmq_plugin_hooks().call_configure(&mut store, &self.config)?;
+            Ok(configured.map(|()| guest))
+        });
+        match configured {
+            Ok(Ok(guest)) => Ok(Instance::new(store, guest, slot)),
+            Ok(Err(reason)) => Err(StartFailure::Refused(reported(&reason).message)),
+            Err(error) => Err(StartFailure::Failed(failure(&error, store.data()))),
+        }
+    }
+}
+
+/// Why a new instance is of no use.
+enum StartFailure {
+    /// It does not accept its configuration.
+    Refused(String),
+    Failed(StepFailure),
+}
+
+impl From<StartFailure> for StepFailure {
+    fn from(failure: StartFailure) -> Self {
+        match failure {
+            StartFailure::Refused(reason) => reported(&format!("configuration: {reason}")),
+            StartFailure::Failed(failure) => failure,
+        }
+    }
+}
+
+impl Program for WasmPlugin {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        self.manifest.hooks
+    }
+
+    fn topics(&self) -> &[TopicFilter] {
+        &self.manifest.topics
+    }
+
+    fn authorize_is_cacheable(&self) -> bool {
+        self.manifest.authorize_is_cacheable
+    }
+
+    /// Answers at once: a guest only computes, and its deadline bounds that. Before a step has
+    /// assigned a tenant, all attempts share instances of their own.
+    fn connect<'a>(
+        &'a self,
+        attempt: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
+        let input = AttemptInput::new(attempt, self.manifest.fields);
+        let answer = self
+            .call(tenant, |guest, store| guest.call_connect(store, input.view()))
+            .and_then(|verdict| self.output.connect(verdict));
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn authorize(
+        &self,
+        client: &Arc<Client>,
+        access: &Access<'_>,
+    ) -> Result<AuthorizeVerdict, StepFailure> {
+        let input = ClientInput::new(client, self.manifest.fields);
+        let verdict = self.call(&client.tenant, |guest, store| {
+            guest.call_authorize(store, input.view(), access_input(access))
+        })?;
+        Ok(self.output.authorize(verdict))
+    }
+
+    fn publish(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+    ) -> Result<PublishAnswer, StepFailure> {
+        let fields = self.manifest.fields;
+        let input = fields.client.then(|| ClientInput::new(client, fields));
+        let answer = with_message(message, fields, |message| {
+            let view = input.as_ref().map(ClientInput::view);
+            self.call(&client.tenant, |guest, store| guest.call_publish(store, view, message))
+        })?;
+        self.output.publish(answer)
+    }
+
+    fn deliver(
+        &self,
+        client: &Arc<Client>,
+        message: &Message,
+    ) -> Result<DeliverVerdict, StepFailure> {
+        let fields = self.manifest.fields;
+        let input = fields.client.then(|| ClientInput::new(client, fields));
+        let verdict = with_message(message, fields, |message| {
+            let view = input.as_ref().map(ClientInput::view);
+            self.call(&client.tenant, |guest, store| guest.call_deliver(store, view, message))
+        })?;
+        self.output.deliver(verdict)
+    }
+}

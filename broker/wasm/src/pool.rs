@@ -1,0 +1,179 @@
+//! Instances of one plugin version, kept apart by tenant.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use hookmq_hooks::{FailureKind, StepFailure};
+use parking_lot::Mutex;
+
+use crate::instance::Instance;
+
+/// Instances of one plugin version. A tenant's instances are never used for another tenant.
+pub(crate) struct Pool {
+    /// Read at every call, replaced when a tenant comes for the first time.
+    tenants: ArcSwap<HashMap<Arc<str>, Arc<TenantPool>>>,
+    budget: Arc<Budget>,
+    instances_per_tenant: u32,
+    calls_per_instance: u32,
+}
+
+pub(crate) struct TenantPool {
+    pub(crate) tenant: Arc<str>,
+    idle: Mutex<Vec<Box<Instance>>>,
+    live: Arc<AtomicU32>,
+}
+
+impl Pool {
+    /// A pool whose idle instances make room for others when `budget` is used up.
+    pub(crate) fn new(
+        budget: &Arc<Budget>,
+        instances_per_tenant: u32,
+        calls_per_instance: u32,
+    ) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            tenants: ArcSwap::default(),
+            budget: budget.clone(),
+            instances_per_tenant,
+            calls_per_instance,
+        });
+        budget.pools.lock().push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// Calls `use_instance` with an idle instance of the tenant, or with a new one where there is
+    /// none. The instance is kept unless the call failed.
+    pub(crate) fn with<R>(
+        &self,
+        tenant: &str,
+        create: impl FnOnce(Arc<str>, Slot) -> Result<Instance, StepFailure>,
+        use_instance: impl FnOnce(&mut Instance) -> Result<R, StepFailure>,
+    ) -> Result<R, StepFailure> {
+        let tenants = self.tenants.load();
+        let added;
+        let tenant_pool = match tenants.get(tenant) {
+            Some(tenant_pool) => tenant_pool,
+            None => {
+                added = self.add(tenant);
+                &added
+            }
+        };
+        let idle = tenant_pool.idle.lock().pop();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => Box::new(create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?),
+        };
+        let answer = use_instance(&mut instance)?;
+        instance.calls += 1;
+        if instance.calls < self.calls_per_instance {
+            tenant_pool.idle.lock().push(instance);
+        }
+        Ok(answer)
+    }
+
+    fn slot(&self, tenant_pool: &TenantPool) -> Result<Slot, StepFailure> {
+        let limit = self.instances_per_tenant;
+        let Some(tenant) = Count::take(&tenant_pool.live, limit) else {
+            let message = format!("all {limit} instances that the tenant may have are busy");
+            return Err(StepFailure::new(FailureKind::Limit, message));
+        };
+        match self.budget.take() {
+            Some(all) => Ok(Slot { _tenant: Some(tenant), _all: all }),
+            None => {
+                let limit = self.budget.limit;
+                let message = format!("all {limit} instances of the plugin host are busy");
+                Err(StepFailure::new(FailureKind::Limit, message))
+            }
+        }
+    }
+
+    fn add(&self, tenant: &str) -> Arc<TenantPool> {
+        let added = Arc::new(TenantPool {
+            tenant: tenant.into(),
+            idle: Mutex::default(),
+            live: Arc::default(),
+        });
+        self.tenants.rcu(|tenants| {
+            let mut tenants = HashMap::clone(tenants);
+            // Pools of tenants that are gone would otherwise pile up.
+            if tenants.len() > 2 * self.budget.limit as usize {
+                tenants.retain(|_, pool| pool.live.load(Ordering::Relaxed) > 0);
+            }
+            tenants.entry(added.tenant.clone()).or_insert_with(|| added.clone());
+            tenants
+        });
+        self.tenants.load().get(tenant).unwrap_or(&added).clone()
+    }
+
+    /// Drops one idle instance, if there is any.
+    fn drop_idle(&self) -> bool {
+        let tenants = self.tenants.load();
+        tenants.values().any(|pool| {
+            let dropped = pool.idle.try_lock().and_then(|mut idle| idle.pop());
+            dropped.is_some()
+        })
+    }
+}
+
+/// How many instances there may be in all.
+pub(crate) struct Budget {
+    live: Arc<AtomicU32>,
+    limit: u32,
+    /// Whose idle instances may have to go.
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u32) -> Arc<Self> {
+        Arc::new(Self { live: Arc::default(), limit, pools: Mutex::default() })
+    }
+
+    /// The right to an instance that is no tenant's.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        Some(Slot { _tenant: None, _all: self.take()? })
+    }
+
+    /// One instance's share, for which an idle one may have to go.
+    fn take(&self) -> Option<Count> {
+        Count::take(&self.live, self.limit).or_else(|| {
+            self.drop_idle();
+            Count::take(&self.live, self.limit)
+        })
+    }
+
+    fn drop_idle(&self) {
+        let mut pools = self.pools.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        // Another pool comes first next time.
+        if !pools.is_empty() {
+            pools.rotate_left(1);
+        }
+        let alive: Vec<_> = pools.iter().filter_map(Weak::upgrade).collect();
+        drop(pools);
+        alive.iter().any(|pool| pool.drop_idle());
+    }
+}
+
+/// The right to one instance, of its tenant's and of all; given back when dropped.
+pub(crate) struct Slot {
+    _tenant: Option<Count>,
+    _all: Count,
+}
+
+/// One of a bounded number; given back when dropped.
+struct Count(Arc<AtomicU32>);
+
+impl Count {
+    fn take(live: &Arc<AtomicU32>, limit: u32) -> Option<Self> {
+        let more = |count| (count < limit).then_some(count + 1);
+        live.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(live.clone()))
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

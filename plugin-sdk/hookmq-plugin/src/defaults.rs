@@ -1,0 +1,74 @@
+//! Default values, so that a test or an answer names only what matters to it.
+
+use crate::{
+    Client, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishAnswer, PublishVerdict, Qos,
+};
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            tenant: String::new(),
+            username: String::new(),
+            client_id: String::new(),
+            client_id_bound: false,
+            roles: Vec::new(),
+            attributes: Vec::new(),
+            connection: None,
+        }
+    }
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Self {
+            topic: String::new(),
+            payload: None,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            properties: None,
+        }
+    }
+}
+
+impl Default for MessagePatch {
+    fn default() -> Self {
+        Self {
+            topic: None,
+            payload: None,
+            qos: None,
+            retain: None,
+            content_type: None,
+            user_properties: None,
+        }
+    }
+}
+
+impl Default for IdentityPatch {
+    fn default() -> Self {
+        Self {
+            tenant: None,
+            username: None,
+            client_id: None,
+            roles: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl Default for PublishAnswer {
+    fn default() -> Self {
+        PublishVerdict::Pass.into()
+    }
+}
+
+impl From<PublishVerdict> for PublishAnswer {
+    fn from(verdict: PublishVerdict) -> Self {
+        Self { verdict, emitted: Vec::new() }
+    }
+}
+
+impl Default for DeliverVerdict {
+    fn default() -> Self {
+        Self::Pass
+    }
+}
