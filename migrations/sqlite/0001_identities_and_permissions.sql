@@ -61,7 +61,8 @@ CREATE TABLE permissions (
                      AND substr(filter, 1, 7) <> '$share/'
                  )
                  -- Without the plain placeholders, each brace that is left opens or closes one
-                 -- named attribute.
+                 -- named attribute. (A slash inside an attribute's name escapes this check; the
+                 -- broker ignores such an allow, and takes such a denial to deny everything.)
                  CONSTRAINT filter_has_known_placeholders CHECK (
                      replace(replace(replace(replace(filter,
                          '{username}', ''), '{client_id}', ''), '{tenant}', ''), '{attribute:', '')

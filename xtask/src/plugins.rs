@@ -4,7 +4,6 @@
 //! Elsewhere the target is built from source by Debian's compiler, or fetched by rustup.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -119,9 +118,9 @@ impl Toolchain {
 
     fn run(&self, manifest: &Path, target_directory: &Path, offline: bool) -> Result<bool> {
         let mut command = match self {
-            Self::Own => clean_command("cargo", KEPT_WITH_RUSTUP),
+            Self::Own => clean_command("cargo"),
             Self::Debian { linker } => {
-                let mut command = clean_command(DEBIAN_CARGO, &[]);
+                let mut command = clean_command(DEBIAN_CARGO);
                 command.env("RUSTC", DEBIAN_RUSTC);
                 // The unstable -Z build-std is a switch of this known compiler.
                 command.env("RUSTC_BOOTSTRAP", "1");
@@ -143,27 +142,23 @@ impl Toolchain {
     }
 }
 
-/// Variables that choose a toolchain through rustup, which must stay the workspace's.
-const KEPT_WITH_RUSTUP: &[&str] = &["RUSTUP_TOOLCHAIN"];
-
 /// A command that does not see what cargo has set for this program and for the build of the broker.
-fn clean_command(program: &str, kept: &[&str]) -> Command {
+fn clean_command(program: &str) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
-        if is_about_a_build(&name) && !kept.iter().any(|kept| name == *kept) {
-            command.env_remove(name);
-        }
+    for (name, _) in env::vars_os().filter(|(name, _)| is_about_one_build(&name.to_string_lossy()))
+    {
+        command.env_remove(name);
     }
     // cargo puts its own toolchain's libraries first, which another compiler must not load.
     command.env_remove("LD_LIBRARY_PATH");
     command
 }
 
-/// `CARGO_HOME` and the network's settings concern every build; the rest concerns one.
-fn is_about_a_build(name: &OsString) -> bool {
-    let name = name.to_string_lossy();
+/// Where cargo's home is, what the network needs and which toolchain rustup chooses concern every
+/// build on the machine; the other variables concern one.
+fn is_about_one_build(name: &str) -> bool {
     let everywhere =
-        ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "RUSTUP_HOME", "RUST_BACKTRACE"];
+        ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "RUSTUP_", "RUST_BACKTRACE"];
     (name.starts_with("CARGO") || name.starts_with("RUST"))
         && !everywhere.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -207,7 +202,9 @@ fn add_target(root: &Path) -> bool {
 }
 
 fn install_debian_packages() -> Result<()> {
-    let install = || apt_get(&[&["install", "--yes", "--no-install-recommends"], &DEBIAN_PACKAGES[..]].concat());
+    let install = || {
+        apt_get(&[&["install", "--yes", "--no-install-recommends"], &DEBIAN_PACKAGES[..]].concat())
+    };
     if install()? {
         return Ok(());
     }
@@ -240,5 +237,20 @@ fn target_directory(root: &Path) -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root.join(directory),
         None => root.join("target"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_the_brokers_build_do_not_reach_the_plugins() {
+        for name in ["CARGO", "CARGO_TARGET_DIR", "CARGO_PKG_NAME", "RUSTFLAGS", "RUSTC"] {
+            assert!(is_about_one_build(name), "{name}");
+        }
+        for name in ["CARGO_HOME", "CARGO_NET_OFFLINE", "RUSTUP_TOOLCHAIN", "PATH"] {
+            assert!(!is_about_one_build(name), "{name}");
+        }
     }
 }

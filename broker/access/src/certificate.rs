@@ -205,8 +205,10 @@ mod tests {
         parameters.serial_number = Some(SerialNumber::from_slice(&[0x00, 0x0a, 0xff]));
         parameters.not_before = rcgen::date_time_ymd(2024, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(2044, 1, 1);
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::Other(vec![1, 2, 3])];
+        parameters.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::Other(vec![1, 2, 3]),
+        ];
         parameters.subject_alt_names = vec![
             SanType::DnsName("pump-7.acme.example".try_into().unwrap()),
             SanType::URI("urn:pump:7".try_into().unwrap()),
@@ -306,7 +308,8 @@ mod tests {
     fn alternative_names_are_ascii_without_control_characters() {
         let with_name = |new: &[u8]| {
             let mut parameters = parameters([]);
-            parameters.subject_alt_names = vec![SanType::DnsName("pump.example".try_into().unwrap())];
+            parameters.subject_alt_names =
+                vec![SanType::DnsName("pump.example".try_into().unwrap())];
             let mut der = der(&parameters);
             patch(&mut der, b"pump.example", new);
             certificate_facts(&der, "anchor").map(|facts| facts.san_dns)

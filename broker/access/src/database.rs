@@ -1,5 +1,7 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
+mod seed;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -166,9 +168,7 @@ impl Database {
     pub(crate) async fn log_lines(&self, limit: usize) -> Result<Vec<LogLine>, QueryError> {
         let sql = "SELECT seq, tenant, username FROM change_log ORDER BY seq DESC LIMIT $1";
         match &self.pools {
-            Pools::Postgres(pool) => {
-                self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await
-            }
+            Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
         }
     }

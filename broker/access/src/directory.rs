@@ -145,7 +145,7 @@ impl Directory {
 
     /// Whether what is remembered may still be relied upon.
     pub(crate) fn is_current(&self) -> bool {
-        !self.shared.expired.load(Ordering::Acquire)
+        self.shared.is_current()
     }
 }
 
@@ -156,7 +156,7 @@ impl Shared {
             return Ok(Err(NotAdmitted::NoSuchPrincipal));
         }
         let slot = self.cache.lock().slot(key);
-        if let Some(answer) = slot.answer_within(self.settings.cache_ttl) {
+        if let Some(answer) = self.remembered(&slot) {
             return Ok(answer);
         }
         let timeout = self.settings.timeout;
@@ -171,14 +171,23 @@ impl Shared {
         let Err(DirectoryError::Unavailable(_)) = result else { return result };
         self.trouble.notify_one();
         // The change log has been read since the answer was given, up to the last contact.
-        let known = slot.answer().filter(|_| !self.expired.load(Ordering::Acquire));
+        let known = slot.answer().filter(|_| self.is_current());
         known.map_or(result, Ok)
+    }
+
+    /// The answer that needs no question.
+    fn remembered(&self, slot: &Slot) -> Option<Answer> {
+        slot.answer_within(self.settings.cache_ttl).filter(|_| self.is_current())
+    }
+
+    fn is_current(&self) -> bool {
+        !self.expired.load(Ordering::Acquire)
     }
 
     /// Asks the database, unless somebody else has just done so for the same principal.
     async fn ask_once(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
         let _turn = slot.turn.lock().await;
-        if let Some(answer) = slot.answer_within(self.settings.cache_ttl) {
+        if let Some(answer) = self.remembered(slot) {
             return Ok(answer);
         }
         let away = match &*self.readiness.borrow() {

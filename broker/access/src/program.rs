@@ -189,11 +189,7 @@ impl Program for OpenProgram {
         true
     }
 
-    fn authorize(
-        &self,
-        _: &Arc<Client>,
-        _: &Access<'_>,
-    ) -> Result<AuthorizeVerdict, StepFailure> {
+    fn authorize(&self, _: &Arc<Client>, _: &Access<'_>) -> Result<AuthorizeVerdict, StepFailure> {
         Ok(AuthorizeVerdict::Allow)
     }
 }

@@ -116,7 +116,11 @@ impl fmt::Display for DatabaseUrl {
         match &self.0 {
             Kind::Sqlite(path) => write!(f, "sqlite file {}", path.display()),
             Kind::Postgres { options, .. } => {
-                write!(f, "postgres database {:?} at ", options.get_database().unwrap_or_default())?;
+                write!(
+                    f,
+                    "postgres database {:?} at ",
+                    options.get_database().unwrap_or_default()
+                )?;
                 match options.get_socket() {
                     Some(socket) => write!(f, "{}", socket.display()),
                     None => write!(f, "{}:{}", options.get_host(), options.get_port()),

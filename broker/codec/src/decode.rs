@@ -20,11 +20,10 @@ use crate::{
 /// Everything that the specification says of a packet's format, whatever the state of the session.
 #[inline]
 pub fn decode<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
-    let packet_type = PacketType::from_first_byte(frame.first_byte)?;
-    if packet_type == PacketType::Publish {
-        return decode_publish(frame, version).map(Packet::Publish);
+    match frame.first_byte >> 4 == PacketType::Publish as u8 {
+        true => decode_publish(frame, version),
+        false => decode_other(frame, version),
     }
-    decode_other(packet_type, frame, version)
 }
 
 /// Reads the packet that opens a connection, and with it the protocol's version `[MQTT-3.1.0-1]`.
@@ -41,11 +40,8 @@ pub fn decode_connect(frame: Frame<'_>) -> Result<Connect<'_>, DecodeError> {
     Ok(connect)
 }
 
-fn decode_other<'a>(
-    packet_type: PacketType,
-    frame: Frame<'a>,
-    version: ProtocolVersion,
-) -> Result<Packet<'a>, DecodeError> {
+fn decode_other<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
+    let packet_type = PacketType::from_first_byte(frame.first_byte)?;
     // Only MQTT 3.1 has requests that are repeated with DUP set.
     if frame.first_byte != packet_type.first_byte() && version != ProtocolVersion::V31 {
         return Err(DecodeError::FixedHeaderFlags);
@@ -55,7 +51,7 @@ fn decode_other<'a>(
     let packet = match packet_type {
         PacketType::Connect => Packet::Connect(Box::new(connect::decode(read)?)),
         PacketType::ConnAck => Packet::ConnAck(Box::new(conn_ack(read, version)?)),
-        PacketType::Publish => Packet::Publish(decode_publish(frame, version)?),
+        PacketType::Publish => return decode_publish(frame, version),
         PacketType::PubAck => Packet::PubAck(ack(packet_type, read, version)?),
         PacketType::PubRec => Packet::PubRec(ack(packet_type, read, version)?),
         PacketType::PubRel => Packet::PubRel(ack(packet_type, read, version)?),
@@ -78,7 +74,7 @@ fn decode_other<'a>(
 fn decode_publish<'a>(
     frame: Frame<'a>,
     version: ProtocolVersion,
-) -> Result<Publish<'a>, DecodeError> {
+) -> Result<Packet<'a>, DecodeError> {
     let flags = frame.first_byte;
     let dup = flags & 0b1000 != 0;
     let retain = flags & 0b0001 != 0;
@@ -87,7 +83,7 @@ fn decode_publish<'a>(
         return Err(DecodeError::DupWithoutAcknowledgement);
     }
     let mut reader = Reader::new(frame.body);
-    let topic = match version.is_v5() && reader.skip_empty_string() {
+    let topic = match version.is_v5() && reader.skip_prefix([0, 0]) {
         true => None,
         false => Some(reader.topic_name()?),
     };
@@ -95,7 +91,7 @@ fn decode_publish<'a>(
         Qos::AtMostOnce => None,
         Qos::AtLeastOnce | Qos::ExactlyOnce => Some(reader.packet_id()?),
     };
-    let (properties, topic_alias) = match version.is_v5() {
+    let (properties, topic_alias) = match version.is_v5() && !reader.skip_prefix([0]) {
         true => PublishProperties::decode(&mut reader)?,
         false => (PublishProperties::default(), None),
     };
@@ -103,7 +99,7 @@ fn decode_publish<'a>(
         return Err(DecodeError::NoTopic);
     }
     let payload = reader.rest();
-    Ok(Publish {
+    Ok(Packet::Publish(Publish {
         dup,
         qos,
         retain,
@@ -112,7 +108,7 @@ fn decode_publish<'a>(
         topic_alias,
         properties,
         payload,
-    })
+    }))
 }
 
 fn conn_ack<'a>(
@@ -125,20 +121,15 @@ fn conn_ack<'a>(
         _ => return Err(DecodeError::ConnectAcknowledgeFlags),
     };
     let (reason_code, properties) = match version.is_v5() {
-        true => (
-            allowed_reason_code(PacketType::ConnAck, reader)?,
-            ConnAckProperties::decode(reader)?,
-        ),
+        true => {
+            (allowed_reason_code(PacketType::ConnAck, reader)?, ConnAckProperties::decode(reader)?)
+        }
         false => (connect_return_code(reader)?, ConnAckProperties::default()),
     };
     if session_present && reason_code != ReasonCode::Success {
         return Err(DecodeError::SessionPresentOnRefusal);
     }
-    Ok(ConnAck {
-        session_present,
-        reason_code,
-        properties,
-    })
+    Ok(ConnAck { session_present, reason_code, properties })
 }
 
 fn connect_return_code(reader: &mut Reader<'_>) -> Result<ReasonCode, DecodeError> {
@@ -157,11 +148,7 @@ fn ack<'a>(
         true => AckProperties::default(),
         false => AckProperties::decode(reader)?,
     };
-    Ok(Ack {
-        packet_id,
-        reason_code,
-        properties,
-    })
+    Ok(Ack { packet_id, reason_code, properties })
 }
 
 fn disconnect<'a>(
@@ -173,10 +160,7 @@ fn disconnect<'a>(
         true => DisconnectProperties::default(),
         false => DisconnectProperties::decode(reader)?,
     };
-    Ok(Disconnect {
-        reason_code,
-        properties,
-    })
+    Ok(Disconnect { reason_code, properties })
 }
 
 fn auth<'a>(reader: &mut Reader<'a>, version: ProtocolVersion) -> Result<Auth<'a>, DecodeError> {
@@ -186,20 +170,14 @@ fn auth<'a>(reader: &mut Reader<'a>, version: ProtocolVersion) -> Result<Auth<'a
     // An empty AUTH is well formed, though no exchange has a place for it.
     if reader.is_empty() {
         let properties = AuthProperties::default();
-        return Ok(Auth {
-            reason_code: ReasonCode::Success,
-            properties,
-        });
+        return Ok(Auth { reason_code: ReasonCode::Success, properties });
     }
     let reason_code = allowed_reason_code(PacketType::Auth, reader)?;
     let properties = AuthProperties::decode(reader)?;
     if properties.authentication_method.is_none() {
         return Err(DecodeError::NoAuthenticationMethod);
     }
-    Ok(Auth {
-        reason_code,
-        properties,
-    })
+    Ok(Auth { reason_code, properties })
 }
 
 /// The code that version 5 lets its sender leave out where it is success.
@@ -247,11 +225,7 @@ fn subscribe<'a>(
     if filters.is_empty() {
         return Err(DecodeError::NoTopicFilter);
     }
-    Ok(Subscribe {
-        packet_id,
-        filters,
-        properties,
-    })
+    Ok(Subscribe { packet_id, filters, properties })
 }
 
 /// Before version 5 all bits but those of the QoS are reserved.
@@ -259,11 +233,7 @@ fn subscription_options(
     bits: u8,
     version: ProtocolVersion,
 ) -> Result<SubscriptionOptions, DecodeError> {
-    let reserved = if version.is_v5() {
-        0b1100_0000
-    } else {
-        0b1111_1100
-    };
+    let reserved = if version.is_v5() { 0b1100_0000 } else { 0b1111_1100 };
     if bits & reserved != 0 {
         return Err(DecodeError::SubscriptionOptions);
     }
@@ -299,11 +269,7 @@ fn sub_ack<'a>(
             reason_codes.push(subscription_code(packet_type, reader, version)?);
         }
     }
-    Ok(SubAck {
-        packet_id,
-        reason_codes,
-        properties,
-    })
+    Ok(SubAck { packet_id, reason_codes, properties })
 }
 
 /// A code of SUBACK or UNSUBACK; before version 5 a granted QoS or 0x80 `[MQTT-3.9.3-2]`.
@@ -335,9 +301,5 @@ fn unsubscribe<'a>(
     if filters.is_empty() {
         return Err(DecodeError::NoTopicFilter);
     }
-    Ok(Unsubscribe {
-        packet_id,
-        filters,
-        user_properties,
-    })
+    Ok(Unsubscribe { packet_id, filters, user_properties })
 }

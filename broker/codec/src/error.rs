@@ -12,7 +12,7 @@ pub enum DecodeError {
     #[error("a variable byte integer is longer than its value needs, or than four bytes")]
     VariableByteInteger,
     #[error("the packet of {length} bytes is larger than {maximum}")]
-    PacketTooLarge { length: usize, maximum: u32 },
+    PacketTooLarge { length: u32, maximum: u32 },
     #[error("the packet ends before its last field")]
     Truncated,
     #[error("bytes are left behind the packet's last field")]

@@ -30,17 +30,11 @@ pub fn frame(buffer: &[u8], maximum_packet_size: u32) -> Result<Option<Frame<'_>
     };
     let length = 1 + used + remaining_length as usize;
     if length > maximum_packet_size as usize {
-        return Err(DecodeError::PacketTooLarge {
-            length,
-            maximum: maximum_packet_size,
-        });
+        let length = length as u32;
+        return Err(DecodeError::PacketTooLarge { length, maximum: maximum_packet_size });
     }
     let body = buffer.get(1 + used..length);
-    Ok(body.map(|body| Frame {
-        first_byte,
-        body,
-        length,
-    }))
+    Ok(body.map(|body| Frame { first_byte, body, length }))
 }
 
 /// The length in bytes of the whole packet that `buffer` begins with, once its fixed header is
@@ -61,11 +55,7 @@ mod tests {
         for end in 0..5 {
             assert_eq!(frame(&bytes[..end], 100), Ok(None));
         }
-        let expected = Frame {
-            first_byte: 0x30,
-            body: &bytes[2..5],
-            length: 5,
-        };
+        let expected = Frame { first_byte: 0x30, body: &bytes[2..5], length: 5 };
         assert_eq!(frame(&bytes[..5], 100), Ok(Some(expected)));
         assert_eq!(frame(&bytes, 100), Ok(Some(expected)));
     }
@@ -81,10 +71,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_refused_on_its_declared_length() {
-        let refused = Err(DecodeError::PacketTooLarge {
-            length: 131,
-            maximum: 130,
-        });
+        let refused = Err(DecodeError::PacketTooLarge { length: 131, maximum: 130 });
         assert_eq!(frame(&[0x30, 0x80, 0x01], 130), refused);
         assert_eq!(frame(&[0x30, 0x80, 0x01], 131), Ok(None));
     }
@@ -100,16 +87,11 @@ mod tests {
     #[test]
     fn the_first_byte_alone_is_enough_to_refuse_it() {
         // Upper half: type. The set bits say which flags are permitted with it.
-        let permitted: [u16; 16] = [
-            0, 1, 1, 0xFFFF, 1, 1, 0x0404, 1, 0x0404, 1, 0x0404, 1, 1, 1, 1, 1,
-        ];
+        let permitted: [u16; 16] =
+            [0, 1, 1, 0xFFFF, 1, 1, 0x0404, 1, 0x0404, 1, 0x0404, 1, 1, 1, 1, 1];
         for first_byte in 0..=255u8 {
             let allowed = permitted[usize::from(first_byte >> 4)] >> (first_byte & 0x0F) & 1 == 1;
-            assert_eq!(
-                frame(&[first_byte], 100).is_ok(),
-                allowed,
-                "{first_byte:02x}"
-            );
+            assert_eq!(frame(&[first_byte], 100).is_ok(), allowed, "{first_byte:02x}");
         }
     }
 }

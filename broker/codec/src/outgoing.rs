@@ -86,11 +86,7 @@ impl OutgoingPublish<'_> {
 
     #[inline]
     fn properties_length(&self) -> usize {
-        let expiry = if self.message_expiry_interval.is_some() {
-            5
-        } else {
-            0
-        };
+        let expiry = if self.message_expiry_interval.is_some() { 5 } else { 0 };
         let alias = if self.topic_alias.is_some() { 3 } else { 0 };
         let identifiers = self.subscription_identifiers.iter();
         let identifiers = identifiers.map(|identifier| 1 + varint::length(identifier.get()));

@@ -117,19 +117,10 @@ impl fmt::Debug for ConnectProperties<'_> {
             .field("receive_maximum", &self.receive_maximum)
             .field("maximum_packet_size", &self.maximum_packet_size)
             .field("topic_alias_maximum", &self.topic_alias_maximum)
-            .field(
-                "request_response_information",
-                &self.request_response_information,
-            )
-            .field(
-                "request_problem_information",
-                &self.request_problem_information,
-            )
+            .field("request_response_information", &self.request_response_information)
+            .field("request_problem_information", &self.request_problem_information)
             .field("authentication_method", &self.authentication_method)
-            .field(
-                "authentication_data",
-                &self.authentication_data.map(|_| Hidden),
-            )
+            .field("authentication_data", &self.authentication_data.map(|_| Hidden))
             .field("user_properties", &self.user_properties)
             .finish()
     }
@@ -140,10 +131,7 @@ impl fmt::Debug for AuthProperties<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthProperties")
             .field("authentication_method", &self.authentication_method)
-            .field(
-                "authentication_data",
-                &self.authentication_data.map(|_| Hidden),
-            )
+            .field("authentication_data", &self.authentication_data.map(|_| Hidden))
             .field("reason_string", &self.reason_string)
             .field("user_properties", &self.user_properties)
             .finish()

@@ -36,29 +36,19 @@ impl<'a> Reader<'a> {
     /// That nothing is left.
     #[inline]
     pub(crate) fn finish(self) -> Result<(), DecodeError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes)
-        }
+        if self.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (bytes, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(bytes)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (bytes, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(DecodeError::Truncated)?;
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(*bytes)
     }
@@ -92,15 +82,9 @@ impl<'a> Reader<'a> {
         self.bytes(usize::from(length))
     }
 
-    /// UTF-8, surrogates excluded `[MQTT-1.5.4-1]`; what it may hold is the caller's to check.
-    #[inline]
-    fn text(&mut self) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.binary()?).map_err(|_| DecodeError::InvalidUtf8)
-    }
-
     /// A UTF-8 string, without U+0000 `[MQTT-1.5.4-2]`.
     pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
-        let text = self.text()?;
+        let text = utf8(self.binary()?)?;
         if text.as_bytes().contains(&0) {
             return Err(DecodeError::NulCharacter);
         }
@@ -109,10 +93,11 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn topic_name(&mut self) -> Result<TopicName<'a>, DecodeError> {
-        TopicName::new(self.text()?).map_err(|error| match error {
-            TopicError::Nul => DecodeError::NulCharacter,
-            error => DecodeError::TopicName(error),
-        })
+        let bytes = self.binary()?;
+        match TopicName::from_plain_ascii(bytes) {
+            Some(topic) => Ok(topic),
+            None => uncommon_topic_name(bytes),
+        }
     }
 
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter, DecodeError> {
@@ -130,10 +115,10 @@ impl<'a> Reader<'a> {
         ReasonCode::from_byte(byte).ok_or(DecodeError::UnknownReasonCode(byte))
     }
 
-    /// Whether the next string is empty, which is then read.
+    /// Whether `prefix` comes next, which is then read: an empty string or property section.
     #[inline]
-    pub(crate) fn skip_empty_string(&mut self) -> bool {
-        match self.rest.strip_prefix(&[0, 0]) {
+    pub(crate) fn skip_prefix<const N: usize>(&mut self, prefix: [u8; N]) -> bool {
+        match self.rest.strip_prefix(&prefix) {
             None => false,
             Some(rest) => {
                 self.rest = rest;
@@ -141,4 +126,17 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// UTF-8, surrogates excluded `[MQTT-1.5.4-1]`; what it may hold is the caller's to check.
+fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)
+}
+
+#[inline(never)]
+fn uncommon_topic_name(bytes: &[u8]) -> Result<TopicName<'_>, DecodeError> {
+    TopicName::new(utf8(bytes)?).map_err(|error| match error {
+        TopicError::Nul => DecodeError::NulCharacter,
+        error => DecodeError::TopicName(error),
+    })
 }

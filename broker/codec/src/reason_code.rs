@@ -160,10 +160,7 @@ impl ReasonCode {
                     || matches!(self, Self::Success | Self::DisconnectWithWill)
             }
             PacketType::Auth => {
-                matches!(
-                    self,
-                    Self::Success | Self::ContinueAuthentication | Self::ReAuthenticate
-                )
+                matches!(self, Self::Success | Self::ContinueAuthentication | Self::ReAuthenticate)
             }
             _ => false,
         }

@@ -10,6 +10,14 @@ pub(crate) const MAXIMUM: u32 = 268_435_455;
 /// An encoding that is too long is an error as soon as that shows `[MQTT-1.5.5-1]`.
 #[inline]
 pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
+    // Most packets and nearly all properties are short.
+    if let [byte @ 0..0x80, ..] = bytes {
+        return Ok(Some((u32::from(*byte), 1)));
+    }
+    decode_long(bytes)
+}
+
+fn decode_long(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeError> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= u32::from(byte & 0x7F) << (7 * index);
@@ -57,9 +65,7 @@ mod tests {
 
     #[test]
     fn every_length_round_trips_at_its_bounds() {
-        for value in [
-            0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAXIMUM,
-        ] {
+        for value in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, MAXIMUM] {
             let (bytes, used) = encode(value);
             assert_eq!(decode(&bytes[..used]), Ok(Some((value, used))), "{value}");
             for end in 0..used {
@@ -79,11 +85,7 @@ mod tests {
             &[0x80, 0x80, 0x80, 0x80, 1],
         ];
         for bytes in cases {
-            assert_eq!(
-                decode(bytes),
-                Err(DecodeError::VariableByteInteger),
-                "{bytes:02x?}"
-            );
+            assert_eq!(decode(bytes), Err(DecodeError::VariableByteInteger), "{bytes:02x?}");
         }
     }
 

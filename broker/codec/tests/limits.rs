@@ -35,16 +35,10 @@ fn refused(packet: &Packet<'_>, version: ProtocolVersion) -> EncodeError {
 fn a_packet_ends_at_the_longest_remaining_length() {
     let payload = vec![0; 268_435_455 - 3];
     let mut largest = publish(&payload);
-    assert_eq!(
-        largest.encoded_length(ProtocolVersion::V311),
-        Ok(LONGEST_PACKET)
-    );
+    assert_eq!(largest.encoded_length(ProtocolVersion::V311), Ok(LONGEST_PACKET));
     largest.topic = Some(TopicName::new("tt").unwrap());
     let larger = Packet::Publish(largest);
-    assert_eq!(
-        refused(&larger, ProtocolVersion::V311),
-        EncodeError::PacketTooLarge
-    );
+    assert_eq!(refused(&larger, ProtocolVersion::V311), EncodeError::PacketTooLarge);
 }
 
 #[test]
@@ -63,10 +57,7 @@ fn an_outgoing_publish_that_is_too_long_is_not_written() {
         subscription_identifiers: &[],
         forwarded_properties: &[],
     };
-    assert_eq!(
-        outgoing.encoded_length(ProtocolVersion::V311),
-        LONGEST_PACKET + 1
-    );
+    assert_eq!(outgoing.encoded_length(ProtocolVersion::V311), LONGEST_PACKET + 1);
     let mut out = Vec::new();
     outgoing.encode(ProtocolVersion::V311, &mut out);
     assert!(out.is_empty());
@@ -80,15 +71,9 @@ fn a_string_ends_at_65535_bytes() {
         publish.properties.content_type = Some(content_type);
         Packet::Publish(publish)
     };
-    assert_eq!(
-        refused(&with(&text), ProtocolVersion::V5),
-        EncodeError::StringTooLong
-    );
+    assert_eq!(refused(&with(&text), ProtocolVersion::V5), EncodeError::StringTooLong);
     let mut out = Vec::new();
-    assert_eq!(
-        with(&text[1..]).encode(ProtocolVersion::V5, &mut out),
-        Ok(())
-    );
+    assert_eq!(with(&text[1..]).encode(ProtocolVersion::V5, &mut out), Ok(()));
 }
 
 #[test]
@@ -107,11 +92,17 @@ fn a_packet_identifier_goes_with_acknowledged_messages_only() {
     without.qos = Qos::AtLeastOnce;
     for publish in [with, without] {
         let packet = Packet::Publish(publish);
-        assert_eq!(
-            refused(&packet, ProtocolVersion::V311),
-            EncodeError::PacketId
-        );
+        assert_eq!(refused(&packet, ProtocolVersion::V311), EncodeError::PacketId);
     }
+}
+
+/// `[MQTT-3.3.1-2]`
+#[test]
+fn dup_is_never_written_with_qos_0() {
+    let repeated = Publish { dup: true, ..publish(b"") };
+    let mut out = Vec::new();
+    repeated.encode(ProtocolVersion::V311, &mut out).unwrap();
+    assert_eq!(out, [0x30, 3, 0, 1, b't']);
 }
 
 #[test]
@@ -119,15 +110,9 @@ fn older_versions_have_neither_auth_nor_aliases() {
     let mut alias = publish(b"");
     alias.topic = None;
     alias.topic_alias = NonZeroU16::new(1);
-    let auth = Auth {
-        reason_code: ReasonCode::Success,
-        properties: AuthProperties::default(),
-    };
+    let auth = Auth { reason_code: ReasonCode::Success, properties: AuthProperties::default() };
     for packet in [Packet::Publish(alias), Packet::Auth(auth)] {
-        assert_eq!(
-            refused(&packet, ProtocolVersion::V311),
-            EncodeError::NotInThisVersion
-        );
+        assert_eq!(refused(&packet, ProtocolVersion::V311), EncodeError::NotInThisVersion);
         assert!(packet.encoded_length(ProtocolVersion::V5).is_ok());
     }
 }
@@ -135,10 +120,7 @@ fn older_versions_have_neither_auth_nor_aliases() {
 #[test]
 fn older_versions_lose_what_they_cannot_say() {
     let reason_string = Some("why");
-    let properties = AckProperties {
-        reason_string,
-        ..AckProperties::default()
-    };
+    let properties = AckProperties { reason_string, ..AckProperties::default() };
     let ack = Ack {
         packet_id: NonZeroU16::new(0x0102).unwrap(),
         reason_code: ReasonCode::QuotaExceeded,
@@ -147,18 +129,14 @@ fn older_versions_lose_what_they_cannot_say() {
     let conn_ack = ConnAck {
         session_present: false,
         reason_code: ReasonCode::Banned,
-        properties: ConnAckProperties {
-            reason_string,
-            ..ConnAckProperties::default()
-        },
+        properties: ConnAckProperties { reason_string, ..ConnAckProperties::default() },
     };
     let disconnect = Disconnect {
         reason_code: ReasonCode::SessionTakenOver,
         properties: DisconnectProperties::default(),
     };
     let mut out = Vec::new();
-    ack.encode(AckKind::PubRec, ProtocolVersion::V311, &mut out)
-        .unwrap();
+    ack.encode(AckKind::PubRec, ProtocolVersion::V311, &mut out).unwrap();
     conn_ack.encode(ProtocolVersion::V31, &mut out).unwrap();
     disconnect.encode(ProtocolVersion::V311, &mut out).unwrap();
     assert_eq!(out, [0x50, 2, 1, 2, 0x20, 2, 0, 5, 0xE0, 0]);

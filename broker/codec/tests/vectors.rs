@@ -109,18 +109,9 @@ fn check_packet(
     }
     let mut again = Vec::new();
     packet.encode(version, &mut again).unwrap();
-    assert_eq!(
-        again == bytes,
-        vector.canonical,
-        "{context}: {}",
-        hex::encode(&again)
-    );
+    assert_eq!(again == bytes, vector.canonical, "{context}: {}", hex::encode(&again));
     assert_eq!(packet.encoded_length(version), Ok(again.len()), "{context}");
-    assert_eq!(
-        read(&again, version).as_ref(),
-        Ok(&Some(packet.clone())),
-        "{context}"
-    );
+    assert_eq!(read(&again, version).as_ref(), Ok(&Some(packet.clone())), "{context}");
 }
 
 #[test]
@@ -137,10 +128,7 @@ fn no_beginning_of_a_packet_is_a_packet() {
             // Had the fixed header announced fewer bytes, some would be a packet; none may panic.
             if let Ok(Some(whole)) = frame(&bytes, MAXIMUM_PACKET_SIZE) {
                 for end in 0..whole.body.len() {
-                    let cut = hookmq_codec::Frame {
-                        body: &whole.body[..end],
-                        ..whole
-                    };
+                    let cut = hookmq_codec::Frame { body: &whole.body[..end], ..whole };
                     let _ = decode(cut, version);
                 }
             }
@@ -150,10 +138,7 @@ fn no_beginning_of_a_packet_is_a_packet() {
 
 #[test]
 fn every_kind_of_refusal_has_a_vector() {
-    let names: Vec<String> = vectors()
-        .into_iter()
-        .filter_map(|vector| vector.error)
-        .collect();
+    let names: Vec<String> = vectors().into_iter().filter_map(|vector| vector.error).collect();
     for kind in [
         "PacketType",
         "FixedHeaderFlags",
@@ -189,12 +174,7 @@ fn every_kind_of_refusal_has_a_vector() {
         "AuthenticationDataWithoutMethod",
         "NoAuthenticationMethod",
     ] {
-        assert!(
-            names
-                .iter()
-                .any(|name| name.split(['(', ' ']).next() == Some(kind)),
-            "{kind}"
-        );
+        assert!(names.iter().any(|name| name.split(['(', ' ']).next() == Some(kind)), "{kind}");
     }
 }
 
@@ -202,15 +182,8 @@ fn every_kind_of_refusal_has_a_vector() {
 fn normative_identifiers_are_written_as_the_specification_writes_them() {
     for vector in vectors() {
         for id in &vector.normative {
-            let number = id
-                .strip_prefix("MQTT-")
-                .unwrap_or_else(|| panic!("{}", vector.name));
-            assert!(
-                number
-                    .split(['.', '-'])
-                    .all(|part| part.parse::<u8>().is_ok()),
-                "{id}"
-            );
+            let number = id.strip_prefix("MQTT-").unwrap_or_else(|| panic!("{}", vector.name));
+            assert!(number.split(['.', '-']).all(|part| part.parse::<u8>().is_ok()), "{id}");
         }
     }
 }

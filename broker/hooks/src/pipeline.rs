@@ -52,6 +52,18 @@ pub enum AssembleError {
     TooMany { hook: Hook },
 }
 
+impl AssembleError {
+    /// The hook whose steps are at fault.
+    pub fn hook(&self) -> Hook {
+        match self {
+            Self::NoSuchHook { hook, .. }
+            | Self::NoDeadLetter { hook }
+            | Self::TooMany { hook } => *hook,
+            Self::DeadLetter { .. } => Hook::Publish,
+        }
+    }
+}
+
 impl Pipeline {
     /// Puts `program_of` each configured step in its place.
     pub fn assemble(

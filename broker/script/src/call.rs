@@ -14,16 +14,20 @@ use crate::fault::{Fallible, too_large};
 /// Microseconds since any fixed instant, never going back.
 pub type Clock = fn() -> u64;
 
+/// Microseconds that count between two looks at the clock. What is longer than the work in between
+/// can be, the operating system took: a rule does not fail because its thread had to wait.
+const LONGEST_STRETCH: u64 = 2_000;
+
 thread_local! {
     static CALL: Call = const { Call::new() };
 }
 
 struct Call {
     clock: Cell<Clock>,
-    /// Microseconds that the call may take.
-    allowed: Cell<u64>,
-    /// When the clock was first read. Short calls end before it is, which keeps them fast.
-    started: Cell<Option<u64>>,
+    /// Microseconds that the call may still take.
+    left: Cell<u64>,
+    /// When the clock was last read. Short calls end before it ever is, which keeps them fast.
+    last: Cell<Option<u64>>,
     emitted: RefCell<Vec<Emission>>,
     log_lines: Cell<usize>,
     expectations: Cell<usize>,
@@ -33,8 +37,8 @@ impl Call {
     const fn new() -> Self {
         Self {
             clock: Cell::new(stopped_clock),
-            allowed: Cell::new(0),
-            started: Cell::new(None),
+            left: Cell::new(0),
+            last: Cell::new(None),
             emitted: RefCell::new(Vec::new()),
             log_lines: Cell::new(0),
             expectations: Cell::new(0),
@@ -43,12 +47,13 @@ impl Call {
 
     fn is_overdue(&self) -> bool {
         let now = self.clock.get()();
-        match self.started.get() {
-            None => {
-                self.started.set(Some(now));
+        let since = now.saturating_sub(self.last.replace(Some(now)).unwrap_or(now));
+        match self.left.get().checked_sub(since.min(LONGEST_STRETCH)) {
+            Some(left) => {
+                self.left.set(left);
                 false
             }
-            Some(started) => now.saturating_sub(started) > self.allowed.get(),
+            None => true,
         }
     }
 }
@@ -57,8 +62,8 @@ impl Call {
 pub(crate) fn begin(clock: Clock, allowed: Duration) {
     CALL.with(|call| {
         call.clock.set(clock);
-        call.allowed.set(u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX));
-        call.started.set(None);
+        call.left.set(u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX));
+        call.last.set(None);
         call.emitted.borrow_mut().clear();
         call.log_lines.set(0);
         call.expectations.set(0);

@@ -34,15 +34,15 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// The innermost error with the innermost position that is known.
-    pub(crate) fn from_error(mut error: Box<EvalAltResult>) -> Self {
+    pub(crate) fn from_error(mut error: EvalAltResult) -> Self {
         let mut position = Position::NONE;
         loop {
             let own = error.take_position();
             if !own.is_none() {
                 position = own;
             }
-            match *error {
-                EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => error = inner,
+            match error {
+                EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => error = *inner,
                 other => {
                     let (kind, message) = explain(&other);
                     return Self { kind, message, position };
@@ -51,14 +51,12 @@ impl Failure {
         }
     }
 
-    pub(crate) fn into_step_failure(self, file: &str) -> StepFailure {
-        let failure = StepFailure::new(self.kind, self.message);
-        match (self.position.line(), self.position.position()) {
-            (Some(line), column) => {
-                failure.at(Location { file: file.into(), line, column: column.unwrap_or(1) })
-            }
-            _ => failure,
-        }
+    /// Located at `fallback` where the engine does not know better.
+    pub(crate) fn into_step_failure(self, file: &str, fallback: Position) -> StepFailure {
+        let position = if self.position.is_none() { fallback } else { self.position };
+        let line = position.line().unwrap_or(1);
+        let column = position.position().unwrap_or(1);
+        StepFailure::new(self.kind, self.message).at(Location { file: file.into(), line, column })
     }
 }
 
@@ -70,7 +68,9 @@ fn explain(error: &EvalAltResult) -> (FailureKind, String) {
             (FailureKind::Limit, "too many operations in one call".into())
         }
         E::ErrorTooManyVariables(..) => (FailureKind::Limit, "too many variables".into()),
-        E::ErrorStackOverflow(..) => (FailureKind::Limit, "functions call one another too deep".into()),
+        E::ErrorStackOverflow(..) => {
+            (FailureKind::Limit, "functions call one another too deep".into())
+        }
         E::ErrorDataTooLarge(what, _) => (FailureKind::Limit, format!("over the limit: {what}")),
         E::ErrorRuntime(token, _) => match token.read_lock::<BadOutput>() {
             Some(bad) => (FailureKind::BadOutput, bad.0.clone()),

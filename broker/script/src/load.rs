@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookmq_codec::TopicFilter;
-use hookmq_hooks::{Hook, HookSet, ProgramIdentity, ProgramKind};
+use hookmq_hooks::{HookSet, ProgramIdentity, ProgramKind};
 use rhai::{
     AST, ASTFlags, ASTNode, Array, CallFnOptions, Dynamic, Engine, Expr, Map, OptimizationLevel,
     ParseError, ParseErrorType, Position, Scope, Stmt,
@@ -14,12 +14,13 @@ use crate::error::Source;
 use crate::fault::Failure;
 use crate::{Problem, Rule, RuleEngine, RuleError, call, objects};
 
-/// The functions that a rule may define for the pipeline, with their parameters.
-const HOOKS: [(Hook, &str, &[&str]); 4] = [
-    (Hook::Connect, "connect", &["client"]),
-    (Hook::Authorize, "authorize", &["client", "access"]),
-    (Hook::Publish, "publish", &["client", "message"]),
-    (Hook::Deliver, "deliver", &["client", "message"]),
+/// The functions that a rule may define for the pipeline, with their parameters, in the order of
+/// [`hookmq_hooks::Hook::ALL`].
+const HOOKS: [(&str, &[&str]); 4] = [
+    ("connect", &["client"]),
+    ("authorize", &["client", "access"]),
+    ("publish", &["client", "message"]),
+    ("deliver", &["client", "message"]),
 ];
 
 /// What the syntax tree says before anything runs.
@@ -56,7 +57,7 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         file: file.into(),
         doc: doc(text),
         hooks: hooks(&tree),
-        places: HOOKS.map(|(_, name, _)| source.position_of_function(name)),
+        functions: HOOKS.map(|(name, _)| (name, source.position_of_function(name))),
         topics,
         engine,
         ast,
@@ -134,7 +135,9 @@ impl Outline {
                 self.properties.insert(it.2.to_string());
                 return;
             }
-            Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position)))
+            Some(ASTNode::Expr(
+                Expr::FnCall(call, position) | Expr::MethodCall(call, position),
+            ))
             | Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
             _ => return,
         };
@@ -153,7 +156,7 @@ fn evaluate_constants(
     let mut scope = Scope::new();
     call::begin(rules.clock, rules.limits.test_deadline);
     rules.build("", &Scope::new()).run_ast_with_scope(&mut scope, tree).map_err(|error| {
-        let failure = Failure::from_error(error);
+        let failure = Failure::from_error(*error);
         one(source.problem(failure.position, failure.message))
     })?;
     let odd = scope.iter_raw().filter(|(_, _, value)| !is_plain(value)).map(|(name, _, _)| {
@@ -185,7 +188,9 @@ fn topics(
     let Some(value) = constants.get("TOPICS") else { return Ok(vec![]) };
     let place = outline.constants.get("TOPICS").copied().unwrap_or(Position::NONE);
     let problem = |message: String| {
-        one(source.problem(place, message).hint(r#"as in `const TOPICS = ["devices/+/telemetry"];`"#))
+        one(source
+            .problem(place, message)
+            .hint(r#"as in `const TOPICS = ["devices/+/telemetry"];`"#))
     };
     let Some(elements) = value.read_lock::<Array>() else {
         return Err(problem("TOPICS must be an array of topic filters".into()));
@@ -229,7 +234,7 @@ fn check_functions(
         defined.insert(function.name);
         let place = source.position_of_function(function.name);
         let parameters = function.params.as_slice();
-        if let Some((_, name, wanted)) = HOOKS.iter().find(|(_, name, _)| *name == function.name)
+        if let Some((name, wanted)) = HOOKS.iter().find(|(name, _)| *name == function.name)
             && parameters.len() != wanted.len()
         {
             let message = format!("`{name}` must take {} parameter(s)", wanted.len());
@@ -244,7 +249,7 @@ fn check_functions(
             problems.push(source.problem(place, message));
         }
     }
-    if HOOKS.iter().all(|(_, name, _)| !defined.contains(name)) {
+    if HOOKS.iter().all(|(name, _)| !defined.contains(name)) {
         problems.push(
             source
                 .problem(Position::NONE, "the rule defines none of the hooks")
@@ -275,7 +280,7 @@ fn run_tests(rules: &RuleEngine, engine: &Engine, ast: &AST, source: Source<'_>)
         let own_place = source.position_of_function(name);
         match result {
             Err(error) => {
-                let failure = Failure::from_error(error);
+                let failure = Failure::from_error(*error);
                 let known = !failure.position.is_none();
                 let place = if known { failure.position } else { own_place };
                 Some(source.problem(place, format!("{name} failed: {}", failure.message)))

@@ -25,8 +25,8 @@ pub struct Rule {
     pub(crate) file: String,
     pub(crate) doc: String,
     pub(crate) hooks: HookSet,
-    /// Where each hook's function stands, in the order of [`Hook::ALL`].
-    pub(crate) places: [Position; 4],
+    /// The name of each hook's function and where it stands, in the order of [`Hook::ALL`].
+    pub(crate) functions: [(&'static str, Position); 4],
     pub(crate) topics: Vec<TopicFilter>,
     pub(crate) engine: Engine,
     pub(crate) ast: AST,
@@ -40,19 +40,20 @@ impl Rule {
         &self.doc
     }
 
-    fn call(&self, name: &str, arguments: impl FuncArgs) -> Result<Dynamic, StepFailure> {
+    fn call(&self, hook: Hook, arguments: impl FuncArgs) -> Result<Dynamic, StepFailure> {
+        let (name, place) = &self.functions[hook as usize];
         call::begin(self.clock, self.deadline);
         let options = CallFnOptions::new().eval_ast(false);
         let mut scope = Scope::new();
         self.engine
             .call_fn_with_options(options, &mut scope, &self.ast, name, arguments)
-            .map_err(|error| Failure::from_error(error).into_step_failure(&self.file))
+            .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))
     }
 
     fn bad_output(&self, hook: Hook, message: String) -> StepFailure {
-        let position = self.places[hook as usize];
+        let (_, place) = self.functions[hook as usize];
         let kind = FailureKind::BadOutput;
-        Failure { kind, message, position }.into_step_failure(&self.file)
+        Failure { kind, message, position: place }.into_step_failure(&self.file, place)
     }
 
     /// Only publish may emit.
@@ -64,7 +65,7 @@ impl Rule {
     }
 
     fn connect_now(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
-        let value = self.call("connect", (AttemptRef::new(attempt),))?;
+        let value = self.call(Hook::Connect, (AttemptRef::new(attempt),))?;
         self.nothing_emitted(Hook::Connect)?;
         Verdict::of_connect(value).map_err(|message| self.bad_output(Hook::Connect, message))
     }
@@ -101,7 +102,7 @@ impl Program for Rule {
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
         let arguments = (ClientRef(client.clone()), AccessFacts::new(access));
-        let value = self.call("authorize", arguments)?;
+        let value = self.call(Hook::Authorize, arguments)?;
         self.nothing_emitted(Hook::Authorize)?;
         Verdict::of_authorize(value).map_err(|message| self.bad_output(Hook::Authorize, message))
     }
@@ -112,7 +113,7 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value = self.call("publish", (ClientRef(client.clone()), draft.clone()))?;
+        let value = self.call(Hook::Publish, (ClientRef(client.clone()), draft.clone()))?;
         let verdict = Verdict::of_publish(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Publish, message))?;
         Ok(PublishAnswer { verdict, emitted: call::take_emitted() })
@@ -124,7 +125,7 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value = self.call("deliver", (ClientRef(client.clone()), draft.clone()))?;
+        let value = self.call(Hook::Deliver, (ClientRef(client.clone()), draft.clone()))?;
         self.nothing_emitted(Hook::Deliver)?;
         Verdict::of_deliver(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Deliver, message))

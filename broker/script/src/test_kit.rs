@@ -13,7 +13,6 @@ use hookmq_hooks::{
 };
 use rhai::{Dynamic, Engine, Map};
 
-use crate::RuleLimits;
 use crate::fault::{Fallible, fault};
 use crate::fields::Fields;
 use crate::json;
@@ -23,7 +22,7 @@ use crate::objects::certificate::CertificateRef;
 use crate::objects::client::ClientRef;
 use crate::objects::message::{MessageRef, qos_of};
 
-pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
+pub(crate) fn register(engine: &mut Engine) {
     engine
         .register_fn("test_client", client)
         .register_fn("test_connect", attempt)
@@ -34,7 +33,7 @@ pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
         .register_fn("test_access", |action: &str, topic: &str| access(action, topic, Map::new()))
         .register_fn("test_access", access);
     runs::register(engine);
-    expectations::register(engine, limits);
+    expectations::register(engine);
 }
 
 fn message(content: &Emission) -> Fallible<MessageRef> {
@@ -116,9 +115,7 @@ fn connection(fields: &mut Fields) -> Fallible<ConnectionFacts> {
 }
 
 /// Vouched for by a step named `test`; what stands under `claims` is the client's own word.
-fn attributes(
-    fields: &mut Fields,
-) -> Fallible<std::collections::BTreeMap<Arc<str>, Attribute>> {
+fn attributes(fields: &mut Fields) -> Fallible<std::collections::BTreeMap<Arc<str>, Attribute>> {
     let vouched = fields.map("attributes")?.into_iter();
     let claimed = fields.map("claims")?.into_iter();
     let attribute = |vouched_by: Voucher| {

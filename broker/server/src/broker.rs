@@ -12,10 +12,11 @@ pub mod topic_cache;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
 use hookmq_core::{CommitSequence, NewMessage};
 use hookmq_hooks::{
@@ -41,8 +42,8 @@ pub struct Broker {
     pub started: Instant,
     /// One for each open socket.
     pub places: Arc<Semaphore>,
-    /// Counts up when permissions change.
-    access_generation: Arc<AtomicU64>,
+    /// Where permissions come from, if not from the pipeline's programs alone.
+    directory: Option<Directory>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
     next_session_id: AtomicU64,
     timers: Timers,
@@ -58,7 +59,7 @@ impl Broker {
         pipeline: Pipeline,
         limits: Limits,
         store: Arc<dyn Store>,
-        access_generation: Arc<AtomicU64>,
+        directory: Option<Directory>,
     ) -> Arc<Self> {
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
@@ -67,7 +68,7 @@ impl Broker {
             metrics: Metrics::default(),
             store,
             started: Instant::now(),
-            access_generation,
+            directory,
             tenants: RwLock::default(),
             next_session_id: AtomicU64::new(1),
             timers: Timers::default(),
@@ -94,9 +95,10 @@ impl Broker {
         tenants
     }
 
+    /// Moves when permissions may have changed.
     #[inline]
     pub fn access_generation(&self) -> u64 {
-        self.access_generation.load(Ordering::Acquire)
+        self.directory.as_ref().map_or(0, Directory::permissions_generation)
     }
 
     /// Publishes a will as its client would have.

@@ -48,6 +48,10 @@ impl Listener {
         Ok(Self { name, address: socket.local_addr()?, socket, tls })
     }
 
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Accepts until the task is dropped; every client gets a task of its own.
     pub async fn run(self, broker: Arc<Broker>) {
         let Self { name, socket, tls, .. } = self;

@@ -1,1 +1,101 @@
-fn main() {}
+//! The `hookmq` command.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hookmq::cli::{Cli, Command, DemoOptions, RunOptions};
+use hookmq::config::{Config, LogConfig, LogFormat};
+use hookmq::demo;
+use hookmq::server::{Server, check_programs};
+use hookmq_access::Database;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+// Messages are made on one worker and freed on another, which this allocator is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check(options) => return options.run(check_programs),
+        Command::Run(options) => run(&options),
+        Command::Demo(options) => make_demo(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(options: &RunOptions) -> Result<()> {
+    let config = options.config()?;
+    start_log(config.log)?;
+    if options.is_open() {
+        tracing::warn!("open broker: everybody may connect, publish and subscribe to everything");
+    }
+    let runtime = runtime(options.worker_threads.map(usize::from))?;
+    let ended = runtime.block_on(async {
+        let server = Server::build(config).await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        server
+            .run(async move {
+                // Both only wait, so either may be dropped.
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            })
+            .await
+    });
+    // What is left are tasks that nobody waits for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn make_demo(options: &DemoOptions) -> Result<()> {
+    let made = options.run()?;
+    let config = Config::load(&made.config)?;
+    let Some(settings) = &config.database else { return Ok(()) };
+    runtime(Some(1))?.block_on(async {
+        let database = Database::open(settings);
+        database.migrate().await.context("create the demo's database")?;
+        database.seed(demo::TENANT, demo::SEED).await.context("fill the demo's database")
+    })?;
+    Ok(())
+}
+
+fn runtime(workers: Option<usize>) -> Result<Runtime> {
+    let started = AtomicUsize::new(0);
+    let mut builder = Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers);
+    }
+    builder
+        .enable_all()
+        .thread_name_fn(move || format!("worker-{}", started.fetch_add(1, Ordering::Relaxed)))
+        .build()
+        .context("start the runtime")
+}
+
+/// The level of the configuration, unless `HOOKMQ_LOG` says more precisely.
+fn start_log(config: LogConfig) -> Result<()> {
+    let level = config.level.as_str();
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.parse().context("the log level")?)
+        .with_env_var("HOOKMQ_LOG")
+        .try_from_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,rustls=warn")));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+    Ok(())
+}

@@ -14,7 +14,6 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use serde::Deserialize;
 
 use self::anchors::TrustAnchors;
-pub use self::files::{SecretFileError, read_secret};
 
 /// What a listener is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]

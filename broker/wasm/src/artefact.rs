@@ -70,9 +70,7 @@ impl<'a> Outline<'a> {
         };
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
-            outline
-                .add(payload.map_err(not_wasm)?, &mut depth)
-                .map_err(not_wasm)?;
+            outline.add(payload.map_err(not_wasm)?, &mut depth).map_err(not_wasm)?;
         }
         Ok(outline)
     }
@@ -167,7 +165,8 @@ fn exports_hooks(component: &[u8]) -> Result<bool, LoadError> {
 
 /// Wraps a core module by the component type that stands in its custom sections.
 fn to_component(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    let encode = || wit_component::ComponentEncoder::default().validate(true).module(module)?.encode();
+    let encode =
+        || wit_component::ComponentEncoder::default().validate(true).module(module)?.encode();
     // The encoder is meant for trusted tools' output; this is an upload.
     match catch_unwind(AssertUnwindSafe(encode)) {
         Ok(Ok(component)) => Ok(component),

@@ -1,6 +1,6 @@
 //! Why an artefact does not become a plugin, in words for the operator who uploads it.
 
-use crate::{ManifestError, MANIFEST_SECTION};
+use crate::{MANIFEST_SECTION, ManifestError};
 
 /// Why a plugin is refused.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,8 @@ pub(crate) struct ClientInput<'a> {
 
 impl<'a> ClientInput<'a> {
     pub(crate) fn new(client: &'a Client, fields: Fields) -> Self {
-        let mut input = Self { client, roles: Vec::new(), attributes: Vec::new(), connection: None };
+        let mut input =
+            Self { client, roles: Vec::new(), attributes: Vec::new(), connection: None };
         if fields.attributes {
             input.roles = client.roles.iter().map(|role| &**role).collect();
             input.attributes = attributes(&client.attributes);
@@ -241,16 +242,17 @@ pub(crate) fn with_message<R>(
 fn attributes<'a>(
     attributes: impl IntoIterator<Item = (&'a std::sync::Arc<str>, &'a Attribute)>,
 ) -> Vec<types::Attribute<'a>> {
-    let attribute = |(name, attribute): (&'a std::sync::Arc<str>, &'a Attribute)| types::Attribute {
-        name,
-        value: &attribute.value,
-        vouched_by: match &attribute.vouched_by {
-            Voucher::Tls => types::Voucher::Tls,
-            Voucher::Proxy => types::Voucher::Proxy,
-            Voucher::Step(step) => types::Voucher::Step(step),
-            Voucher::Claim => types::Voucher::Claim,
-        },
-    };
+    let attribute =
+        |(name, attribute): (&'a std::sync::Arc<str>, &'a Attribute)| types::Attribute {
+            name,
+            value: &attribute.value,
+            vouched_by: match &attribute.vouched_by {
+                Voucher::Tls => types::Voucher::Tls,
+                Voucher::Proxy => types::Voucher::Proxy,
+                Voucher::Step(step) => types::Voucher::Step(step),
+                Voucher::Claim => types::Voucher::Claim,
+            },
+        };
     attributes.into_iter().map(attribute).collect()
 }
 

@@ -65,8 +65,8 @@ impl Manifest {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLong);
         }
-        let raw: RawManifest =
-            serde_json::from_slice(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
+        let raw: RawManifest = serde_json::from_slice(bytes)
+            .map_err(|error| ManifestError::Json(error.to_string()))?;
         check_name(&raw.name)?;
         check_version(&raw.version)?;
         let manifest = Self {
@@ -215,7 +215,8 @@ fn filters(key: &'static str, texts: Vec<String>) -> Result<Vec<TopicFilter>, Ma
 }
 
 fn check_name(name: &str) -> Result<(), ManifestError> {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_LENGTH || !name.bytes().all(fits) {
         let problem = format!("{name:?} is not 1 to {MAX_NAME_LENGTH} characters of a-z 0-9 - _");
         return Err(value("name", problem));

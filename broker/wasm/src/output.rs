@@ -95,8 +95,11 @@ impl Output {
             let message = format!("it emitted {count} messages; its limit is {limit}");
             return Err(StepFailure::new(FailureKind::Limit, message));
         }
-        let emitted =
-            answer.emitted.into_iter().map(|emission| self.emission(emission)).collect::<Result<_, _>>();
+        let emitted = answer
+            .emitted
+            .into_iter()
+            .map(|emission| self.emission(emission))
+            .collect::<Result<_, _>>();
         Ok(PublishAnswer { verdict, emitted: emitted? })
     }
 
@@ -135,7 +138,11 @@ fn identity_patch(patch: types::IdentityPatch) -> Result<IdentityPatch, StepFail
         username: patch.username.map(Into::into),
         client_id: patch.client_id.map(Into::into),
         roles: patch.roles.into_iter().map(Into::into).collect(),
-        attributes: patch.attributes.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+        attributes: patch
+            .attributes
+            .into_iter()
+            .map(|(name, value)| (name.into(), value))
+            .collect(),
         ..IdentityPatch::default()
     })
 }
@@ -169,11 +176,7 @@ fn bounded(what: &str, count: usize) -> Result<(), StepFailure> {
     Ok(())
 }
 
-fn reason_code(
-    byte: u8,
-    allowed: &[ReasonCode],
-    packet: &str,
-) -> Result<ReasonCode, StepFailure> {
+fn reason_code(byte: u8, allowed: &[ReasonCode], packet: &str) -> Result<ReasonCode, StepFailure> {
     ReasonCode::from_byte(byte)
         .filter(|code| allowed.contains(code))
         .ok_or_else(|| bad(format!("0x{byte:02X} is no failure code that {packet} may carry")))

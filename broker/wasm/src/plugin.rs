@@ -61,7 +61,7 @@ impl WasmPlugin {
         self.template.limits
     }
 
-    /// Calls an instance of the tenant. After a trap, a limit or a malformed answer the instance is
+    /// Calls an instance of the tenant. After a trap, or a limit that ended the call, the instance is
     /// dropped; an error that the guest reports leaves it as it is.
     fn call<R>(
         &self,
@@ -95,7 +95,8 @@ impl Template {
     fn instantiate(&self, tenant: Arc<str>, slot: Slot) -> Result<Instance, StartFailure> {
         let mut store = new_store(&self.engine, self.limits, self.log.clone(), tenant);
         let configured = self.prepared.instantiate(&mut store).and_then(|guest| {
-            let configured = guest.hookmq_plugin_hooks().call_configure(&mut store, &self.config)?;
+            let configured =
+                guest.hookmq_plugin_hooks().call_configure(&mut store, &self.config)?;
             Ok(configured.map(|()| guest))
         });
         match configured {

@@ -38,7 +38,10 @@ impl Pool {
             instances_per_tenant,
             calls_per_instance,
         });
-        budget.pools.lock().push(Arc::downgrade(&pool));
+        let mut pools = budget.pools.lock();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&pool));
+        drop(pools);
         pool
     }
 
@@ -110,7 +113,7 @@ impl Pool {
     fn drop_idle(&self) -> bool {
         let tenants = self.tenants.load();
         tenants.values().any(|pool| {
-            let dropped = pool.idle.try_lock().and_then(|mut idle| idle.pop());
+            let dropped = pool.idle.lock().pop();
             dropped.is_some()
         })
     }
@@ -136,22 +139,24 @@ impl Budget {
 
     /// One instance's share, for which an idle one may have to go.
     fn take(&self) -> Option<Count> {
-        Count::take(&self.live, self.limit).or_else(|| {
-            self.drop_idle();
-            Count::take(&self.live, self.limit)
-        })
+        loop {
+            let count = Count::take(&self.live, self.limit);
+            if count.is_some() || !self.drop_idle() {
+                return count;
+            }
+        }
     }
 
-    fn drop_idle(&self) {
+    /// Drops one idle instance of any pool, if there is any.
+    fn drop_idle(&self) -> bool {
         let mut pools = self.pools.lock();
-        pools.retain(|pool| pool.strong_count() > 0);
         // Another pool comes first next time.
         if !pools.is_empty() {
             pools.rotate_left(1);
         }
         let alive: Vec<_> = pools.iter().filter_map(Weak::upgrade).collect();
         drop(pools);
-        alive.iter().any(|pool| pool.drop_idle());
+        alive.iter().any(|pool| pool.drop_idle())
     }
 }
 

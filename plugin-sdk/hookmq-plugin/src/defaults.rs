@@ -1,7 +1,11 @@
 //! Default values, so that a test or an answer names only what matters to it.
 
+// The types are generated, so nothing can be derived where they stand.
+#![allow(clippy::derivable_impls)]
+
 use crate::{
-    Client, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishAnswer, PublishVerdict, Qos,
+    Client, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishAnswer, PublishVerdict,
+    Qos,
 };
 
 impl Default for Client {

@@ -61,14 +61,14 @@ pub mod bindings;
 mod defaults;
 mod manifest;
 
-#[doc(hidden)]
-pub use bindings::{Guest, export_bindings};
 pub use bindings::{
     Access, Action, Attribute, AuthorizeVerdict, Certificate, Client, ConnectAttempt,
     ConnectVerdict, Connection, DeliverVerdict, Denial, DistinguishedName, Effect, Emission,
     Identity, IdentityPatch, Message, MessagePatch, MessageProperties, Protocol, PublishAnswer,
     PublishVerdict, Qos, Refusal, UserProperty, Voucher,
 };
+#[doc(hidden)]
+pub use bindings::{Guest, export_bindings};
 pub use bindings::{clock, log};
 
 /// The four hooks; a plugin implements those that its [`export!`] names.

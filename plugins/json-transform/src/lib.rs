@@ -1,8 +1,6 @@
 //! Changes JSON payloads as configured: a list of operations, applied in order.
 
-use hookmq_plugin::{
-    Client, Message, MessagePatch, Plugin, PublishAnswer, PublishVerdict, clock,
-};
+use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishAnswer, PublishVerdict, clock};
 use serde_json::{Map, Value};
 
 mod operation;

@@ -13,12 +13,23 @@ const MAX_DIGITS: u32 = 15;
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Operation {
     /// Moves a field, over what is there.
-    Rename { from: Path, to: Path },
-    Remove { field: Path },
+    Rename {
+        from: Path,
+        to: Path,
+    },
+    Remove {
+        field: Path,
+    },
     /// Sets a field, whatever it held.
-    Set { field: Path, value: Value },
+    Set {
+        field: Path,
+        value: Value,
+    },
     /// Sets a field that is absent or null.
-    Default { field: Path, value: Value },
+    Default {
+        field: Path,
+        value: Value,
+    },
     /// Makes a number `number * factor + offset`, rounded to so many digits after the point; 0
     /// digits make an integer.
     Scale {
@@ -30,9 +41,13 @@ pub enum Operation {
         digits: Option<u32>,
     },
     /// Sets a field to the milliseconds since 1970.
-    Timestamp { field: Path },
+    Timestamp {
+        field: Path,
+    },
     /// Removes all fields but these.
-    Keep { fields: Vec<Path> },
+    Keep {
+        fields: Vec<Path>,
+    },
 }
 
 impl Operation {

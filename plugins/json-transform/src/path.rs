@@ -36,9 +36,10 @@ impl Path {
     }
 
     pub fn value<'a>(&self, object: &'a Map<String, Value>) -> Option<&'a Value> {
-        let parent = self.parents.iter().try_fold(object, |object, name| {
-            object.get(name).and_then(Value::as_object)
-        })?;
+        let parent = self
+            .parents
+            .iter()
+            .try_fold(object, |object, name| object.get(name).and_then(Value::as_object))?;
         parent.get(&self.name)
     }
 
@@ -67,9 +68,9 @@ impl Path {
     }
 
     fn parent<'a>(&self, object: &'a mut Map<String, Value>) -> Option<&'a mut Map<String, Value>> {
-        self.parents.iter().try_fold(object, |object, name| {
-            object.get_mut(name).and_then(Value::as_object_mut)
-        })
+        self.parents
+            .iter()
+            .try_fold(object, |object, name| object.get_mut(name).and_then(Value::as_object_mut))
     }
 }
 

@@ -110,7 +110,8 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        let concerned = new.into_iter().map(|line| Some((line.tenant.clone()?, line.username.clone())));
+        let concerned =
+            new.into_iter().map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
 

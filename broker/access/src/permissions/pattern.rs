@@ -202,7 +202,8 @@ mod tests {
         for text in ["a/b", "#", "{username}/#", "x-{client_id}/{attribute:site}/+", "$SYS/#"] {
             assert!(FilterPattern::new(text).is_ok(), "{text}");
         }
-        for text in ["{user}", "{", "}", "{attribute:}", "{attribute:a/b}", "a{username", "{{username}}"]
+        for text in
+            ["{user}", "{", "}", "{attribute:}", "{attribute:a/b}", "a{username", "{{username}}"]
         {
             assert_eq!(FilterPattern::new(text), Err(PatternError::Placeholder), "{text}");
         }
@@ -216,7 +217,8 @@ mod tests {
 
     #[test]
     fn literals_are_more_specific_than_placeholders_than_wildcards() {
-        let ascending = ["#", "+/#", "+", "+/b", "{username}", "a/#", "a", "a/+/c", "a/{tenant}", "a/b"];
+        let ascending =
+            ["#", "+/#", "+", "+/b", "{username}", "a/#", "a", "a/+/c", "a/{tenant}", "a/b"];
         for (less, more) in ascending.iter().zip(&ascending[1..]) {
             let [less, more] = [less, more].map(|text| FilterPattern::new(text).unwrap());
             assert!(less.specificity() < more.specificity(), "{less:?} {more:?}");

@@ -3,7 +3,7 @@
 #![no_main]
 
 use hookmq_codec::{
-    OutgoingPublish, Packet, ProtocolVersion, Publish, decode, decode_forwarded, frame,
+    OutgoingPublish, Packet, ProtocolVersion, Publish, TopicName, decode, decode_forwarded, frame,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -27,6 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
 /// The way of a message through the server: its parts are put together again.
 fn forward(publish: &Publish<'_>, version: ProtocolVersion) {
     let Some(topic) = publish.topic else { return };
+    let text = std::str::from_utf8(topic.as_str().as_bytes()).expect("a topic is UTF-8");
+    assert_eq!(TopicName::new(text), Ok(topic));
     let mut forwarded = Vec::new();
     publish.properties.encode_forwarded(&mut forwarded);
     assert_eq!(forwarded.len(), publish.properties.forwarded_length());

@@ -86,12 +86,7 @@ impl Flags {
             }
             false => None,
         };
-        Ok(Self {
-            clean_start: bits & 0b0000_0010 != 0,
-            will,
-            username,
-            password,
-        })
+        Ok(Self { clean_start: bits & 0b0000_0010 != 0, will, username, password })
     }
 }
 
@@ -107,12 +102,5 @@ fn will<'a>(
     };
     let topic = reader.topic_name()?;
     let payload = reader.binary()?;
-    Ok(Will {
-        topic,
-        payload,
-        qos,
-        retain,
-        delay_interval,
-        properties,
-    })
+    Ok(Will { topic, payload, qos, retain, delay_interval, properties })
 }

@@ -65,8 +65,7 @@ impl<'a> PublishProperties<'a> {
             match property {
                 Property::TopicAlias => section.once(&mut topic_alias, Section::topic_alias),
                 Property::SubscriptionIdentifier => {
-                    read.subscription_identifiers
-                        .push(section.subscription_identifier()?);
+                    read.subscription_identifiers.push(section.subscription_identifier()?);
                     Ok(())
                 }
                 Property::MessageExpiryInterval => {
@@ -178,11 +177,7 @@ impl<'a> ConnAckProperties<'a> {
                 section.once(&mut self.receive_maximum, Section::non_zero_u16)
             }
             Property::MaximumQos => section.once(&mut self.maximum_qos, |section| {
-                Ok(if section.flag()? {
-                    Qos::AtLeastOnce
-                } else {
-                    Qos::AtMostOnce
-                })
+                Ok(if section.flag()? { Qos::AtLeastOnce } else { Qos::AtMostOnce })
             }),
             Property::RetainAvailable => section.once(&mut self.retain_available, Section::flag),
             Property::MaximumPacketSize => {
@@ -228,10 +223,8 @@ impl<'a> SubscribeProperties<'a> {
         let mut read = Self::default();
         while let Some(property) = section.next_property()? {
             match property {
-                Property::SubscriptionIdentifier => section.once(
-                    &mut read.subscription_identifier,
-                    Section::subscription_identifier,
-                ),
+                Property::SubscriptionIdentifier => section
+                    .once(&mut read.subscription_identifier, Section::subscription_identifier),
                 Property::UserProperty => section.user_property(),
                 _ => Err(section.not_allowed()),
             }?;

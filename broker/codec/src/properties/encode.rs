@@ -30,37 +30,17 @@ pub(crate) trait Section {
 
 impl Section for ConnectProperties<'_> {
     fn write(&self, sink: &mut impl Sink) {
-        four_bytes(
-            sink,
-            Property::SessionExpiryInterval,
-            self.session_expiry_interval,
-        );
-        two_bytes(
-            sink,
-            Property::ReceiveMaximum,
-            self.receive_maximum.map(NonZeroU16::get),
-        );
+        four_bytes(sink, Property::SessionExpiryInterval, self.session_expiry_interval);
+        two_bytes(sink, Property::ReceiveMaximum, self.receive_maximum.map(NonZeroU16::get));
         four_bytes(
             sink,
             Property::MaximumPacketSize,
             self.maximum_packet_size.map(NonZeroU32::get),
         );
         two_bytes(sink, Property::TopicAliasMaximum, self.topic_alias_maximum);
-        flag(
-            sink,
-            Property::RequestResponseInformation,
-            self.request_response_information,
-        );
-        flag(
-            sink,
-            Property::RequestProblemInformation,
-            self.request_problem_information,
-        );
-        string(
-            sink,
-            Property::AuthenticationMethod,
-            self.authentication_method,
-        );
+        flag(sink, Property::RequestResponseInformation, self.request_response_information);
+        flag(sink, Property::RequestProblemInformation, self.request_problem_information);
+        string(sink, Property::AuthenticationMethod, self.authentication_method);
         binary(sink, Property::AuthenticationData, self.authentication_data);
         self.user_properties.write(sink);
     }
@@ -75,11 +55,7 @@ pub(crate) struct PublishSection<'a>(
 impl Section for PublishSection<'_> {
     fn write(&self, sink: &mut impl Sink) {
         let Self(properties, topic_alias) = self;
-        four_bytes(
-            sink,
-            Property::MessageExpiryInterval,
-            properties.message_expiry_interval,
-        );
+        four_bytes(sink, Property::MessageExpiryInterval, properties.message_expiry_interval);
         two_bytes(sink, Property::TopicAlias, topic_alias.map(NonZeroU16::get));
         for identifier in &properties.subscription_identifiers {
             sink.byte(Property::SubscriptionIdentifier as u8);
@@ -95,16 +71,8 @@ pub(crate) struct WillSection<'a>(pub(crate) &'a WillProperties<'a>, pub(crate) 
 impl Section for WillSection<'_> {
     fn write(&self, sink: &mut impl Sink) {
         let Self(properties, delay_interval) = self;
-        four_bytes(
-            sink,
-            Property::WillDelayInterval,
-            Some(*delay_interval).filter(|&s| s > 0),
-        );
-        four_bytes(
-            sink,
-            Property::MessageExpiryInterval,
-            properties.message_expiry_interval,
-        );
+        four_bytes(sink, Property::WillDelayInterval, Some(*delay_interval).filter(|&s| s > 0));
+        four_bytes(sink, Property::MessageExpiryInterval, properties.message_expiry_interval);
         properties.write_forwarded(sink);
     }
 }
@@ -125,11 +93,7 @@ impl PublishProperties<'_> {
     }
 
     fn write_forwarded(&self, sink: &mut impl Sink) {
-        flag(
-            sink,
-            Property::PayloadFormatIndicator,
-            self.payload_format_indicator,
-        );
+        flag(sink, Property::PayloadFormatIndicator, self.payload_format_indicator);
         string(sink, Property::ContentType, self.content_type);
         string(sink, Property::ResponseTopic, self.response_topic);
         binary(sink, Property::CorrelationData, self.correlation_data);
@@ -139,16 +103,8 @@ impl PublishProperties<'_> {
 
 impl Section for ConnAckProperties<'_> {
     fn write(&self, sink: &mut impl Sink) {
-        four_bytes(
-            sink,
-            Property::SessionExpiryInterval,
-            self.session_expiry_interval,
-        );
-        two_bytes(
-            sink,
-            Property::ReceiveMaximum,
-            self.receive_maximum.map(NonZeroU16::get),
-        );
+        four_bytes(sink, Property::SessionExpiryInterval, self.session_expiry_interval);
+        two_bytes(sink, Property::ReceiveMaximum, self.receive_maximum.map(NonZeroU16::get));
         // QoS 2 is what absence means; the property can only lower it.
         if let Some(qos @ (Qos::AtMostOnce | Qos::AtLeastOnce)) = self.maximum_qos {
             sink.bytes(&[Property::MaximumQos as u8, qos as u8]);
@@ -159,40 +115,20 @@ impl Section for ConnAckProperties<'_> {
             Property::MaximumPacketSize,
             self.maximum_packet_size.map(NonZeroU32::get),
         );
-        string(
-            sink,
-            Property::AssignedClientIdentifier,
-            self.assigned_client_identifier,
-        );
+        string(sink, Property::AssignedClientIdentifier, self.assigned_client_identifier);
         two_bytes(sink, Property::TopicAliasMaximum, self.topic_alias_maximum);
         string(sink, Property::ReasonString, self.reason_string);
-        flag(
-            sink,
-            Property::WildcardSubscriptionAvailable,
-            self.wildcard_subscription_available,
-        );
+        flag(sink, Property::WildcardSubscriptionAvailable, self.wildcard_subscription_available);
         flag(
             sink,
             Property::SubscriptionIdentifiersAvailable,
             self.subscription_identifiers_available,
         );
-        flag(
-            sink,
-            Property::SharedSubscriptionAvailable,
-            self.shared_subscription_available,
-        );
+        flag(sink, Property::SharedSubscriptionAvailable, self.shared_subscription_available);
         two_bytes(sink, Property::ServerKeepAlive, self.server_keep_alive);
-        string(
-            sink,
-            Property::ResponseInformation,
-            self.response_information,
-        );
+        string(sink, Property::ResponseInformation, self.response_information);
         string(sink, Property::ServerReference, self.server_reference);
-        string(
-            sink,
-            Property::AuthenticationMethod,
-            self.authentication_method,
-        );
+        string(sink, Property::AuthenticationMethod, self.authentication_method);
         binary(sink, Property::AuthenticationData, self.authentication_data);
         self.user_properties.write(sink);
     }
@@ -224,11 +160,7 @@ impl Section for UserProperties<'_> {
 
 impl Section for DisconnectProperties<'_> {
     fn write(&self, sink: &mut impl Sink) {
-        four_bytes(
-            sink,
-            Property::SessionExpiryInterval,
-            self.session_expiry_interval,
-        );
+        four_bytes(sink, Property::SessionExpiryInterval, self.session_expiry_interval);
         string(sink, Property::ReasonString, self.reason_string);
         string(sink, Property::ServerReference, self.server_reference);
         self.user_properties.write(sink);
@@ -237,11 +169,7 @@ impl Section for DisconnectProperties<'_> {
 
 impl Section for AuthProperties<'_> {
     fn write(&self, sink: &mut impl Sink) {
-        string(
-            sink,
-            Property::AuthenticationMethod,
-            self.authentication_method,
-        );
+        string(sink, Property::AuthenticationMethod, self.authentication_method);
         binary(sink, Property::AuthenticationData, self.authentication_data);
         string(sink, Property::ReasonString, self.reason_string);
         self.user_properties.write(sink);

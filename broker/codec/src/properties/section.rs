@@ -27,12 +27,7 @@ impl<'a> Section<'a> {
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let reader = Reader::new(bytes);
-        Self {
-            bytes,
-            reader,
-            property: Property::UserProperty,
-            user_properties: None,
-        }
+        Self { bytes, reader, property: Property::UserProperty, user_properties: None }
     }
 
     /// The next property, whose value must then be read; `None` at the end.
@@ -81,9 +76,7 @@ impl<'a> Section<'a> {
     /// All user properties read so far.
     #[inline]
     pub(crate) fn user_properties(&self) -> UserProperties<'a> {
-        let bounds = self
-            .user_properties
-            .and_then(|(first, end)| self.bytes.get(first..end));
+        let bounds = self.user_properties.and_then(|(first, end)| self.bytes.get(first..end));
         UserProperties::from_checked(bounds.unwrap_or_default())
     }
 

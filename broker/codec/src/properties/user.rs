@@ -30,10 +30,7 @@ impl<'a> UserProperties<'a> {
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.pairs().filter_map(|(name, value)| {
-            Some((
-                std::str::from_utf8(name).ok()?,
-                std::str::from_utf8(value).ok()?,
-            ))
+            Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
         })
     }
 
@@ -143,10 +140,7 @@ mod tests {
         let built = UserPropertiesBuf::try_from_pairs([("a", "b"), ("c", "d")]).unwrap();
         let user_properties = UserProperties::from_checked(interleaved);
         assert_eq!(user_properties, built.as_user_properties());
-        assert_eq!(
-            format!("{user_properties:?}"),
-            r#"[("a", "b"), ("c", "d")]"#
-        );
+        assert_eq!(format!("{user_properties:?}"), r#"[("a", "b"), ("c", "d")]"#);
         let mut written = Vec::new();
         user_properties.write(&mut written);
         assert_eq!(written, built.encoded);
@@ -157,10 +151,7 @@ mod tests {
         let mut built = UserPropertiesBuf::default();
         let long = "x".repeat(MAXIMUM_STRING + 1);
         assert_eq!(built.push("name", &long), Err(EncodeError::StringTooLong));
-        assert_eq!(
-            built.push("na\0me", "value"),
-            Err(EncodeError::NulCharacter)
-        );
+        assert_eq!(built.push("na\0me", "value"), Err(EncodeError::NulCharacter));
         assert!(built.as_user_properties().is_empty());
         assert_eq!(built.push("name", &long[1..]), Ok(()));
     }

@@ -17,11 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 pub fn version() -> impl Strategy<Value = ProtocolVersion> {
-    select(vec![
-        ProtocolVersion::V31,
-        ProtocolVersion::V311,
-        ProtocolVersion::V5,
-    ])
+    select(vec![ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5])
 }
 
 /// A version and a packet as it has it.
@@ -72,9 +68,7 @@ fn filter() -> impl Strategy<Value = TopicFilter> {
     (share, vec(level, 1..5), any::<bool>()).prop_filter_map(
         "a filter is not empty",
         |(share, levels, all_below)| {
-            let mut filter = share
-                .map(|name| format!("$share/{name}/"))
-                .unwrap_or_default();
+            let mut filter = share.map(|name| format!("$share/{name}/")).unwrap_or_default();
             filter.push_str(&levels.join("/"));
             if all_below {
                 filter.push_str("/#");
@@ -105,11 +99,7 @@ fn subscription_identifier() -> impl Strategy<Value = NonZeroU32> {
 
 fn reason_code(packet_type: PacketType) -> impl Strategy<Value = ReasonCode> {
     let codes = (0..=255).filter_map(ReasonCode::from_byte);
-    select(
-        codes
-            .filter(|code| code.is_allowed_in(packet_type))
-            .collect::<Vec<_>>(),
-    )
+    select(codes.filter(|code| code.is_allowed_in(packet_type)).collect::<Vec<_>>())
 }
 
 /// Nothing before version 5.
@@ -197,27 +187,18 @@ fn will(version: ProtocolVersion) -> impl Strategy<Value = Will<'static>> {
 
 /// Without subscription identifiers, which wills do not have.
 fn message_properties() -> impl Strategy<Value = PublishProperties<'static>> {
-    (
-        of(any::<bool>()),
-        of(any::<u32>()),
-        of(text()),
-        of(topic()),
-        of(bytes()),
-        user_properties(),
-    )
-        .prop_map(
-            |(format, expiry, content_type, response, correlation, user_properties)| {
-                PublishProperties {
-                    payload_format_indicator: format,
-                    message_expiry_interval: expiry,
-                    content_type,
-                    response_topic: response.map(TopicName::as_str),
-                    correlation_data: correlation,
-                    subscription_identifiers: Vec::new(),
-                    user_properties,
-                }
-            },
-        )
+    (of(any::<bool>()), of(any::<u32>()), of(text()), of(topic()), of(bytes()), user_properties())
+        .prop_map(|(format, expiry, content_type, response, correlation, user_properties)| {
+            PublishProperties {
+                payload_format_indicator: format,
+                message_expiry_interval: expiry,
+                content_type,
+                response_topic: response.map(TopicName::as_str),
+                correlation_data: correlation,
+                subscription_identifiers: Vec::new(),
+                user_properties,
+            }
+        })
 }
 
 pub fn publish_properties() -> impl Strategy<Value = PublishProperties<'static>> {
@@ -230,33 +211,20 @@ pub fn publish_properties() -> impl Strategy<Value = PublishProperties<'static>>
 }
 
 pub fn publish(version: ProtocolVersion) -> impl Strategy<Value = Publish<'static>> {
-    let properties = properties(
-        version,
-        (
-            publish_properties(),
-            of((any::<NonZeroU16>(), any::<bool>())),
-        ),
-    );
-    (
-        topic(),
-        bytes(),
-        qos(),
-        packet_id(),
-        any::<(bool, bool)>(),
-        properties,
+    let properties =
+        properties(version, (publish_properties(), of((any::<NonZeroU16>(), any::<bool>()))));
+    (topic(), bytes(), qos(), packet_id(), any::<(bool, bool)>(), properties).prop_map(
+        |(topic, payload, qos, packet_id, (dup, retain), (properties, alias))| Publish {
+            dup: dup && qos != Qos::AtMostOnce,
+            qos,
+            retain,
+            topic: Some(topic).filter(|_| !alias.is_some_and(|(_, omit_topic)| omit_topic)),
+            packet_id: Some(packet_id).filter(|_| qos != Qos::AtMostOnce),
+            topic_alias: alias.map(|(alias, _)| alias),
+            properties,
+            payload,
+        },
     )
-        .prop_map(
-            |(topic, payload, qos, packet_id, (dup, retain), (properties, alias))| Publish {
-                dup: dup && qos != Qos::AtMostOnce,
-                qos,
-                retain,
-                topic: Some(topic).filter(|_| !alias.is_some_and(|(_, omit_topic)| omit_topic)),
-                packet_id: Some(packet_id).filter(|_| qos != Qos::AtMostOnce),
-                topic_alias: alias.map(|(alias, _)| alias),
-                properties,
-                payload,
-            },
-        )
 }
 
 fn conn_ack(version: ProtocolVersion) -> impl Strategy<Value = ConnAck<'static>> {
@@ -272,16 +240,13 @@ fn conn_ack(version: ProtocolVersion) -> impl Strategy<Value = ConnAck<'static>>
         ])
         .boxed(),
     };
-    (
-        any::<bool>(),
-        code,
-        properties(version, conn_ack_properties()),
-    )
-        .prop_map(|(session_present, reason_code, properties)| ConnAck {
+    (any::<bool>(), code, properties(version, conn_ack_properties())).prop_map(
+        |(session_present, reason_code, properties)| ConnAck {
             session_present: session_present && reason_code == ReasonCode::Success,
             reason_code,
             properties,
-        })
+        },
+    )
 }
 
 fn conn_ack_properties() -> impl Strategy<Value = ConnAckProperties<'static>> {
@@ -295,37 +260,29 @@ fn conn_ack_properties() -> impl Strategy<Value = ConnAckProperties<'static>> {
     let maximum_qos = of(select(vec![Qos::AtMostOnce, Qos::AtLeastOnce]));
     let flags = vec(of(any::<bool>()), 4);
     let texts = vec(of(text()), 5);
-    (
-        numbers,
-        maximum_qos,
-        flags,
-        texts,
-        of(bytes()),
-        user_properties(),
+    (numbers, maximum_qos, flags, texts, of(bytes()), user_properties()).prop_map(
+        |(numbers, maximum_qos, flags, texts, authentication_data, user_properties)| {
+            ConnAckProperties {
+                session_expiry_interval: numbers.0,
+                receive_maximum: numbers.1,
+                maximum_qos,
+                retain_available: flags[0],
+                maximum_packet_size: numbers.2,
+                assigned_client_identifier: texts[0],
+                topic_alias_maximum: numbers.3,
+                reason_string: texts[1],
+                wildcard_subscription_available: flags[1],
+                subscription_identifiers_available: flags[2],
+                shared_subscription_available: flags[3],
+                server_keep_alive: numbers.4,
+                response_information: texts[2],
+                server_reference: texts[3],
+                authentication_method: texts[4],
+                authentication_data,
+                user_properties,
+            }
+        },
     )
-        .prop_map(
-            |(numbers, maximum_qos, flags, texts, authentication_data, user_properties)| {
-                ConnAckProperties {
-                    session_expiry_interval: numbers.0,
-                    receive_maximum: numbers.1,
-                    maximum_qos,
-                    retain_available: flags[0],
-                    maximum_packet_size: numbers.2,
-                    assigned_client_identifier: texts[0],
-                    topic_alias_maximum: numbers.3,
-                    reason_string: texts[1],
-                    wildcard_subscription_available: flags[1],
-                    subscription_identifiers_available: flags[2],
-                    shared_subscription_available: flags[3],
-                    server_keep_alive: numbers.4,
-                    response_information: texts[2],
-                    server_reference: texts[3],
-                    authentication_method: texts[4],
-                    authentication_data,
-                    user_properties,
-                }
-            },
-        )
 }
 
 fn ack_properties() -> impl Strategy<Value = AckProperties<'static>> {
@@ -340,33 +297,19 @@ fn ack(version: ProtocolVersion, packet_type: PacketType) -> impl Strategy<Value
         ProtocolVersion::V5 => reason_code(packet_type).boxed(),
         _ => Just(ReasonCode::Success).boxed(),
     };
-    (packet_id(), code, properties(version, ack_properties())).prop_map(
-        |(packet_id, reason_code, properties)| Ack {
-            packet_id,
-            reason_code,
-            properties,
-        },
-    )
+    (packet_id(), code, properties(version, ack_properties()))
+        .prop_map(|(packet_id, reason_code, properties)| Ack { packet_id, reason_code, properties })
 }
 
 fn subscription_options(version: ProtocolVersion) -> impl Strategy<Value = SubscriptionOptions> {
-    let handling = select(vec![
-        RetainHandling::Send,
-        RetainHandling::SendIfNew,
-        RetainHandling::DoNotSend,
-    ]);
+    let handling =
+        select(vec![RetainHandling::Send, RetainHandling::SendIfNew, RetainHandling::DoNotSend]);
     (qos(), any::<(bool, bool)>(), handling).prop_map(
         move |(maximum_qos, (no_local, retain_as_published), retain_handling)| match version {
-            ProtocolVersion::V5 => SubscriptionOptions {
-                maximum_qos,
-                no_local,
-                retain_as_published,
-                retain_handling,
-            },
-            _ => SubscriptionOptions {
-                maximum_qos,
-                ..SubscriptionOptions::default()
-            },
+            ProtocolVersion::V5 => {
+                SubscriptionOptions { maximum_qos, no_local, retain_as_published, retain_handling }
+            }
+            _ => SubscriptionOptions { maximum_qos, ..SubscriptionOptions::default() },
         },
     )
 }
@@ -374,13 +317,7 @@ fn subscription_options(version: ProtocolVersion) -> impl Strategy<Value = Subsc
 fn subscribe(version: ProtocolVersion) -> impl Strategy<Value = Subscribe<'static>> {
     let request = (filter(), subscription_options(version)).prop_map(|(filter, options)| {
         let no_local = options.no_local && filter.share_name().is_none();
-        (
-            filter,
-            SubscriptionOptions {
-                no_local,
-                ..options
-            },
-        )
+        (filter, SubscriptionOptions { no_local, ..options })
     });
     let of_version_5 = (of(subscription_identifier()), user_properties()).prop_map(
         |(subscription_identifier, user_properties)| SubscribeProperties {
@@ -388,16 +325,8 @@ fn subscribe(version: ProtocolVersion) -> impl Strategy<Value = Subscribe<'stati
             user_properties,
         },
     );
-    (
-        packet_id(),
-        vec(request, 1..4),
-        properties(version, of_version_5),
-    )
-        .prop_map(|(packet_id, filters, properties)| Subscribe {
-            packet_id,
-            filters,
-            properties,
-        })
+    (packet_id(), vec(request, 1..4), properties(version, of_version_5))
+        .prop_map(|(packet_id, filters, properties)| Subscribe { packet_id, filters, properties })
 }
 
 fn sub_ack(
@@ -408,35 +337,20 @@ fn sub_ack(
         (ProtocolVersion::V5, _) => vec(reason_code(packet_type), 1..4).boxed(),
         (_, PacketType::UnsubAck) => Just(Vec::new()).boxed(),
         _ => {
-            let granted = [
-                ReasonCode::Success,
-                ReasonCode::GrantedQos1,
-                ReasonCode::GrantedQos2,
-            ];
+            let granted = [ReasonCode::Success, ReasonCode::GrantedQos1, ReasonCode::GrantedQos2];
             let codes = [granted.as_slice(), &[ReasonCode::UnspecifiedError]].concat();
             vec(select(codes), 1..4).boxed()
         }
     };
     (packet_id(), codes, properties(version, ack_properties())).prop_map(
-        |(packet_id, reason_codes, properties)| SubAck {
-            packet_id,
-            reason_codes,
-            properties,
-        },
+        |(packet_id, reason_codes, properties)| SubAck { packet_id, reason_codes, properties },
     )
 }
 
 fn unsubscribe(version: ProtocolVersion) -> impl Strategy<Value = Unsubscribe<'static>> {
-    (
-        packet_id(),
-        vec(filter(), 1..4),
-        properties(version, user_properties()),
+    (packet_id(), vec(filter(), 1..4), properties(version, user_properties())).prop_map(
+        |(packet_id, filters, user_properties)| Unsubscribe { packet_id, filters, user_properties },
     )
-        .prop_map(|(packet_id, filters, user_properties)| Unsubscribe {
-            packet_id,
-            filters,
-            user_properties,
-        })
 }
 
 fn disconnect(version: ProtocolVersion) -> impl Strategy<Value = Disconnect<'static>> {
@@ -454,29 +368,20 @@ fn disconnect(version: ProtocolVersion) -> impl Strategy<Value = Disconnect<'sta
             }
         },
     );
-    (code, properties(version, of_version_5)).prop_map(|(reason_code, properties)| Disconnect {
-        reason_code,
-        properties,
-    })
+    (code, properties(version, of_version_5))
+        .prop_map(|(reason_code, properties)| Disconnect { reason_code, properties })
 }
 
 fn auth() -> impl Strategy<Value = Auth<'static>> {
-    (
-        reason_code(PacketType::Auth),
-        text(),
-        of(bytes()),
-        of(text()),
-        user_properties(),
-    )
-        .prop_map(
-            |(reason_code, method, authentication_data, reason_string, user_properties)| Auth {
-                reason_code,
-                properties: AuthProperties {
-                    authentication_method: Some(method),
-                    authentication_data,
-                    reason_string,
-                    user_properties,
-                },
+    (reason_code(PacketType::Auth), text(), of(bytes()), of(text()), user_properties()).prop_map(
+        |(reason_code, method, authentication_data, reason_string, user_properties)| Auth {
+            reason_code,
+            properties: AuthProperties {
+                authentication_method: Some(method),
+                authentication_data,
+                reason_string,
+                user_properties,
             },
-        )
+        },
+    )
 }

@@ -7,17 +7,14 @@ mod generate;
 use std::num::NonZeroU16;
 
 use hookmq_codec::{
-    Frame, OutgoingPublish, Packet, ProtocolVersion, Publish, PublishProperties, Qos, decode,
-    decode_connect, decode_forwarded, frame, needed,
+    Frame, OutgoingPublish, Packet, ProtocolVersion, Publish, PublishProperties, Qos, TopicName,
+    decode, decode_connect, decode_forwarded, frame, needed,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const VERSIONS: [ProtocolVersion; 3] = [
-    ProtocolVersion::V31,
-    ProtocolVersion::V311,
-    ProtocolVersion::V5,
-];
+const VERSIONS: [ProtocolVersion; 3] =
+    [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
 
 fn encode(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -38,6 +35,10 @@ fn check_any_bytes(bytes: &[u8]) {
     let _ = decode_connect(frame);
     for version in VERSIONS {
         if let Ok(packet) = decode(frame, version) {
+            if let Packet::Publish(Publish { topic: Some(topic), .. }) = &packet {
+                let text = std::str::from_utf8(topic.as_str().as_bytes()).unwrap();
+                assert_eq!(TopicName::new(text), Ok(*topic));
+            }
             let again = encode(&packet, version);
             assert_eq!(decode(whole(&again), version), Ok(packet), "{bytes:02x?}");
         }

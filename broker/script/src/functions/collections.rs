@@ -36,9 +36,7 @@ fn register_arrays(engine: &mut Engine, limits: &RuleLimits) {
             index_of(it, &wanted).map(|index| index >= 0)
         })
         .register_fn("index_of", |it: &mut Array, wanted: Dynamic| index_of(it, &wanted))
-        .register_fn("join", move |it: &mut Array, separator: &str| {
-            join(it, separator, most_bytes)
-        })
+        .register_fn("join", move |it: &mut Array, separator: &str| join(it, separator, most_bytes))
         .register_fn("==", |left: &mut Array, right: Array| same(left.clone(), right))
         .register_fn("!=", |left: &mut Array, right: Array| {
             same(left.clone(), right).map(|same| !same)

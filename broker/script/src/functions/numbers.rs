@@ -32,7 +32,9 @@ pub(super) fn register(engine: &mut Engine) {
         .register_fn("to_int", |it: i64| it)
         .register_fn("to_float", |it: i64| it as f64)
         .register_fn("to_float", |it: f64| it)
-        .register_fn("parse_int", |it: &str| it.trim().parse::<i64>().map_or(Dynamic::UNIT, Into::into))
+        .register_fn("parse_int", |it: &str| {
+            it.trim().parse::<i64>().map_or(Dynamic::UNIT, Into::into)
+        })
         .register_fn("parse_float", |it: &str| {
             let number = it.trim().parse::<f64>().ok().filter(|number| number.is_finite());
             number.map_or(Dynamic::UNIT, Into::into)
@@ -55,4 +57,3 @@ fn to_int(it: f64) -> Dynamic {
 fn overflow() -> Box<rhai::EvalAltResult> {
     fault("the number is too large")
 }
-

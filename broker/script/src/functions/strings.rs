@@ -69,17 +69,12 @@ fn split(it: &str, separator: &str, most: usize) -> Fallible<Array> {
 
 /// Whether a topic filter matches a topic, as a subscription would.
 fn matches(filter: &str, topic: &str) -> Fallible<bool> {
-    let filter =
-        TopicFilter::new(filter).map_err(|error| fault(format!("`{filter}`: {error}")))?;
+    let filter = TopicFilter::new(filter).map_err(|error| fault(format!("`{filter}`: {error}")))?;
     let topic = TopicName::new(topic).map_err(|error| fault(format!("`{topic}`: {error}")))?;
     Ok(filter.matches(topic))
 }
 
-fn joined(
-    left: &str,
-    right: impl std::fmt::Display,
-    most: usize,
-) -> Fallible<ImmutableString> {
+fn joined(left: &str, right: impl std::fmt::Display, most: usize) -> Fallible<ImmutableString> {
     let joined = format!("{left}{right}");
     if joined.len() > most { Err(too_large("length of a string")) } else { Ok(joined.into()) }
 }

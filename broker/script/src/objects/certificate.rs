@@ -63,9 +63,7 @@ pub(super) fn register(engine: &mut Engine) {
         .register_get("fingerprint", |it: &mut CertificateRef| it.0.fingerprint.clone())
         .register_get("not_before", |it: &mut CertificateRef| it.0.not_before)
         .register_get("not_after", |it: &mut CertificateRef| it.0.not_after)
-        .register_get("extended_key_usage", |it: &mut CertificateRef| {
-            all(&it.0.extended_key_usage)
-        })
+        .register_get("extended_key_usage", |it: &mut CertificateRef| all(&it.0.extended_key_usage))
         .register_get("trust_anchor", |it: &mut CertificateRef| it.0.trust_anchor.clone())
         .register_get("vouched_by_proxy", |it: &mut CertificateRef| it.0.vouched_by_proxy);
     engine
@@ -75,9 +73,7 @@ pub(super) fn register(engine: &mut Engine) {
         .register_get("ou", |it: &mut NameRef| only(&it.name().organizational_unit))
         .register_get("common_name", |it: &mut NameRef| all(&it.name().common_name))
         .register_get("organization", |it: &mut NameRef| all(&it.name().organization))
-        .register_get("organizational_unit", |it: &mut NameRef| {
-            all(&it.name().organizational_unit)
-        })
+        .register_get("organizational_unit", |it: &mut NameRef| all(&it.name().organizational_unit))
         .register_get("country", |it: &mut NameRef| all(&it.name().country))
         .register_get("text", |it: &mut NameRef| it.name().text.clone());
 }

@@ -226,9 +226,10 @@ impl Json {
     fn is_written_back(&self, value: &Dynamic, place: &Place) -> bool {
         value.read_lock::<Json>().is_some_and(|view| {
             Arc::ptr_eq(&view.document, &self.document)
-                && view.path.split_last().is_some_and(|(last, rest)| {
-                    last == place && rest == self.path.as_slice()
-                })
+                && view
+                    .path
+                    .split_last()
+                    .is_some_and(|(last, rest)| last == place && rest == self.path.as_slice())
         })
     }
 

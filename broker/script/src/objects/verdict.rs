@@ -68,7 +68,10 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn of_publish(value: Dynamic, patch: MessagePatch) -> Result<PublishVerdict, String> {
+    pub(crate) fn of_publish(
+        value: Dynamic,
+        patch: MessagePatch,
+    ) -> Result<PublishVerdict, String> {
         const ANSWERS: &str = "publish must return pass(), drop(..), consume() or nothing";
         match Self::read(value, ANSWERS)? {
             None | Some(Self::Pass) if patch == MessagePatch::default() => Ok(PublishVerdict::Pass),
@@ -79,7 +82,10 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn of_deliver(value: Dynamic, patch: MessagePatch) -> Result<DeliverVerdict, String> {
+    pub(crate) fn of_deliver(
+        value: Dynamic,
+        patch: MessagePatch,
+    ) -> Result<DeliverVerdict, String> {
         const ANSWERS: &str = "deliver must return pass(), drop() or nothing";
         match Self::read(value, ANSWERS)? {
             None | Some(Self::Pass) if patch == MessagePatch::default() => Ok(DeliverVerdict::Pass),
@@ -97,7 +103,10 @@ impl Verdict {
         let kind = value.type_name();
         match value.try_cast::<Self>() {
             Some(verdict) => Ok(Some(verdict)),
-            None => Err(format!("{answers}, not a value of type {kind}")),
+            None => Err(format!(
+                "{answers}, not a value of type {kind}; a function returns what its last statement \
+                 gives"
+            )),
         }
     }
 }
@@ -134,9 +143,7 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
         })
         // Section 3.4.2.1: valid, but the receiver is not willing to accept it.
         .register_fn("drop", || Verdict::Drop(ReasonCode::ImplementationSpecificError))
-        .register_fn("drop", |code: Dynamic| {
-            puback_code(&code).map(Verdict::Drop)
-        });
+        .register_fn("drop", |code: Dynamic| puback_code(&code).map(Verdict::Drop));
     register_emit(engine, limits);
 }
 

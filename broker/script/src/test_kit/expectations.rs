@@ -2,7 +2,6 @@
 
 use rhai::{Dynamic, Engine};
 
-use crate::RuleLimits;
 use crate::call;
 use crate::fault::{Fallible, fault};
 use crate::json::{equal, from_dynamic};
@@ -10,7 +9,7 @@ use crate::json::{equal, from_dynamic};
 /// Characters of a value that a failed expectation shows.
 const SHOWN: usize = 200;
 
-pub(super) fn register(engine: &mut Engine, _: &RuleLimits) {
+pub(super) fn register(engine: &mut Engine) {
     engine
         .register_fn("assert", |condition: bool| expect(condition, "this does not hold"))
         .register_fn("assert", expect)
@@ -31,7 +30,8 @@ fn expect_equal(left: &Dynamic, right: &Dynamic, what: &str) -> Fallible<()> {
     if equal(&left, &right) {
         return Ok(());
     }
-    let show = |value: &serde_json::Value| value.to_string().chars().take(SHOWN).collect::<String>();
+    let show =
+        |value: &serde_json::Value| value.to_string().chars().take(SHOWN).collect::<String>();
     let what = if what.is_empty() { String::new() } else { format!("{what}: ") };
     Err(fault(format!("{what}{} is not {}", show(&left), show(&right))))
 }

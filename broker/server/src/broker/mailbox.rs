@@ -121,7 +121,7 @@ impl Mailbox {
     }
 
     /// Deliveries that wait.
-    pub fn len(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.state.lock().queue.len()
     }
 

@@ -103,6 +103,19 @@ impl Tenant {
         generation
     }
 
+    /// The session of a client id.
+    pub fn session(&self, client_id: &str) -> Option<Arc<SessionHandle>> {
+        self.sessions.lock().get(client_id).cloned()
+    }
+
+    /// The first sessions by client id, `most` at the most.
+    pub fn sessions(&self, most: usize) -> Vec<Arc<SessionHandle>> {
+        let mut sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        sessions.sort_by(|one, other| one.key.client_id.cmp(&other.key.client_id));
+        sessions.truncate(most);
+        sessions
+    }
+
     /// Asks every connection of the tenant to end.
     pub fn disconnect_all(&self, reason_code: ReasonCode) {
         let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();

@@ -34,7 +34,7 @@ impl<T: Default> TopicCache<T> {
     #[inline]
     pub fn entry(&mut self, topic: &str) -> &mut T {
         let mut place = self.place(topic);
-        if !self.places.get(place).is_some_and(|it| it.topic == topic) {
+        if self.places.get(place).is_none_or(|it| it.topic != topic) {
             place = self.displace(topic);
         }
         &mut self.places[place].value

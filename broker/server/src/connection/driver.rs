@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{ProtocolVersion, ReasonCode, decode, frame, missing};
+use hookmq_codec::{ProtocolVersion, ReasonCode, decode, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
@@ -180,9 +180,8 @@ impl<S: Stream> Driver<S> {
 
     /// Reads once and handles what is whole.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
-        let missing = missing(&self.partial);
-        if self.partial.len() + missing > READ_SIZE {
-            return self.poll_read_large(context, missing);
+        if let Some(length) = needed(&self.partial).filter(|&length| length > READ_SIZE) {
+            return self.poll_read_large(context, length - self.partial.len());
         }
         with_read_buffer(|buffer| {
             let held = self.partial.len();

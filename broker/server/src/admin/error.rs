@@ -1,0 +1,78 @@
+//! What the API answers when it does not do what was asked.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hookmq_script::Problem;
+use serde_json::json;
+
+use crate::programs::ProgramError;
+
+/// `{"error": {"code", "message", "problems"}}` with a status.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    /// For programs; stays the same when the wording changes.
+    code: &'static str,
+    message: String,
+    problems: Vec<Problem>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), problems: vec![] }
+    }
+
+    pub fn unauthorized() -> Self {
+        let message = "send the admin token: Authorization: Bearer TOKEN";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn method_not_allowed() -> Self {
+        let message = "this path has no such method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    pub fn timeout() -> Self {
+        let message = "the request took too long";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
+impl From<ProgramError> for ApiError {
+    fn from(error: ProgramError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProgramError::NotInPipeline(_) => Self::not_found(message),
+            ProgramError::Keep(_) | ProgramError::Read { .. } => Self::internal(message),
+            ProgramError::Rule(error) => Self {
+                problems: error.problems,
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)
+            },
+            _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if !self.problems.is_empty() {
+            error["problems"] = json!(self.problems);
+        }
+        let mut response = (self.status, Json(json!({"error": error}))).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

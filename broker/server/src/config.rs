@@ -1,0 +1,197 @@
+//! The configuration: one YAML file, turned into final types before any port is bound.
+//!
+//! [`Config::load`] reads and checks everything, files that it names included, and reports all
+//! problems at once, each with file, line and key path. Relative paths start at the directory of the
+//! file. docs/configuration.md describes the keys.
+
+mod admin;
+mod bind;
+mod check;
+mod database;
+mod document;
+mod error;
+pub(crate) mod file;
+mod limits;
+mod locate;
+mod pipeline;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hookmq_access::DatabaseSettings;
+use hookmq_hooks::{
+    Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
+};
+use hookmq_script::RuleLimits;
+use hookmq_wasm::{Grants, HostOptions};
+use serde::Deserialize;
+
+pub use self::admin::AdminConfig;
+pub use self::bind::{Bind, BindError, Transport};
+pub(crate) use self::bind::is_loopback;
+pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
+use crate::broker::limits::Limits;
+use crate::tls::TlsServer;
+
+/// All that the broker is told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Made at the start if absent.
+    pub data_dir: PathBuf,
+    /// Each with a name and an address of its own.
+    pub listeners: Vec<ListenerConfig>,
+    /// Present where a step asks the database.
+    pub database: Option<DatabaseSettings>,
+    /// Without it, there is no admin API.
+    pub admin: Option<AdminConfig>,
+    pub limits: Limits,
+    pub plugins: PluginsConfig,
+    pub rules: RulesConfig,
+    pub pipeline: Blueprint,
+    pub log: LogConfig,
+    /// Tells where a step stands. None without a file.
+    source: Option<Source>,
+}
+
+/// A place where clients arrive.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    pub tls: Option<Arc<TlsServer>>,
+}
+
+/// The plugin host, and the plugins' files: `<dir>/<name>.wasm`.
+#[derive(Debug, Clone)]
+pub struct PluginsConfig {
+    pub dir: PathBuf,
+    pub host: HostOptions,
+    /// By plugin; one that is not here may do nothing.
+    pub grants: BTreeMap<String, Grants>,
+}
+
+/// The rule engine, and the rules' files: `<dir>/<name>.rhai`.
+#[derive(Debug, Clone)]
+pub struct RulesConfig {
+    pub dir: PathBuf,
+    pub limits: RuleLimits,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Config {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// All problems that are found; where the document does not have the right shape, the first.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = File::open(file)
+            .and_then(file::read_bounded)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+        let (text, error) = match text {
+            Ok(text) => (text, None),
+            Err(error) => (String::new(), Some(error)),
+        };
+        let source = Source::new(file, text);
+        match error {
+            None => check::check(source),
+            Some(error) => {
+                let message = format!("cannot read it: {error}");
+                Err(source.problem(&KeyPath::default(), message).into())
+            }
+        }
+    }
+
+    /// A broker for everybody, without a file: every client is `anonymous` of the tenant `default`
+    /// and may do anything. Listeners are plain TCP.
+    pub fn embedded(data_dir: PathBuf, listeners: &[SocketAddr]) -> Self {
+        let listeners = (1..).zip(listeners).map(|(number, address)| ListenerConfig {
+            name: format!("listener-{number}").into(),
+            address: *address,
+            tls: None,
+        });
+        let open = |name: &str| StepSpec {
+            program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
+            condition: Condition::default(),
+            control: Control::Required,
+            on_failure: FailurePolicy::Drop,
+            settings: serde_json::Value::Null,
+        };
+        Self {
+            listeners: listeners.collect(),
+            database: None,
+            admin: None,
+            limits: Limits::default(),
+            plugins: PluginsConfig {
+                dir: data_dir.join("plugins"),
+                host: HostOptions::default(),
+                grants: Default::default(),
+            },
+            rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },
+            pipeline: Blueprint {
+                connect: vec![open("anonymous")],
+                authorize: vec![open("open")],
+                ..Blueprint::default()
+            },
+            log: LogConfig::default(),
+            source: None,
+            data_dir,
+        }
+    }
+
+    /// A problem with the program of the step at `position`, counted from 0.
+    pub fn step_problem(&self, hook: Hook, position: usize, message: impl ToString) -> Problem {
+        let path = pipeline::step_path(hook, position);
+        match &self.source {
+            Some(source) => source.problem(&path, message.to_string()),
+            None => Problem {
+                file: "(built in)".into(),
+                position: None,
+                key_path: path.to_string(),
+                message: message.to_string(),
+            },
+        }
+    }
+}
+
+impl LogLevel {
+    /// As `tracing` names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

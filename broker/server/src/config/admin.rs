@@ -1,0 +1,59 @@
+//! The admin API: where it listens, and the token that opens it.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use hookmq_hooks::Secret;
+use rand::RngCore;
+
+use super::file::{ALL_BUT_OWNER, read_secret};
+
+/// Bytes of randomness in a token that the broker makes.
+const TOKEN_ENTROPY: usize = 32;
+
+/// The shortest token that is taken from a file, in bytes.
+const SHORTEST_TOKEN: usize = 16;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminConfig {
+    pub address: SocketAddr,
+    /// Only its owner may be able to read it.
+    pub token_file: PathBuf,
+}
+
+impl AdminConfig {
+    /// The token in the file; if there is none, a new one is made and written there.
+    ///
+    /// # Errors
+    /// Where the file is open to others, or cannot be read or made, or its token is too short.
+    pub fn token(&self) -> Result<Secret> {
+        let path = &self.token_file;
+        if !path.try_exists().with_context(|| format!("look for {}", path.display()))? {
+            self.create().with_context(|| format!("make the admin token {}", path.display()))?;
+        }
+        let secret = read_secret(path, ALL_BUT_OWNER)?;
+        let token = secret.expose().trim_ascii();
+        ensure!(
+            token.len() >= SHORTEST_TOKEN && token.iter().all(u8::is_ascii_graphic),
+            "{} must hold {SHORTEST_TOKEN} or more printable ASCII characters",
+            path.display()
+        );
+        Ok(Secret::new(token.to_vec()))
+    }
+
+    fn create(&self) -> Result<()> {
+        if let Some(directory) = self.token_file.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        let mut token = [0; TOKEN_ENTROPY];
+        rand::rng().fill_bytes(&mut token);
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.token_file)?;
+        file.write_all(format!("{}\n", hex::encode(token)).as_bytes())?;
+        Ok(file.sync_all()?)
+    }
+}

@@ -1,0 +1,278 @@
+//! The shape of the YAML document: what may stand where, before anything is looked up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hookmq_access::DatabaseSettings;
+use hookmq_codec::{TopicError, TopicFilter};
+use hookmq_hooks::Control;
+use hookmq_script::RuleLimits;
+use hookmq_wasm::HostOptions;
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_yaml::with::singleton_map;
+
+use super::bind::Bind;
+use super::limits::LimitsDocument;
+use super::{LogFormat, LogLevel};
+use crate::tls::ClientCertificates;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Document {
+    pub data_dir: PathBuf,
+    pub listeners: Vec<ListenerDocument>,
+    pub database: Option<DatabaseDocument>,
+    pub admin: Option<AdminDocument>,
+    pub limits: LimitsDocument,
+    pub plugins: PluginsDocument,
+    pub rules: RulesDocument,
+    pub pipeline: PipelineDocument,
+    pub log: LogDocument,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            listeners: Vec::new(),
+            database: None,
+            admin: None,
+            limits: LimitsDocument::default(),
+            plugins: PluginsDocument::default(),
+            rules: RulesDocument::default(),
+            pipeline: PipelineDocument::default(),
+            log: LogDocument::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerDocument {
+    pub name: String,
+    pub bind: Bind,
+    pub tls: Option<TlsDocument>,
+    #[serde(default)]
+    pub allow_public_plaintext: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsDocument {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
+    #[serde(default)]
+    pub trust_anchors: Vec<TrustAnchorDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrustAnchorDocument {
+    pub name: String,
+    pub file: PathBuf,
+}
+
+/// The keys of [`DatabaseSettings`], and other ways to give the url.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DatabaseDocument {
+    pub url: Option<String>,
+    pub url_file: Option<PathBuf>,
+    #[serde(deserialize_with = "positive")]
+    pub max_connections: u32,
+    #[serde(deserialize_with = "positive")]
+    pub timeout_ms: u64,
+    #[serde(deserialize_with = "positive")]
+    pub poll_interval_ms: u64,
+    pub cache_ttl_ms: u64,
+    #[serde(deserialize_with = "positive")]
+    pub cached_principals: usize,
+    pub keep_known_ms: u64,
+}
+
+impl Default for DatabaseDocument {
+    fn default() -> Self {
+        let settings = DatabaseSettings::default();
+        Self {
+            url: None,
+            url_file: None,
+            max_connections: settings.max_connections,
+            timeout_ms: milliseconds(settings.timeout),
+            poll_interval_ms: milliseconds(settings.poll_interval),
+            cache_ttl_ms: milliseconds(settings.cache_ttl),
+            cached_principals: settings.cached_principals,
+            keep_known_ms: milliseconds(settings.keep_known),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdminDocument {
+    pub bind: SocketAddr,
+    pub token_file: Option<PathBuf>,
+    pub allow_public_plaintext: bool,
+}
+
+impl Default for AdminDocument {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token_file: None,
+            allow_public_plaintext: false,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PluginsDocument {
+    pub dir: PathBuf,
+    #[serde(deserialize_with = "positive")]
+    pub artefact_bytes: usize,
+    #[serde(deserialize_with = "positive")]
+    pub instances: u32,
+    #[serde(deserialize_with = "positive")]
+    pub instances_per_tenant: u32,
+    #[serde(deserialize_with = "positive")]
+    pub calls_per_instance: u32,
+    #[serde(deserialize_with = "positive")]
+    pub memory_bytes: usize,
+    #[serde(deserialize_with = "positive")]
+    pub time_ms: u64,
+    #[serde(deserialize_with = "positive")]
+    pub output_bytes: usize,
+    pub emitted_messages: usize,
+    pub grants: BTreeMap<String, GrantsDocument>,
+}
+
+impl Default for PluginsDocument {
+    fn default() -> Self {
+        let HostOptions { artefact_bytes, instances, limits } = HostOptions::default();
+        Self {
+            dir: "plugins".into(),
+            artefact_bytes,
+            instances,
+            instances_per_tenant: limits.instances_per_tenant,
+            calls_per_instance: limits.calls_per_instance,
+            memory_bytes: limits.memory_bytes,
+            time_ms: milliseconds(limits.time),
+            output_bytes: limits.output_bytes,
+            emitted_messages: limits.emitted_messages,
+            grants: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GrantsDocument {
+    pub log: bool,
+    pub clock: bool,
+    pub emit: Vec<PlainFilter>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RulesDocument {
+    pub dir: PathBuf,
+    #[serde(deserialize_with = "positive")]
+    pub time_ms: u64,
+    #[serde(deserialize_with = "positive")]
+    pub operations: u64,
+}
+
+impl Default for RulesDocument {
+    fn default() -> Self {
+        let limits = RuleLimits::default();
+        Self {
+            dir: "rules".into(),
+            time_ms: milliseconds(limits.deadline),
+            operations: limits.operations,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PipelineDocument {
+    pub connect: Vec<StepDocument>,
+    pub authorize: Vec<StepDocument>,
+    pub publish: Vec<StepDocument>,
+    pub deliver: Vec<StepDocument>,
+}
+
+/// A step of any hook; which keys fit which hook is checked afterwards.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StepDocument {
+    pub builtin: Option<String>,
+    pub plugin: Option<String>,
+    pub rule: Option<String>,
+    pub control: Option<Control>,
+    pub listeners: Vec<String>,
+    pub tenants: Vec<String>,
+    pub topics: Vec<PlainFilter>,
+    #[serde(deserialize_with = "on_failure")]
+    pub on_failure: Option<OnFailure>,
+    pub config: serde_json::Value,
+}
+
+/// `drop`, `pass` or `{dead_letter: topic}`.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnFailure {
+    Drop,
+    Pass,
+    DeadLetter(String),
+}
+
+fn on_failure<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OnFailure>, D::Error> {
+    singleton_map::deserialize(deserializer).map(Some)
+}
+
+/// A topic filter without `$share/name/`.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct PlainFilter(pub TopicFilter);
+
+impl TryFrom<String> for PlainFilter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let filter = TopicFilter::new(&*text)
+            .map_err(|error: TopicError| format!("{text:?} is not a topic filter: {error}"))?;
+        match filter.share_name() {
+            None => Ok(Self(filter)),
+            Some(_) => Err(format!("{text:?}: a condition is never shared, leave out $share/")),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogDocument {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+/// A number that is not 0.
+pub(super) fn positive<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + PartialEq,
+{
+    let number = T::deserialize(deserializer)?;
+    if number == T::default() {
+        return Err(D::Error::custom("must be more than 0"));
+    }
+    Ok(number)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

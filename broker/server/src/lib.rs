@@ -1,0 +1,12 @@
+//! The HookMQ broker: listeners, the connection driver, the admin API and configuration.
+
+pub mod admin;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod listener;
+pub mod programs;
+pub mod server;
+pub mod tls;

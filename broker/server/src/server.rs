@@ -1,0 +1,163 @@
+//! The broker's life: configuration -> build -> run -> drain.
+
+use std::fs::DirBuilder;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use hookmq_access::Directory;
+use hookmq_hooks::{Hook, ProgramKind};
+use hookmq_store::MemoryStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use crate::admin::{self, Admin};
+use crate::broker::Broker;
+use crate::broker::timers::Timers;
+use crate::config::{Config, ConfigError, Problem};
+use crate::listener::Listener;
+use crate::programs::{Loader, ProgramError, Programs};
+
+/// A broker with all its sockets bound, not yet accepting.
+pub struct Server {
+    broker: Arc<Broker>,
+    listeners: Vec<Listener>,
+    admin: Option<(Arc<Admin>, TcpListener)>,
+}
+
+/// Time that clients get to be told that the broker stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// Loads every program, binds every socket. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What keeps the broker from serving as configured; nothing is left running.
+    pub async fn build(config: Config) -> Result<Self> {
+        create_private_directory(&config.data_dir)?;
+        let directory = config.database.clone().map(Directory::start);
+        let loader = Loader::new(&config)?;
+        let (programs, pipeline) =
+            Programs::load(loader, config.pipeline.clone(), directory.as_ref())
+                .map_err(|errors| step_errors(&config, errors))?;
+        let store = Arc::new(MemoryStore::default());
+        let broker = Broker::new(pipeline, config.limits.clone(), store, directory.clone());
+        let admin = match &config.admin {
+            None => None,
+            Some(settings) => {
+                let listener = admin::bind(settings.address)
+                    .await
+                    .with_context(|| format!("bind the admin API to {}", settings.address))?;
+                let (token, programs) = (settings.token()?, Arc::new(programs));
+                let artefact_bytes = config.plugins.host.artefact_bytes;
+                let admin =
+                    Admin::new(broker.clone(), programs, directory, &token, artefact_bytes);
+                Some((admin, listener))
+            }
+        };
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let (name, address) = (&listener.name, listener.address);
+            let bound = Listener::bind(name.clone(), address, listener.tls.clone());
+            listeners.push(bound.with_context(|| format!("bind the listener {name} to {address}"))?);
+        }
+        Ok(Self { broker, listeners, admin })
+    }
+
+    /// Where the listeners are, by name; with port 0 configured, the port that was given.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.listeners.iter().map(|listener| (&*listener.name, listener.address))
+    }
+
+    /// Where the admin API is.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|(_, listener)| listener.local_addr().ok())
+    }
+
+    /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let admin_address = self.admin_address();
+        let Self { broker, listeners, admin } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(forever(Timers::run(broker.clone())));
+        for listener in listeners {
+            let (name, address) = (listener.name.clone(), listener.address);
+            info!(listener = &*name, %address, tls = listener.is_tls(), "listening");
+            tasks.spawn(forever(listener.run(broker.clone())));
+        }
+        if let Some((admin, listener)) = admin {
+            if let Some(address) = admin_address {
+                info!(%address, "admin API listening");
+            }
+            tasks.spawn(async move { admin.serve(listener).await.context("serve the admin API") });
+        }
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            // None of these tasks ends by itself, so one that does has failed.
+            Some(ended) = tasks.join_next() => {
+                ended.context("a task of the broker panicked").and_then(|result| result)
+            }
+        };
+        tasks.abort_all();
+        drain(&broker).await;
+        ended
+    }
+}
+
+/// Disconnects every client and waits until they are gone, or the time is over.
+async fn drain(broker: &Broker) {
+    info!(connections = broker.metrics.connections.value(), "stopping");
+    broker.disconnect_all();
+    let everybody = u32::try_from(broker.limits.connections).unwrap_or(u32::MAX);
+    let gone = tokio::time::timeout(DRAIN, broker.places.acquire_many(everybody)).await;
+    info!(clean = gone.is_ok(), "stopped");
+}
+
+async fn forever(task: impl Future<Output = ()>) -> Result<()> {
+    task.await;
+    Err(anyhow!("a task of the broker ended"))
+}
+
+fn step_errors(
+    config: &Config,
+    errors: Vec<(Hook, usize, ProgramError)>,
+) -> ConfigError {
+    let problems = errors
+        .into_iter()
+        .map(|(hook, position, error)| config.step_problem(hook, position, error))
+        .collect();
+    ConfigError(problems)
+}
+
+/// The problems of the rules and plugins that the pipeline names, without starting anything.
+pub fn check_programs(config: &Config) -> Vec<Problem> {
+    let loader = match Loader::new(config) {
+        Ok(loader) => loader,
+        Err(error) => return vec![config.step_problem(Hook::Publish, 0, error)],
+    };
+    let mut problems = Vec::new();
+    for hook in Hook::ALL {
+        for (position, step) in config.pipeline.steps(hook).iter().enumerate() {
+            if step.program.kind == ProgramKind::Builtin {
+                continue;
+            }
+            if let Err(error) = loader.load(hook, step) {
+                problems.push(config.step_problem(hook, position, error));
+            }
+        }
+    }
+    problems
+}
+
+fn create_private_directory(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("create the data directory {}", path.display()))
+}

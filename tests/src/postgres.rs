@@ -1,0 +1,163 @@
+//! A private Postgres server for one test: in a temporary folder, on a unix socket, gone on drop.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+/// The account that the distribution's package makes; root may not run a server.
+const ACCOUNT: &str = "postgres";
+
+/// A server that belongs to whoever holds it. Dropping it stops it, in a panic as well.
+pub struct Postgres {
+    binaries: PathBuf,
+    folder: TempDir,
+    account: Option<Account>,
+    databases: AtomicU32,
+}
+
+#[derive(Clone, Copy)]
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Postgres {
+    /// A server that runs.
+    ///
+    /// # Errors
+    /// Where Postgres is not installed or does not start; the message holds its own words.
+    pub fn start() -> anyhow::Result<Self> {
+        let server = Self::prepare()?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    /// A server that runs, the same for all tests that hold it at the same time.
+    pub fn shared() -> anyhow::Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
+    /// A server that does not run yet. Its address is known.
+    pub fn prepare() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("hookmq-postgres-").tempdir()?;
+        let account = match std::fs::metadata(folder.path())?.uid() {
+            0 => Some(Account::of_package()?),
+            _ => None,
+        };
+        if let Some(Account { user, group }) = account {
+            chown(folder.path(), Some(user), Some(group))?;
+        }
+        let binaries = find_binaries()?;
+        let server = Self { binaries, folder, account, databases: AtomicU32::new(0) };
+        let mut initdb = server.command("initdb");
+        initdb.arg("-D").arg(server.data());
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        run(&mut initdb)?;
+        Ok(server)
+    }
+
+    /// Starts the server, and returns when it takes connections.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path().display();
+        let options = format!("-k {folder} -c listen_addresses='' -c fsync=off");
+        let mut command = self.command("pg_ctl");
+        command.arg("-D").arg(self.data()).arg("-l").arg(self.folder.path().join("log"));
+        command.args(["-o", &options, "-w", "-t", "60", "start"]);
+        // Not its output: the server would keep the pipe open.
+        let status = command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .with_context(|| format!("running {command:?}"))?;
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        ensure!(status.success(), "{command:?} failed; its log: {log}");
+        Ok(())
+    }
+
+    /// Ends the server as a crash would: at once, connections and all.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let mut command = self.command("pg_ctl");
+        command.arg("-D").arg(self.data()).args(["-m", "immediate", "-w", "stop"]);
+        run(&mut command).map(drop)
+    }
+
+    /// Makes an empty database; gives its address.
+    pub fn create_database(&self) -> anyhow::Result<String> {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut command = self.command("createdb");
+        command.arg("-h").arg(self.folder.path()).args(["-U", "postgres", &name]);
+        run(&mut command)?;
+        Ok(self.url(&name))
+    }
+
+    /// The address of the database `name`. `postgres` exists from the start.
+    pub fn url(&self, name: &str) -> String {
+        let socket = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{socket}/{name}")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(name));
+        command.current_dir(self.folder.path());
+        if let Some(Account { user, group }) = self.account {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // It fails where the server does not run, which is as good.
+        let _ = self.stop();
+    }
+}
+
+impl Account {
+    fn of_package() -> anyhow::Result<Self> {
+        let accounts = std::fs::read_to_string("/etc/passwd")?;
+        let prefix = format!("{ACCOUNT}:");
+        let line = accounts.lines().find(|line| line.starts_with(&prefix));
+        let line = line.with_context(|| format!("no account {ACCOUNT}; {INSTALL}"))?;
+        let mut fields = line.split(':').skip(2);
+        let mut number = || fields.next().unwrap_or_default().parse();
+        Ok(Self { user: number()?, group: number()? })
+    }
+}
+
+const INSTALL: &str = "Postgres is not installed: apt-get install postgresql";
+
+/// The newest version's folder; the package leaves it out of PATH.
+fn find_binaries() -> anyhow::Result<PathBuf> {
+    let installed = Path::new("/usr/lib/postgresql");
+    let versions = std::fs::read_dir(installed).context(INSTALL)?;
+    let folders = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    let newest = folders.filter(|folder| folder.join("initdb").exists()).max();
+    newest.context(INSTALL)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    if !output.status.success() {
+        let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+        bail!("{command:?} failed: {out}{err}");
+    }
+    Ok(output)
+}
