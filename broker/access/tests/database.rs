@@ -39,7 +39,6 @@ on_both! {
     more_permissions_than_the_bound_refuse_the_principal
     the_change_log_stays_short
     a_later_step_that_changes_the_identity_gets_nothing
-    clients_of_one_principal_are_looked_up_together
 }
 
 const ACME: &str = "
@@ -360,16 +359,6 @@ async fn a_later_step_that_changes_the_identity_gets_nothing(world: World) {
     }
 }
 
-async fn clients_of_one_principal_are_looked_up_together(mut world: World) {
-    world.settings.max_connections = 1;
-    let world = world.start_with(ACME).await;
-    let newcomer = Newcomer::named("pump");
-    let all = (0..200).map(|_| world.connect(&newcomer));
-    for client in world::join_all(all).await {
-        assert_eq!(client.unwrap().publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
-    }
-}
-
 #[tokio::test]
 async fn a_new_sqlite_file_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
@@ -454,6 +443,33 @@ async fn a_transaction_that_commits_late_is_not_missed() {
     assert_eq!(client.publish("late"), Ok(AuthorizeVerdict::Abstain));
     late.commit().await.unwrap();
     eventually("the late one", || client.publish("late") == Ok(AuthorizeVerdict::Allow)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_one_principal_that_come_at_once_are_looked_up_once() {
+    let mut world = World::postgres();
+    world.settings.timeout = DEADLINE;
+    let world = world.start_with(ACME).await;
+    let lock = world.transaction("LOCK TABLE tenants").await;
+    let newcomer = Newcomer::named("pump");
+    let all = (0..50).map(|_| world.connect(&newcomer));
+    let observe = async {
+        let waiting = "pg_stat_activity WHERE datname = current_database() \
+            AND application_name = 'hookmq' AND wait_event_type = 'Lock'";
+        let mut most = 0;
+        let mut more = 10;
+        while more > 0 {
+            most = world.count(waiting).await.max(most);
+            more -= usize::from(most > 0);
+        }
+        lock.rollback().await.unwrap();
+        most
+    };
+    let (clients, most) = tokio::join!(world::join_all(all), observe);
+    assert_eq!(most, 1);
+    for client in clients {
+        assert_eq!(client.unwrap().publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
+    }
 }
 
 #[tokio::test]

@@ -322,6 +322,50 @@ fn publish<'a>(topic: &'a str) -> Access<'a> {
 }
 
 #[test]
+fn the_documented_examples_hold() {
+    let row = |text: &str| -> Permission {
+        let mut words = text.split(' ');
+        let mut word = || words.next().unwrap();
+        let terms = if word() == "deny" { Terms::Deny } else { ALLOW };
+        let action = if word() == "subscribe" { Action::Subscribe } else { Action::Publish };
+        let permission = permission(1, word(), terms);
+        let priority = words.next().map_or(0, |priority| priority.parse().unwrap());
+        Permission { action, priority, ..permission }
+    };
+    let table: &[(&[&str], &str, &str)] = &[
+        (&[], "publish a", "abstain"),
+        (&["allow publish devices/{username}/#"], "publish devices/pump/x", "allow"),
+        (&["allow publish devices/{username}/#"], "publish devices/valve/x", "abstain"),
+        (&["allow publish a/#", "deny publish a/secret"], "publish a/b", "allow"),
+        (&["allow publish a/#", "deny publish a/secret"], "publish a/secret", "deny"),
+        (&["deny publish a/#", "allow publish a/b"], "publish a/b", "allow"),
+        (&["allow publish a/+", "deny publish a/+"], "publish a/b", "deny"),
+        (&["allow publish a/# 1", "deny publish a/b"], "publish a/b", "allow"),
+        (&["allow publish +/b", "deny publish a/+"], "publish a/b", "deny"),
+        (&["allow publish #"], "publish $SYS/x", "abstain"),
+        (&["allow subscribe a/#"], "subscribe a/+/c", "allow"),
+        (&["allow subscribe a/+"], "subscribe a/#", "abstain"),
+        (&["allow subscribe a/#", "deny subscribe a/secret"], "subscribe a/b", "allow"),
+        (&["allow subscribe a/#", "deny subscribe a/secret"], "subscribe a/+", "deny"),
+        (&["deny subscribe a/#", "allow subscribe a/b/#"], "subscribe a/b/c", "allow"),
+        (&["deny subscribe a/#", "allow subscribe a/b/#"], "subscribe a/#", "deny"),
+    ];
+    let values = Values { username: "pump".into(), client_id: None };
+    for (rows, asked, expected) in table {
+        let permissions: Vec<_> = rows.iter().map(|text| row(text)).collect();
+        let (action, topic) = asked.split_once(' ').unwrap();
+        let action = if action == "subscribe" { Action::Subscribe } else { Action::Publish };
+        let answer = match bound(&permissions, &values).decide(&Access { action, ..publish(topic) })
+        {
+            Ruling::Allow { .. } => "allow",
+            Ruling::Deny { .. } => "deny",
+            Ruling::NoMatch => "abstain",
+        };
+        assert_eq!(answer, *expected, "{rows:?}: {asked}");
+    }
+}
+
+#[test]
 fn a_denial_that_cannot_be_read_denies_everything_and_an_allow_nothing() {
     let values = Values { username: "pump".into(), client_id: None };
     let denial = [permission(1, "a", ALLOW), permission(2, "a/#/b", Terms::Deny)];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Scope};
 
 use crate::call::{Clock, monotonic_clock};
-use crate::functions::{self, LogSink};
+use crate::functions::{self, Log, LogSink};
 use crate::load;
 use crate::{Rule, RuleError, RuleLimits, call, objects, test_kit};
 
@@ -58,8 +58,9 @@ impl RuleEngine {
         engine.set_strict_variables(true);
         engine.set_optimization_level(OptimizationLevel::Simple);
         functions::register(&mut engine, &self.limits);
-        functions::register_log(&mut engine, &self.limits, rule, self.log.clone());
-        objects::register(&mut engine, &self.limits);
+        let log = Log::new(rule, self.log.clone(), &self.limits);
+        log.register(&mut engine);
+        objects::register(&mut engine, &self.limits, &log);
         test_kit::register(&mut engine);
         let mut module = Module::new();
         for (name, _, value) in constants.iter_raw() {

@@ -35,27 +35,34 @@ pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
     strings::register(engine, limits);
 }
 
-/// `log("text")` and `log("warn", "text")`, on behalf of `rule`.
-pub(crate) fn register_log(
-    engine: &mut Engine,
-    limits: &RuleLimits,
-    rule: &str,
+/// Where the lines of one rule go.
+#[derive(Clone)]
+pub(crate) struct Log {
+    rule: Arc<str>,
     sink: Option<LogSink>,
-) {
-    let most = limits.log_lines;
-    let rule: Arc<str> = rule.into();
-    let write = move |level, text: &Dynamic| {
-        if let Some(sink) = sink.as_ref().filter(|_| call::may_log(most)) {
-            let text = text.to_string();
-            sink(level, &rule, &text[..text.floor_char_boundary(LOG_LINE)]);
+    most: usize,
+}
+
+impl Log {
+    pub(crate) fn new(rule: &str, sink: Option<LogSink>, limits: &RuleLimits) -> Self {
+        Self { rule: rule.into(), sink, most: limits.log_lines }
+    }
+
+    pub(crate) fn write(&self, level: LogLevel, text: &str) {
+        if let Some(sink) = self.sink.as_ref().filter(|_| call::may_log(self.most)) {
+            sink(level, &self.rule, &text[..text.floor_char_boundary(LOG_LINE)]);
         }
-    };
-    let info = write.clone();
-    engine
-        .register_fn("log", move |text: Dynamic| info(LogLevel::Info, &text))
-        .register_fn("log", move |level: &str, text: Dynamic| {
-            log_level(level).map(|level| write(level, &text))
-        });
+    }
+
+    /// `log("text")` and `log("warn", "text")`.
+    pub(crate) fn register(&self, engine: &mut Engine) {
+        let (info, any) = (self.clone(), self.clone());
+        engine
+            .register_fn("log", move |text: Dynamic| info.write(LogLevel::Info, &text.to_string()))
+            .register_fn("log", move |level: &str, text: Dynamic| {
+                log_level(level).map(|level| any.write(level, &text.to_string()))
+            });
+    }
 }
 
 fn log_level(name: &str) -> Fallible<LogLevel> {

@@ -13,8 +13,9 @@ pub(crate) mod verdict;
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use crate::RuleLimits;
+use crate::functions::Log;
 
-pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
+pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits, log: &Log) {
     access::register(engine);
     attempt::register(engine);
     attributes::register(engine);
@@ -23,7 +24,7 @@ pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
     client::register(engine);
     json::register(engine, limits);
     message::register(engine, limits);
-    verdict::register(engine, limits);
+    verdict::register(engine, limits, log);
 }
 
 /// Makes `object.name` a direct look-up for each property that a rule names.

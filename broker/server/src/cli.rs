@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Bind, Config, ConfigError, LogLevel, Problem, Transport, is_loopback};
+use crate::config::{Bind, Config, LogLevel, Transport, is_loopback};
 use crate::demo::{self, Demo, DemoPaths};
 
 /// An MQTT broker that its operators program.
@@ -135,20 +135,15 @@ impl RunOptions {
 impl CheckOptions {
     /// Prints `ok` or all problems. `check_programs` looks into the rules and plugins of a
     /// configuration that is otherwise sound.
-    pub fn run(&self, check_programs: impl FnOnce(&Config) -> Vec<Problem>) -> ExitCode {
-        let outcome = Config::load(&self.config).and_then(|config| {
-            match check_programs(&config) {
-                problems if problems.is_empty() => Ok(()),
-                problems => Err(ConfigError(problems)),
-            }
-        });
-        match outcome {
+    pub fn run(&self, check_programs: impl FnOnce(&Config) -> Result<()>) -> ExitCode {
+        let loaded = Config::load(&self.config).map_err(anyhow::Error::from);
+        match loaded.and_then(|config| check_programs(&config)) {
             Ok(()) => {
                 println!("ok");
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("{error}");
+                eprintln!("{error:#}");
                 ExitCode::from(2)
             }
         }

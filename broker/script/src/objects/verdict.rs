@@ -13,8 +13,12 @@ use crate::RuleLimits;
 use crate::call;
 use crate::fault::{Fallible, bad_output};
 use crate::fields::Fields;
+use crate::functions::{Log, LogLevel};
 use crate::json::emission;
 use crate::objects::message::qos_of;
+
+/// Section 3.4.2.1: the message is valid, but the receiver is not willing to accept it.
+const UNWILLING: ReasonCode = ReasonCode::ImplementationSpecificError;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
@@ -118,7 +122,7 @@ fn unfit(verdict: Option<Verdict>, answers: &str) -> String {
     }
 }
 
-pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
+pub(super) fn register(engine: &mut Engine, limits: &RuleLimits, log: &Log) {
     engine
         .register_type_with_name::<Verdict>("verdict")
         .register_fn("next", || Verdict::Next(Arc::default()))
@@ -140,11 +144,25 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
         })
         .register_fn("disconnect", |reason: &str| {
             denial(ReasonCode::NotAuthorized, Effect::Disconnect, reason)
-        })
-        // Section 3.4.2.1: valid, but the receiver is not willing to accept it.
-        .register_fn("drop", || Verdict::Drop(ReasonCode::ImplementationSpecificError))
-        .register_fn("drop", |code: Dynamic| puback_code(&code).map(Verdict::Drop));
+        });
+    register_drop(engine, log);
     register_emit(engine, limits);
+}
+
+/// A reason goes to the log: the publisher is told a code only.
+fn register_drop(engine: &mut Engine, log: &Log) {
+    let (plain, coded) = (log.clone(), log.clone());
+    engine
+        .register_fn("drop", || Verdict::Drop(UNWILLING))
+        .register_fn("drop", |code: i64| puback_code(&code.into()).map(Verdict::Drop))
+        .register_fn("drop", move |reason: &str| {
+            plain.write(LogLevel::Debug, reason);
+            Verdict::Drop(UNWILLING)
+        })
+        .register_fn("drop", move |code: Dynamic, reason: &str| {
+            coded.write(LogLevel::Debug, reason);
+            puback_code(&code).map(Verdict::Drop)
+        });
 }
 
 fn register_emit(engine: &mut Engine, limits: &RuleLimits) {

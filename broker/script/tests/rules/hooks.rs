@@ -146,7 +146,8 @@ fn publish_passes_drops_and_consumes() {
         ("pass()", PublishVerdict::Pass),
         ("drop()", PublishVerdict::Drop(ReasonCode::ImplementationSpecificError)),
         ("drop(0x97)", PublishVerdict::Drop(ReasonCode::QuotaExceeded)),
-        ("drop(\"not_authorized\")", PublishVerdict::Drop(ReasonCode::NotAuthorized)),
+        ("drop(\"too old\")", PublishVerdict::Drop(ReasonCode::ImplementationSpecificError)),
+        ("drop(\"not_authorized\", \"x\")", PublishVerdict::Drop(ReasonCode::NotAuthorized)),
         ("consume()", PublishVerdict::Consume),
     ] {
         assert_eq!(publish(body, "{}").unwrap().verdict, verdict, "{body}");

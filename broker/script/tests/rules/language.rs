@@ -99,23 +99,21 @@ fn a_constant_of_the_file_cannot_be_changed() {
 #[test]
 fn logging_reaches_the_sink_with_level_and_rule_and_ends() {
     let lines = Arc::new(Mutex::new(vec![]));
-    let kept = lines.clone();
+    let sink = lines.clone();
     let engine =
         RuleEngine::new(RuleLimits::default()).with_log(Arc::new(move |level, rule, text| {
-            kept.lock().unwrap().push((level, rule.to_owned(), text.to_owned()));
+            sink.lock().unwrap().push((level, rule.to_owned(), text.to_owned()));
         }));
-    let source = "fn publish(client, message) { log(message.json); log(\"warn\", \"hot\"); for i in 0..100 { log(i); } }";
-    let rule = engine.load("noisy.rhai", source).unwrap();
-    rule.publish(&client(), &message("{\"a\":1}")).unwrap();
-    let lines = lines.lock().unwrap();
-    assert_eq!(lines.len(), RuleLimits::default().log_lines);
-    assert_eq!(lines[1], (LogLevel::Warn, "noisy".into(), "hot".into()));
-    assert!(
-        engine
-            .load(
-                "x.rhai",
-                "fn publish(c, m) { log(\"x\"); }\nfn test_l() { assert(true); log(\"shout\", 1); }"
-            )
-            .is_err()
-    );
+    let run = |file: &str, body: &str| {
+        let source = format!("fn publish(client, message) {{ {body} }}");
+        engine.load(file, &source).unwrap().publish(&client(), &message("{}")).unwrap();
+        std::mem::take(&mut *lines.lock().unwrap())
+    };
+    let noisy =
+        run("noisy.rhai", "log(message.json); log(\"warn\", \"hot\"); for i in 0..100 { log(i); }");
+    assert_eq!(noisy.len(), RuleLimits::default().log_lines);
+    assert_eq!(noisy[1], (LogLevel::Warn, "noisy".into(), "hot".into()));
+    let drops = run("drops.rhai", "drop(\"too old\")");
+    assert_eq!(drops, [(LogLevel::Debug, "drops".into(), "too old".into())]);
+    assert!(publish("log(\"shout\", 1);", "{}").is_err());
 }

@@ -199,3 +199,11 @@ fn the_file_name_is_the_rules_name() {
     }
     assert!(engine.load("rules/my-rule_2.rhai", HOOK).is_ok());
 }
+
+#[test]
+fn the_example_in_the_readme_loads() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```").nth(1).unwrap().trim_start_matches("rust\n");
+    assert!(example.contains("fn publish"));
+    load(example);
+}

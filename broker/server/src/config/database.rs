@@ -60,7 +60,7 @@ fn parse(check: &Check, text: &str) -> Result<DatabaseUrl, String> {
 }
 
 /// Puts the environment's variables in the place of `${NAME}`. What it puts in is not expanded again.
-fn expand(text: &str) -> Result<String, String> {
+pub(super) fn expand(text: &str) -> Result<String, String> {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {

@@ -1,0 +1,502 @@
+//! Each class of mistakes with the file, line and key that it is reported at.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A sound configuration; tests change it a little.
+const SOUND: &str = "\
+listeners:
+  - name: plain
+    bind: tcp://127.0.0.1:0
+pipeline:
+  connect:
+    - builtin: anonymous
+  authorize:
+    - builtin: open
+";
+
+/// A directory with one configuration file.
+struct Scene(TempDir);
+
+impl Scene {
+    fn new(text: &str) -> Self {
+        let scene = Self(TempDir::new().unwrap());
+        scene.write("mq.yaml", text, 0o644);
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.path("mq.yaml"))
+    }
+
+    /// What is reported, line by line, without the directory.
+    fn report(&self) -> Vec<String> {
+        let error = self.load().unwrap_err().to_string();
+        let directory = format!("{}/", self.0.path().display());
+        error.lines().map(|line| line.replace(&directory, "")).collect()
+    }
+}
+
+fn report(text: &str) -> Vec<String> {
+    Scene::new(text).report()
+}
+
+/// Asserts that `text` has exactly one problem, `expected`.
+fn assert_problem(text: &str, expected: &str) {
+    let report = report(text);
+    assert_eq!(report.len(), 1, "{report:#?}");
+    assert!(report[0].starts_with(expected), "expected {expected}\nbut got  {}", report[0]);
+}
+
+fn sound_with(more: &str) -> String {
+    format!("{SOUND}{more}")
+}
+
+#[test]
+fn a_short_configuration_takes_the_defaults() {
+    let scene = Scene::new(SOUND);
+    let config = scene.load().unwrap();
+    assert_eq!(config.data_dir, scene.path("data"));
+    assert_eq!(&*config.listeners[0].name, "plain");
+    assert!(config.database.is_none() && config.admin.is_none());
+    let limits = Limits::default();
+    assert_eq!(format!("{:?}", config.limits), format!("{limits:?}"));
+    assert_eq!(config.plugins.host, HostOptions::default());
+    assert_eq!(config.rules.limits, RuleLimits::default());
+    assert_eq!(config.log, LogConfig { level: LogLevel::Info, format: LogFormat::Text });
+    assert_eq!(config.pipeline.connect[0].control, Control::Required);
+}
+
+#[test]
+fn what_a_file_says_becomes_final_types() {
+    let scene = Scene::new(
+        "\
+listeners:
+  - {name: a, bind: \"tcp://[::1]:1883\"}
+  - {name: b, bind: \"tcp://0.0.0.0:1884\", allow_public_plaintext: true}
+database: {timeout_ms: 250}
+admin: {}
+limits: {maximum_packet_size: 1000, connect_timeout_ms: 70000, connections: 7}
+plugins: {time_ms: 20, grants: {stamp: {emit: [a/#]}}}
+rules: {dir: /etc/rules, time_ms: 5}
+pipeline:
+  connect: [{builtin: database, control: sufficient, tenants: [t]}, {builtin: anonymous}]
+  authorize: [{builtin: database}]
+  publish:
+    - {plugin: stamp, topics: [a/+], on_failure: {dead_letter: dead/letters}, config: {n: [1]}}
+    - {plugin: stamp, on_failure: pass, listeners: [a]}
+log: {level: debug, format: json}
+",
+    );
+    scene.write("plugins/stamp.wasm", "", 0o644);
+    let config = scene.load().unwrap();
+    assert_eq!(config.listeners[0].address, "[::1]:1883".parse().unwrap());
+    let database = config.database.unwrap();
+    assert_eq!(database.timeout, Duration::from_millis(250));
+    assert_eq!(database.url, hookmq_access::DatabaseUrl::sqlite(scene.path("data/hookmq.db")));
+    let admin = config.admin.unwrap();
+    assert_eq!(admin.token_file, scene.path("data/admin.token"));
+    assert_eq!(config.limits.connect_timeout, Duration::from_secs(70));
+    assert_eq!((config.limits.maximum_packet_size, config.limits.connections), (1000, 7));
+    assert_eq!(config.plugins.grants["stamp"].emit[0].as_str(), "a/#");
+    assert_eq!(config.plugins.host.limits.time, Duration::from_millis(20));
+    assert_eq!(config.rules.dir, PathBuf::from("/etc/rules"));
+    assert_eq!(config.pipeline.connect[0].control, Control::Sufficient);
+    assert_eq!(&*config.pipeline.connect[0].condition.tenants[0], "t");
+    let [first, second] = &*config.pipeline.publish else { panic!("two steps") };
+    assert_eq!(first.on_failure, FailurePolicy::DeadLetter { topic: "dead/letters".into() });
+    assert_eq!(first.settings, serde_json::json!({"n": [1]}));
+    assert_eq!(first.condition.topics[0].as_str(), "a/+");
+    assert_eq!(second.on_failure, FailurePolicy::Pass);
+    assert_eq!(config.log, LogConfig { level: LogLevel::Debug, format: LogFormat::Json });
+}
+
+#[test]
+fn mistakes_in_the_text_are_found_at_their_line() {
+    assert_problem("listeners: [\n", "mq.yaml:2:1: did not find expected node content");
+    assert_problem("a: 1\na: 2\n", "mq.yaml:1:1: duplicate entry with key \"a\"");
+    assert_problem(&sound_with("data: x\n"), "mq.yaml:9:1: data: unknown field `data`, expected");
+    assert_problem(
+        &sound_with("limits:\n  # how many\n  receive_maximum: 70000\n"),
+        "mq.yaml:11:3: limits.receive_maximum: invalid value: integer `70000`, expected u16",
+    );
+    assert_problem(
+        &sound_with("limits: {topic_levels: 1,\n  connections: 0}\n"),
+        "mq.yaml:10:3: limits.connections: must be more than 0",
+    );
+    assert_problem(
+        &sound_with("limits:\n  maximum_packet_size: 268435456\n"),
+        "mq.yaml:10:3: limits.maximum_packet_size: 268435456 is not between 128 and 268435455",
+    );
+    assert_problem(
+        &sound_with("log:\n  level: loud\n"),
+        "mq.yaml:10:3: log.level: unknown variant `loud`, expected one of `error`",
+    );
+    assert_problem(
+        &sound_with("admin: {bind: localhost}\n"),
+        "mq.yaml:9:9: admin.bind: invalid socket address syntax",
+    );
+    assert_problem(
+        "listeners:\n  - bind: tcp://127.0.0.1:1\n",
+        "mq.yaml:2:5: listeners[0]: missing field `name`",
+    );
+}
+
+#[test]
+fn a_file_that_is_empty_or_absent_says_what_is_needed() {
+    assert_problem("", "mq.yaml: listeners: at least one listener is needed");
+    let absent = Config::load(std::path::Path::new("/nowhere/mq.yaml")).unwrap_err().to_string();
+    assert!(absent.starts_with("/nowhere/mq.yaml: cannot read it: No such file"), "{absent}");
+}
+
+fn with_listener(keys: &str) -> String {
+    format!("{}\n", SOUND.replace("bind: tcp://127.0.0.1:0", keys))
+}
+
+#[test]
+fn listeners_bind_what_is_supported_and_safe() {
+    let table = [
+        ("bind: ws://127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: ws:// is not supported yet"),
+        ("bind: 127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp:// or"),
+        ("bind: tcp://localhost:80", "mq.yaml:3:5: listeners[0].bind: \"localhost:80\" is not an"),
+        ("bind: tcp://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
+        ("bind: tls://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a tls:// listener needs `tls`"),
+        (
+            "bind: tcp://127.0.0.1:0\n    tls: {certificate: a, key: b}",
+            "mq.yaml:4:5: listeners[0].tls: a tcp:// listener has none",
+        ),
+    ];
+    for (keys, expected) in table {
+        assert_problem(&with_listener(keys), expected);
+    }
+}
+
+#[test]
+fn listeners_have_names_and_addresses_of_their_own() {
+    let two = "tcp://127.0.0.1:7\n  - name: plain\n    bind: tcp://127.0.0.1:7";
+    let text = SOUND.replace("tcp://127.0.0.1:0", two);
+    assert_eq!(
+        report(&text),
+        [
+            "mq.yaml:4:5: listeners[1].name: there is another listener named \"plain\"",
+            "mq.yaml:5:5: listeners[1].bind: another listener binds 127.0.0.1:7",
+        ]
+    );
+    assert_problem(
+        &SOUND.replace("name: plain", "name: a b"),
+        "mq.yaml:2:5: listeners[0].name: \"a b\" is no name",
+    );
+}
+
+#[test]
+fn tls_files_are_checked_at_their_keys() {
+    let scene = Scene::new(&with_listener(
+        "bind: tls://127.0.0.1:0\n    tls:\n      key: a.key\n      certificate: a.crt",
+    ));
+    assert_eq!(
+        scene.report(),
+        [
+            "mq.yaml:6:7: listeners[0].tls.certificate: cannot read a.crt: \
+              No such file or directory (os error 2)"
+        ]
+    );
+    scene.write("a.crt", "nothing", 0o644);
+    assert!(scene.report()[0].ends_with("a.crt holds no certificate in PEM form"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    scene.write("a.crt", &certificate.pem(), 0o644);
+    scene.write("a.key", &key.serialize_pem(), 0o644);
+    assert!(scene.report()[0].starts_with(
+        "mq.yaml:5:7: listeners[0].tls.key: a.key is open to others (mode 0644)"
+    ));
+    scene.write("a.key", &key.serialize_pem(), 0o600);
+    assert!(scene.load().unwrap().listeners[0].tls.is_some());
+}
+
+#[test]
+fn trust_anchors_are_checked_at_their_place() {
+    let scene = Scene::new(&with_listener(
+        "bind: tls://127.0.0.1:0
+    tls:
+      certificate: a.crt
+      key: a.key
+      client_certificates: required
+      trust_anchors:
+        - {name: one, file: a.crt}
+        - name: one
+          file: nowhere.crt",
+    ));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    scene.write("a.crt", &certificate.pem(), 0o644);
+    scene.write("a.key", &key.serialize_pem(), 0o600);
+    let report = scene.report();
+    let anchors = "listeners[0].tls.trust_anchors[1]";
+    assert_eq!(
+        report[0],
+        format!("mq.yaml:10:11: {anchors}.name: there is another trust anchor named \"one\"")
+    );
+    assert!(report[1].starts_with(&format!("mq.yaml:11:11: {anchors}.file: cannot read")));
+}
+
+#[test]
+fn steps_are_checked_where_they_stand() {
+    let step = |hook: &str, step: &str| {
+        let hook_line = format!("  {hook}:\n");
+        if SOUND.contains(&hook_line) {
+            SOUND.replace(&hook_line, &format!("{hook_line}    - {step}\n"))
+        } else {
+            sound_with(&format!("{hook_line}    - {step}\n"))
+        }
+    };
+    let table = [
+        ("connect", "{}", "6:7: pipeline.connect[0]: a step is either a builtin, a plugin or"),
+        ("connect", "{builtin: open, rule: x}", "6:7: pipeline.connect[0]: a step is either"),
+        ("connect", "{builtin: root}", "6:8: pipeline.connect[0].builtin: \"root\" is none; there"),
+        ("connect", "{builtin: open}", "6:8: pipeline.connect[0].builtin: \"open\" is a step of a"),
+        ("connect", "{builtin: database}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
+        ("connect", "{rule: x}", "6:8: pipeline.connect[0].rule: there is no file rules/x.rhai"),
+        ("publish", "{plugin: x}", "10:8: pipeline.publish[0].plugin: there is no file plugins/x"),
+        (
+            "connect",
+            "{builtin: anonymous, listeners: [plain, plane]}",
+            "6:46: pipeline.connect[0].listeners[1]: there is no listener named \"plane\"",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, topics: [a]}",
+            "6:28: pipeline.connect[0].topics: a connect step is asked before there is a topic",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, on_failure: pass}",
+            "6:28: pipeline.connect[0].on_failure: connect and authorize steps that fail always",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, config: {user: x}}",
+            "6:37: pipeline.connect[0].config.user: unknown field `user`, expected one of",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, control: perhaps}",
+            "6:28: pipeline.connect[0].control: unknown variant `perhaps`, expected one of",
+        ),
+        (
+            "authorize",
+            "{builtin: open, control: required}",
+            "8:23: pipeline.authorize[0].control: only connect steps have one",
+        ),
+        (
+            "authorize",
+            "{builtin: open, config: {}}",
+            "8:23: pipeline.authorize[0].config: this step takes none",
+        ),
+        (
+            "authorize",
+            "{builtin: open, topics: [a, b/#/c]}",
+            "8:35: pipeline.authorize[0].topics[1]: \"b/#/c\" is not a topic filter",
+        ),
+        (
+            "authorize",
+            "{builtin: open, topics: [$share/g/a]}",
+            "8:32: pipeline.authorize[0].topics[0]: \"$share/g/a\": a condition is never shared",
+        ),
+        (
+            "authorize",
+            "{builtin: open, on_failure: retry}",
+            "8:23: pipeline.authorize[0].on_failure: unknown variant `retry`, expected one of",
+        ),
+    ];
+    for (hook, text, expected) in table {
+        assert_problem(&step(hook, text), &format!("mq.yaml:{expected}"));
+    }
+}
+
+#[test]
+fn dead_letters_need_a_topic_and_a_publish_step() {
+    let with = |hook: &str, topic: &str| {
+        let step = format!("{{rule: r, on_failure: {{dead_letter: {topic}}}}}");
+        let scene = Scene::new(&sound_with(&format!("  {hook}: [{step}]\n")));
+        scene.write("rules/r.rhai", "", 0o644);
+        scene
+    };
+    assert!(with("publish", "failed/here").load().is_ok());
+    let path = "mq.yaml:9:23: pipeline.publish[0].on_failure:";
+    assert!(with("publish", "a/+").report()[0].starts_with(&format!("{path} \"a/+\" is not a")));
+    let path = "mq.yaml:9:23: pipeline.deliver[0].on_failure:";
+    assert_eq!(with("deliver", "a").report(), [format!("{path} only publish steps can dead-letter")]);
+}
+
+#[test]
+fn program_names_cannot_leave_their_directory() {
+    let scene = Scene::new(&sound_with("  publish: [{rule: ../secret}]\n"));
+    scene.write("secret.rhai", "", 0o644);
+    fs::create_dir(scene.path("rules")).unwrap();
+    assert_eq!(scene.report().len(), 1);
+    assert!(scene.report()[0].contains("\"../secret\" is no name"), "{:?}", scene.report());
+}
+
+#[test]
+fn a_listener_without_steps_is_a_mistake() {
+    let text = "\
+listeners:
+  - {name: plain, bind: \"tcp://127.0.0.1:0\"}
+  - {name: other, bind: \"tcp://127.0.0.1:0\"}
+pipeline:
+  connect: [{builtin: anonymous, listeners: [plain]}]
+";
+    assert_eq!(
+        report(text),
+        [
+            "mq.yaml:3:5: listeners[1]: no step of pipeline.connect concerns this listener: \
+             nobody could connect",
+            "mq.yaml:2:5: listeners[0]: no step of pipeline.authorize concerns this listener: \
+             nothing would be allowed",
+            "mq.yaml:3:5: listeners[1]: no step of pipeline.authorize concerns this listener: \
+             nothing would be allowed",
+        ]
+    );
+}
+
+#[test]
+fn grants_for_a_plugin_that_no_step_uses_are_a_mistake() {
+    assert_problem(
+        &sound_with("plugins:\n  grants:\n    stamb: {log: true}\n"),
+        "mq.yaml:11:5: plugins.grants.stamb: no step uses a plugin named \"stamb\"",
+    );
+}
+
+#[test]
+fn database_urls_come_from_the_file_the_environment_or_a_secret() {
+    let table = [
+        ("url: mysql://x", "9:12: database.url: a database url starts with postgres:// or sqlite:"),
+        ("url: ${HOOKMQ_TEST_UNSET}", "9:12: database.url: the environment variable \"HOOKMQ_T"),
+        ("url: postgres://${x", "9:12: database.url: `${` without `}`"),
+        ("url_file: nowhere", "9:12: database.url_file: cannot read nowhere"),
+        ("url: \"sqlite:a\", url_file: b", "9:29: database.url_file: there is `url`, too"),
+    ];
+    for (keys, expected) in table {
+        let text = sound_with(&format!("database: {{{}}}\n", keys.replace("${", "\\${")));
+        let text = text.replace("\\${", "${");
+        assert_problem(&quote_url(&text), &format!("mq.yaml:{expected}"));
+    }
+    let scene = Scene::new(&sound_with("database: {url_file: db.url}\n"));
+    let secret = "postgres://mq:geheim@db.example/mq\n";
+    scene.write("db.url", secret, 0o644);
+    assert!(scene.report()[0].contains("db.url is open to others"));
+    scene.write("db.url", secret, 0o600);
+    let shown = format!("{:?}", scene.load().unwrap());
+    assert!(shown.contains("db.example") && !shown.contains("geheim"), "{shown}");
+}
+
+/// A flow scalar with braces needs quotes.
+fn quote_url(text: &str) -> String {
+    let Some((before, behind)) = text.split_once("url: ") else { return text.to_owned() };
+    if !behind.contains("${") {
+        return text.to_owned();
+    }
+    let (url, rest) = behind.rsplit_once('}').unwrap();
+    format!("{before}url: \"{url}\"}}{rest}")
+}
+
+#[test]
+fn environment_variables_are_put_into_the_url() {
+    // A variable that every environment has.
+    let home = std::env::var("PATH").unwrap();
+    let expanded = database::expand("sqlite:${PATH}/x${PATH}").unwrap();
+    assert_eq!(expanded, format!("sqlite:{home}/x{home}"));
+}
+
+#[test]
+fn secrets_in_the_file_are_never_shown() {
+    let text = sound_with("database: {url: \"postgres://mq:geheim@db.example/mq\"}\n");
+    let shown = format!("{:?}", Scene::new(&text).load().unwrap());
+    assert!(!shown.contains("geheim"), "{shown}");
+    let wrong = sound_with("database: {url: \"postgres://mq:geheim@db.example:port/mq\"}\n");
+    assert!(!report(&wrong).concat().contains("geheim"));
+}
+
+#[test]
+fn the_admin_token_is_made_once_and_kept_private() {
+    let scene = Scene::new(&sound_with("admin: {bind: 127.0.0.1:0}\n"));
+    let admin = scene.load().unwrap().admin.unwrap();
+    assert!(!admin.token_file.exists());
+    let token = admin.token().unwrap();
+    assert_eq!(token.expose().len(), 64);
+    assert_eq!(admin.token().unwrap().expose(), token.expose());
+    let mode = fs::metadata(&admin.token_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    fs::set_permissions(&admin.token_file, Permissions::from_mode(0o640)).unwrap();
+    assert!(admin.token().is_err());
+    assert!(scene.report()[0].contains("run `chmod go-rwx data/admin.token`"));
+    scene.write("data/admin.token", "short\n", 0o600);
+    assert!(admin.token().unwrap_err().to_string().contains("16 or more"));
+}
+
+#[test]
+fn the_admin_api_is_not_public_by_accident() {
+    assert_problem(
+        &sound_with("admin:\n  bind: 0.0.0.0:8080\n"),
+        "mq.yaml:10:3: admin.bind: without TLS, 0.0.0.0:8080 shows",
+    );
+    let meant = sound_with("admin: {bind: 0.0.0.0:8080, allow_public_plaintext: true}\n");
+    assert!(Scene::new(&meant).load().is_ok());
+}
+
+#[test]
+fn problems_of_programs_are_reported_at_their_step() {
+    let config = Scene::new(SOUND).load().unwrap();
+    let problem = config.step_problem(Hook::Authorize, 0, "it does not compile");
+    let shown = problem.to_string();
+    assert!(shown.ends_with("mq.yaml:8:7: pipeline.authorize[0]: it does not compile"), "{shown}");
+    let embedded = Config::embedded("d".into(), &[]).step_problem(Hook::Connect, 0, "no");
+    assert_eq!(embedded.to_string(), "(built in): pipeline.connect[0]: no");
+}
+
+#[test]
+fn the_example_is_sound_but_for_the_files_it_names() {
+    let scene = Scene::new(include_str!("../../hookmq.example.yaml"));
+    for file in ["certificate_identity", "threshold_alarm", "redact_by_role"] {
+        scene.write(&format!("rules/{file}.rhai"), "", 0o644);
+    }
+    scene.write("plugins/json-transform.wasm", "", 0o644);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    scene.write("tls/server.crt", &certificate.pem(), 0o644);
+    scene.write("tls/devices-ca.crt", &certificate.pem(), 0o644);
+    scene.write("tls/server.key", &key.serialize_pem(), 0o600);
+    let config = scene.load().unwrap();
+    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(config.pipeline.all().count(), 7);
+}
+
+#[test]
+fn the_commented_keys_of_the_example_are_the_defaults() {
+    let example = include_str!("../../hookmq.example.yaml");
+    let from = example.find("# limits:").unwrap();
+    let to = example.find("# Plugins:").unwrap();
+    let limits = example[from..to].lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let limits = limits.collect::<Vec<_>>().join("\n");
+    let config = Scene::new(&sound_with(&limits)).load().unwrap();
+    assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
+    assert!(limits.matches("_").count() > 15, "{limits}");
+}

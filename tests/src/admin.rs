@@ -1,0 +1,78 @@
+//! A small client of the admin API: one request per connection.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::wait::DEADLINE;
+
+/// Speaks to one broker, with its token.
+#[derive(Clone)]
+pub struct AdminClient {
+    pub address: SocketAddr,
+    token: String,
+}
+
+impl AdminClient {
+    pub fn new(address: SocketAddr, token: &str) -> Self {
+        Self { address, token: token.into() }
+    }
+
+    /// The same API, with another token; none where it is empty.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self::new(self.address, token)
+    }
+
+    /// The status and the body, which is a string where it is not JSON.
+    pub fn get(&self, path: &str) -> (u16, Value) {
+        self.request("GET", path, &[])
+    }
+
+    pub fn post(&self, path: &str, body: &[u8]) -> (u16, Value) {
+        self.request("POST", path, body)
+    }
+
+    pub fn delete(&self, path: &str) -> (u16, Value) {
+        self.request("DELETE", path, &[])
+    }
+
+    fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
+        let authorization = match &*self.token {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{authorization}\
+             Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).expect("connect to the admin API");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        stream.write_all(head.as_bytes()).expect("send a request");
+        // A refusal may come before the whole body was read.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        if let Err(error) = stream.read_to_end(&mut answer) {
+            assert!(!answer.is_empty(), "{method} {path}: {error}");
+        }
+        parse(&answer).unwrap_or_else(|| {
+            panic!("{method} {path}: not an answer: {}", String::from_utf8_lossy(&answer))
+        })
+    }
+}
+
+fn parse(answer: &[u8]) -> Option<(u16, Value)> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let status = std::str::from_utf8(&answer[..end]).ok()?.split(' ').nth(1)?.parse().ok()?;
+    let body = &answer[end + 4..];
+    let text = || Value::String(String::from_utf8_lossy(body).into_owned());
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(body).unwrap_or_else(|_| text())
+    };
+    Some((status, body))
+}

@@ -1,0 +1,168 @@
+//! The real binary as a child process: started, watched through its log, ended with the test.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use tempfile::TempDir;
+
+use crate::admin::AdminClient;
+use crate::wait::wait_until;
+
+/// The only listener of [`Broker::open`] and [`Broker::open_with`].
+pub const OPEN_LISTENER: &str = "listener-1";
+
+/// A running broker. Dropping it kills it; where the test panics, its log is printed.
+pub struct Broker {
+    process: Child,
+    directory: TempDir,
+}
+
+impl Broker {
+    /// A broker without a configuration, which lets everybody do anything.
+    pub fn open() -> Self {
+        let directory = directory();
+        let mut command = hookmq();
+        command.args(["run", "--listen", "tcp://127.0.0.1:0", "--allow-anonymous", "--data-dir"]);
+        command.arg(directory.path().join("data"));
+        Self::spawn(command, directory)
+    }
+
+    /// As [`Broker::open`], with an admin API and this body of the section `limits`.
+    pub fn open_with(limits_yaml: &str) -> Self {
+        let limits: String =
+            limits_yaml.trim().lines().map(|line| format!("  {}\n", line.trim())).collect();
+        let limits = if limits.is_empty() { limits } else { format!("limits:\n{limits}") };
+        let yaml = format!(
+            "data_dir: data
+listeners:
+  - {{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}
+admin: {{bind: \"127.0.0.1:0\"}}
+{limits}pipeline:
+  connect: [{{builtin: anonymous}}]
+  authorize: [{{builtin: open}}]
+"
+        );
+        Self::with_config(&yaml, directory())
+    }
+
+    /// A broker with this configuration, which is written to `directory`, so its relative paths start
+    /// there. Let listeners and the admin API have port 0, and `data_dir` be `data`.
+    pub fn with_config(yaml: &str, directory: TempDir) -> Self {
+        let config = directory.path().join("hookmq.yaml");
+        std::fs::write(&config, yaml).expect("write the configuration");
+        let mut command = hookmq();
+        command.args(["run", "--config"]).arg(config);
+        Self::spawn(command, directory)
+    }
+
+    /// What the broker's configuration lies in.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where `listener` is, as soon as the broker says so.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        self.logged_address(&format!("listening listener={listener:?} "))
+    }
+
+    /// The admin API, as soon as it listens.
+    pub fn admin(&self) -> AdminClient {
+        let address = self.logged_address("admin API listening ");
+        let token = std::fs::read_to_string(self.directory().join("data/admin.token"));
+        AdminClient::new(address, token.expect("read data/admin.token").trim())
+    }
+
+    /// All that the broker has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_file(self.directory())).expect("read the broker's log")
+    }
+
+    /// Waits for a line with `text` and returns the first one.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        wait_until(&format!("the broker logs {text:?}"), || {
+            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
+        })
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(sent.expect("run kill").success(), "the broker was gone before");
+        wait_until("the broker ends", || self.process.try_wait().expect("wait for the broker"))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("ask for the broker's state").is_none()
+    }
+
+    fn spawn(mut command: Command, directory: TempDir) -> Self {
+        let log = File::create(log_file(directory.path())).expect("make the log file");
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        Self { process: process.expect("start hookmq"), directory }
+    }
+
+    /// The field `address` of the line with `text`.
+    fn logged_address(&self, text: &str) -> SocketAddr {
+        let line = self.wait_for_log(text);
+        let address = line.split_once("address=").and_then(|(_, rest)| rest.split(' ').next());
+        address.and_then(|address| address.parse().ok()).expect("an address in the line")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the broker's log ---\n{}---", self.log());
+        }
+    }
+}
+
+/// The command under test, without colours and without anybody's `HOOKMQ_LOG`.
+pub fn hookmq() -> Command {
+    let binary = match std::env::var_os("HOOKMQ_BIN") {
+        Some(binary) => PathBuf::from(binary),
+        None => target_directory().join("debug/hookmq"),
+    };
+    assert!(
+        binary.is_file(),
+        "there is no {}: `cargo xtask test` builds it; HOOKMQ_BIN can name another",
+        binary.display()
+    );
+    let mut command = Command::new(binary);
+    command.env("NO_COLOR", "1").env_remove("HOOKMQ_LOG");
+    command
+}
+
+/// The plugins that were built for the tests.
+pub fn plugins() -> PathBuf {
+    let directory = match std::env::var_os("HOOKMQ_PLUGINS_DIR") {
+        Some(directory) => PathBuf::from(directory),
+        None => target_directory().join("plugins"),
+    };
+    assert!(
+        directory.join("json-transform.wasm").is_file(),
+        "there is no {}/json-transform.wasm: `cargo xtask plugins` builds it",
+        directory.display()
+    );
+    directory
+}
+
+/// A directory for one test, gone with its broker.
+pub fn directory() -> TempDir {
+    tempfile::Builder::new().prefix("hookmq-test-").tempdir().expect("make a directory")
+}
+
+/// A test runs as `<target>/<profile>/deps/<name>`.
+fn target_directory() -> PathBuf {
+    let test = std::env::current_exe().expect("this program has a path");
+    test.ancestors().nth(3).expect("it lies in a target directory").to_owned()
+}
+
+fn log_file(directory: &Path) -> PathBuf {
+    directory.join("broker.log")
+}
