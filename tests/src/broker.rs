@@ -93,6 +93,15 @@ admin: {{bind: \"127.0.0.1:0\"}}
         wait_until("the broker ends", || self.process.try_wait().expect("wait for the broker"))
     }
 
+    /// Bytes of memory that the process has at present.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("the broker runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|it| it.parse::<u64>().ok()).expect("a number of kB") * 1024
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("ask for the broker's state").is_none()
     }

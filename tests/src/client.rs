@@ -179,6 +179,11 @@ impl Client {
         }
     }
 
+    /// A packet that came while another kind was waited for.
+    pub fn passed_over(&mut self) -> Option<Received> {
+        self.passed_over.pop_front()
+    }
+
     /// The next PUBLISH, which must have this topic and payload. It is not acknowledged.
     #[track_caller]
     pub fn expect_message(&mut self, topic: &str, payload: &[u8]) -> Received {
@@ -318,7 +323,8 @@ impl Client {
 
     /// Goes without a word, and waits until the broker is done with this client.
     pub fn vanish(mut self) {
-        self.stream.shutdown(std::net::Shutdown::Write).expect("close one half of the socket");
+        // The broker may have been first.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
         self.wait_for_end();
     }
 

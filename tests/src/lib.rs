@@ -2,5 +2,9 @@
 
 pub mod admin;
 pub mod broker;
+pub mod certificates;
+pub mod client;
+pub mod mosquitto;
 pub mod postgres;
+pub mod scene;
 pub mod wait;

@@ -1,9 +1,11 @@
 //! A private Postgres server for one test: in a temporary folder, on a unix socket, gone on drop.
+//!
+//! A keeper stops the server when the test process has come to an end, however it did.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -13,8 +15,13 @@ use tempfile::TempDir;
 /// The account that the distribution's package makes; root may not run a server.
 const ACCOUNT: &str = "postgres";
 
+/// Waits for the end of its input, which comes when the process that holds the other end drops it
+/// or dies. The arguments are pg_ctl, the data folder, and the folder around it.
+const KEEPER: &str = r#"read -r _; "$0" -D "$1" -m immediate -w stop; rm -rf "$2""#;
+
 /// A server that belongs to whoever holds it. Dropping it stops it, in a panic as well.
 pub struct Postgres {
+    keeper: Option<Child>,
     binaries: PathBuf,
     folder: TempDir,
     account: Option<Account>,
@@ -61,11 +68,13 @@ impl Postgres {
             chown(folder.path(), Some(user), Some(group))?;
         }
         let binaries = find_binaries()?;
-        let server = Self { binaries, folder, account, databases: AtomicU32::new(0) };
-        let mut initdb = server.command("initdb");
+        let databases = AtomicU32::new(0);
+        let mut server = Self { keeper: None, binaries, folder, account, databases };
+        let mut initdb = server.tool("initdb");
         initdb.arg("-D").arg(server.data());
         initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
         run(&mut initdb)?;
+        server.keeper = Some(server.spawn_keeper()?);
         Ok(server)
     }
 
@@ -73,13 +82,13 @@ impl Postgres {
     pub fn resume(&self) -> anyhow::Result<()> {
         let folder = self.folder.path().display();
         let options = format!("-k {folder} -c listen_addresses='' -c fsync=off");
-        let mut command = self.command("pg_ctl");
+        let mut command = self.tool("pg_ctl");
         command.arg("-D").arg(self.data()).arg("-l").arg(self.folder.path().join("log"));
         command.args(["-o", &options, "-w", "-t", "60", "start"]);
         // Not its output: the server would keep the pipe open.
         let status = command
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status()
             .with_context(|| format!("running {command:?}"))?;
         let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
@@ -89,7 +98,7 @@ impl Postgres {
 
     /// Ends the server as a crash would: at once, connections and all.
     pub fn stop(&self) -> anyhow::Result<()> {
-        let mut command = self.command("pg_ctl");
+        let mut command = self.tool("pg_ctl");
         command.arg("-D").arg(self.data()).args(["-m", "immediate", "-w", "stop"]);
         run(&mut command).map(drop)
     }
@@ -97,7 +106,7 @@ impl Postgres {
     /// Makes an empty database; gives its address.
     pub fn create_database(&self) -> anyhow::Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let mut command = self.command("createdb");
+        let mut command = self.tool("createdb");
         command.arg("-h").arg(self.folder.path()).args(["-U", "postgres", &name]);
         run(&mut command)?;
         Ok(self.url(&name))
@@ -113,8 +122,22 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.binaries.join(name));
+    fn spawn_keeper(&self) -> anyhow::Result<Child> {
+        let mut command = self.command(Path::new("/bin/sh"));
+        command.args(["-c", KEEPER]).arg(self.binaries.join("pg_ctl"));
+        command.arg(self.data()).arg(self.folder.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // What interrupts the tests must not reach it.
+        command.process_group(0);
+        command.spawn().with_context(|| format!("running {command:?}"))
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        self.command(&self.binaries.join(name))
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.folder.path());
         if let Some(Account { user, group }) = self.account {
             command.uid(user).gid(group);
@@ -125,8 +148,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // It fails where the server does not run, which is as good.
-        let _ = self.stop();
+        if let Some(mut keeper) = self.keeper.take() {
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
     }
 }
 

@@ -1,1 +1,68 @@
-fn main() {}
+//! The project's one door: `cargo xtask run`, `test`, `check` and `plugins`.
+
+mod cargo;
+mod check;
+mod packages;
+mod plugins;
+mod run;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  run [--dev] [ARGUMENT]...   build all, set up a demo in ./data and run it; further arguments go to
+                              `hookmq run`. --dev builds faster and runs slower
+  test [FILTER]...            install what the tests need, run every test and every check; with a
+                              filter, only the tests that it names
+  check                       format, lints, walls between crates, links between documents
+  plugins                     build the plugins for WebAssembly
+";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let root = root()?;
+    match command.as_deref() {
+        Some("run") => run::run(&root, rest),
+        Some("test") => test::test(&root, &rest),
+        Some("check") if rest.is_empty() => check::check(&root),
+        Some("plugins") if rest.is_empty() => {
+            for file in plugins::build(&root)? {
+                println!("{}", file.display());
+            }
+            Ok(())
+        }
+        None | Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(_) => bail!("unknown command or argument\n\n{USAGE}"),
+    }
+}
+
+/// The repository that this program was built from.
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(Path::to_owned).context("xtask lies in the repository")
+}
+
+/// Says what happens next.
+fn announce(what: &str) {
+    eprintln!("xtask: {what}");
+}

@@ -233,7 +233,7 @@ fn apt_get(arguments: &[&str]) -> Result<bool> {
 }
 
 /// Where the build of the broker goes, too.
-fn target_directory(root: &Path) -> PathBuf {
+pub(crate) fn target_directory(root: &Path) -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root.join(directory),
         None => root.join("target"),

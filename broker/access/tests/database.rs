@@ -1,5 +1,8 @@
 //! One suite for both databases: what stands in the tables decides who may connect and do what.
 
+// The functions of the suite are tests, each of them twice.
+#![allow(clippy::unwrap_used)]
+
 #[path = "database/world.rs"]
 mod world;
 

@@ -30,6 +30,7 @@ use hookmq_wasm::{Grants, HostOptions};
 use serde::Deserialize;
 
 pub use self::admin::AdminConfig;
+pub(crate) use self::admin::load_or_create_token;
 pub use self::bind::{Bind, BindError, Transport};
 pub(crate) use self::bind::is_loopback;
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};

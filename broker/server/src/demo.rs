@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf, absolute};
 use anyhow::{Context, Result};
 
 use self::certificates::{Authority, Purpose};
+use crate::config::load_or_create_token;
 
 /// The tenant of the demo.
 pub const TENANT: &str = "demo";
@@ -57,6 +58,7 @@ pub fn create(paths: DemoPaths<'_>) -> Result<Demo> {
     }
     let config = directory.join("hookmq.yaml");
     write_new(&config, &configuration(&directory, paths)?, 0o644)?;
+    load_or_create_token(&paths.data_dir.join("admin.token"))?;
     Ok(Demo { directory, config })
 }
 

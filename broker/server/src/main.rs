@@ -1,5 +1,6 @@
 //! The `hookmq` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -92,10 +93,11 @@ fn start_log(config: LogConfig) -> Result<()> {
         .with_env_var("HOOKMQ_LOG")
         .try_from_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,rustls=warn")));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.format {
-        LogFormat::Text => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
     Ok(())
 }

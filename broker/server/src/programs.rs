@@ -74,6 +74,9 @@ pub enum ProgramError {
     Keep(io::Error),
 }
 
+/// The step, by its position from 0, whose program is not loaded.
+pub type StepError = (Hook, usize, ProgramError);
+
 /// What came of a change, item by item.
 #[derive(Debug, serde::Serialize)]
 pub struct Report {
@@ -107,7 +110,7 @@ impl Loader {
         let has_plugins =
             config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
         Ok(Self {
-            rules: RuleEngine::new(config.rules.limits.clone()).with_log(Arc::new(log_of_rule)),
+            rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
             rules_dir: config.rules.dir.clone(),
             host: has_plugins.then(|| PluginHost::new(config.plugins.host.clone())).transpose()?,
             plugins: config.plugins.clone(),
@@ -217,7 +220,7 @@ impl Programs {
         loader: Loader,
         blueprint: Blueprint,
         directory: Option<&Directory>,
-    ) -> Result<(Self, Pipeline), Vec<(Hook, usize, ProgramError)>> {
+    ) -> Result<(Self, Pipeline), Vec<StepError>> {
         let mut loaded: Vec<Loaded> = Vec::new();
         let mut errors = Vec::new();
         for hook in Hook::ALL {

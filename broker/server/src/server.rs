@@ -19,9 +19,9 @@ use tracing::info;
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
 use crate::broker::timers::Timers;
-use crate::config::{Config, ConfigError, Problem};
+use crate::config::{Config, ConfigError};
 use crate::listener::Listener;
-use crate::programs::{Loader, ProgramError, Programs};
+use crate::programs::{Loader, Programs, StepError};
 
 /// A broker with all its sockets bound, not yet accepting.
 pub struct Server {
@@ -125,7 +125,7 @@ async fn forever(task: impl Future<Output = ()>) -> Result<()> {
 
 fn step_errors(
     config: &Config,
-    errors: Vec<(Hook, usize, ProgramError)>,
+    errors: Vec<StepError>,
 ) -> ConfigError {
     let problems = errors
         .into_iter()
@@ -134,24 +134,27 @@ fn step_errors(
     ConfigError(problems)
 }
 
-/// The problems of the rules and plugins that the pipeline names, without starting anything.
-pub fn check_programs(config: &Config) -> Vec<Problem> {
-    let loader = match Loader::new(config) {
-        Ok(loader) => loader,
-        Err(error) => return vec![config.step_problem(Hook::Publish, 0, error)],
-    };
-    let mut problems = Vec::new();
+/// Loads the rules and plugins that the pipeline names, without starting anything.
+///
+/// # Errors
+/// All that do not load, with the steps that name them.
+pub fn check_programs(config: &Config) -> Result<()> {
+    let loader = Loader::new(config)?;
+    let mut errors = Vec::new();
     for hook in Hook::ALL {
         for (position, step) in config.pipeline.steps(hook).iter().enumerate() {
             if step.program.kind == ProgramKind::Builtin {
                 continue;
             }
             if let Err(error) = loader.load(hook, step) {
-                problems.push(config.step_problem(hook, position, error));
+                errors.push((hook, position, error));
             }
         }
     }
-    problems
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(step_errors(config, errors).into()),
+    }
 }
 
 fn create_private_directory(path: &Path) -> Result<()> {

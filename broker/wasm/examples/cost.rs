@@ -5,6 +5,7 @@ use hookmq_hooks::*;
 use hookmq_wasm::*;
 use std::sync::Arc;
 use std::time::Instant;
+fn cpu() -> u64 { std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse().unwrap() }
 fn main() {
     let dir = std::env::var("HOOKMQ_PLUGINS_DIR").unwrap();
     let t = Instant::now();
@@ -69,14 +70,14 @@ fn main() {
         let t = Instant::now();
         p.publish(&client, &m).unwrap();
         let first = t.elapsed();
-        let mut best = f64::MAX;
+        let mut best = f64::MAX; let (l0,_) = (cpu(),0); let _ = l0;
         for _ in 0..5 {
             let n = 90_000;
             let t = Instant::now();
             for _ in 0..n {
                 std::hint::black_box(p.publish(&client, &m).unwrap());
             }
-            best = best.min(t.elapsed().as_nanos() as f64 / n as f64);
+            best = best.min((cpu() - t) as f64 / n as f64);
         }
         println!(
             "{name} {} bytes: load {load:?}, first call {first:?}, {best:.0} ns per call",

@@ -21,7 +21,7 @@ pub(crate) struct Pool {
 
 pub(crate) struct TenantPool {
     pub(crate) tenant: Arc<str>,
-    idle: Mutex<Vec<Box<Instance>>>,
+    idle: Mutex<Vec<Instance>>,
     live: Arc<AtomicU32>,
 }
 
@@ -65,7 +65,7 @@ impl Pool {
         let idle = tenant_pool.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => Box::new(create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?),
+            None => create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?,
         };
         let answer = use_instance(&mut instance)?;
         instance.calls += 1;

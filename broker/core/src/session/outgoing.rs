@@ -16,7 +16,9 @@ pub struct Outgoing {
     slots: VecDeque<Slot>,
     /// Of the first slot, or the next to be given out when there is none.
     first: PacketId,
-    /// Slots that are not empty.
+    /// Slots at the front that this connection has sent, or sent again.
+    sent: usize,
+    /// How many of `sent` are not empty.
     in_flight: usize,
     window: usize,
 }
@@ -56,20 +58,29 @@ const IDS: usize = u16::MAX as usize;
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { slots: VecDeque::new(), first: PacketId::MIN, in_flight: 0, window: 0 }
+        Self { slots: VecDeque::new(), first: PacketId::MIN, sent: 0, in_flight: 0, window: 0 }
     }
 }
 
 impl Outgoing {
-    /// Sets how many messages may be in flight: the client's receive maximum, or less.
-    pub fn set_window(&mut self, window: u16) {
+    /// A connection begins. `window` messages may be in flight: the client's receive maximum, or less.
+    /// What an earlier connection has left unacknowledged is to be sent again, within it.
+    pub fn handle_connected(&mut self, window: u16) {
         self.window = usize::from(window);
+        self.sent = 0;
+        self.in_flight = 0;
     }
 
-    /// Whether one more message of QoS 1 or 2 may be sent.
+    /// Whether one more message of QoS 1 or 2 may be sent; not before all redeliveries.
     #[inline]
     pub fn is_open(&self) -> bool {
-        self.in_flight < self.window && self.slots.len() < IDS
+        self.in_flight < self.window && !self.has_redeliveries() && self.slots.len() < IDS
+    }
+
+    /// Whether something is still to be sent again.
+    #[inline]
+    pub fn has_redeliveries(&self) -> bool {
+        self.sent < self.slots.len()
     }
 
     pub fn in_flight(&self) -> usize {
@@ -85,6 +96,7 @@ impl Outgoing {
         assert!(self.is_open(), "the caller asks is_open before it sends");
         let id = advance(self.first, self.slots.len());
         self.slots.push_back(Slot::Sent(delivery));
+        self.sent += 1;
         self.in_flight += 1;
         id
     }
@@ -134,16 +146,36 @@ impl Outgoing {
         }
     }
 
-    /// Everything in flight, for a client that has come back `[MQTT-4.4.0-1]`.
-    pub fn redeliveries(&self) -> impl Iterator<Item = Redelivery<'_>> {
-        self.slots.iter().enumerate().filter_map(|(place, slot)| {
-            let id = advance(self.first, place);
-            match slot {
-                Slot::Sent(delivery) => Some(Redelivery::Publish(id, delivery)),
-                Slot::Released => Some(Redelivery::Release(id)),
-                Slot::Done => None,
-            }
+    /// What is to be sent again next to a client that has come back `[MQTT-4.4.0-1]`; none while its
+    /// window is full. PUBREL does not wait for the window `[MQTT-3.3.4-10]`.
+    pub fn poll_redelivery(&mut self) -> Option<Redelivery<'_>> {
+        while let Some(Slot::Done) = self.slots.get(self.sent) {
+            self.sent += 1;
+        }
+        let place = self.sent;
+        let slot = self.slots.get(place)?;
+        if matches!(slot, Slot::Sent(_)) && self.in_flight >= self.window {
+            return None;
+        }
+        self.sent += 1;
+        self.in_flight += 1;
+        let id = advance(self.first, place);
+        Some(match slot {
+            Slot::Sent(delivery) => Redelivery::Publish(id, delivery),
+            Slot::Released | Slot::Done => Redelivery::Release(id),
         })
+    }
+
+    /// Treats a message as delivered that the client can no longer be sent `[MQTT-3.1.2-25]`.
+    pub fn abandon(&mut self, id: PacketId) -> Result<(), PacketIdNotFound> {
+        let place = self.place(id)?;
+        match self.slots[place] {
+            Slot::Sent(_) => {
+                self.finish(place);
+                Ok(())
+            }
+            Slot::Released | Slot::Done => Err(PacketIdNotFound),
+        }
     }
 
     fn place(&self, id: PacketId) -> Result<usize, PacketIdNotFound> {
@@ -154,9 +186,13 @@ impl Outgoing {
 
     fn finish(&mut self, place: usize) {
         self.slots[place] = Slot::Done;
-        self.in_flight -= 1;
+        // A client may acknowledge what the connection before has sent it.
+        if place < self.sent {
+            self.in_flight -= 1;
+        }
         while let Some(Slot::Done) = self.slots.front() {
             self.slots.pop_front();
+            self.sent = self.sent.saturating_sub(1);
             self.first = advance(self.first, 1);
         }
         if self.slots.is_empty() {
@@ -194,8 +230,23 @@ mod tests {
 
     fn open(window: u16) -> Outgoing {
         let mut outgoing = Outgoing::default();
-        outgoing.set_window(window);
+        outgoing.handle_connected(window);
         outgoing
+    }
+
+    /// What is sent again at once to a client that comes back with this window.
+    fn reconnect(outgoing: &mut Outgoing, window: u16) -> Vec<(u16, Option<Vec<u8>>)> {
+        outgoing.handle_connected(window);
+        let mut again = Vec::new();
+        while let Some(redelivery) = outgoing.poll_redelivery() {
+            again.push(match redelivery {
+                Redelivery::Publish(id, delivery) => {
+                    (id.get(), Some(delivery.message.payload().to_vec()))
+                }
+                Redelivery::Release(id) => (id.get(), None),
+            });
+        }
+        again
     }
 
     fn id(id: u16) -> PacketId {
@@ -249,14 +300,37 @@ mod tests {
             outgoing.assign(delivery(Qos::AtLeastOnce, payload));
         }
         outgoing.handle_puback(id(2)).unwrap();
-        let left: Vec<_> = outgoing
-            .redeliveries()
-            .map(|redelivery| match redelivery {
-                Redelivery::Publish(id, delivery) => (id.get(), delivery.message.payload().to_vec()),
-                Redelivery::Release(_) => panic!("nothing was released"),
-            })
-            .collect();
-        assert_eq!(left, [(1, b"1".to_vec()), (3, b"3".to_vec())]);
+        let left = reconnect(&mut outgoing, 10);
+        assert_eq!(left, [(1, Some(b"1".to_vec())), (3, Some(b"3".to_vec()))]);
+    }
+
+    #[test]
+    fn redeliveries_keep_to_the_new_window_and_come_before_what_is_new() {
+        let mut outgoing = open(10);
+        for payload in [b"1", b"2", b"3"] {
+            outgoing.assign(delivery(Qos::AtLeastOnce, payload));
+        }
+        assert_eq!(reconnect(&mut outgoing, 1), [(1, Some(b"1".to_vec()))]);
+        // It has come over the old connection, and is acknowledged over the new.
+        outgoing.handle_puback(id(2)).unwrap();
+        assert!(outgoing.poll_redelivery().is_none(), "the first one still fills the window");
+        outgoing.handle_puback(id(1)).unwrap();
+        assert!(!outgoing.is_open(), "the third one comes first");
+        assert!(matches!(outgoing.poll_redelivery(), Some(Redelivery::Publish(..))));
+        outgoing.abandon(id(3)).unwrap();
+        assert!(outgoing.is_open());
+        assert_eq!(outgoing.assign(delivery(Qos::AtLeastOnce, b"4")), id(4));
+    }
+
+    #[test]
+    fn releases_do_not_wait_for_the_window() {
+        let mut outgoing = open(3);
+        for _ in 0..2 {
+            let given = outgoing.assign(delivery(Qos::ExactlyOnce, b""));
+            outgoing.handle_pubrec(given, None).unwrap();
+        }
+        assert_eq!(reconnect(&mut outgoing, 1), [(1, None), (2, None)]);
+        assert!(!outgoing.is_open());
     }
 
     #[test]
@@ -266,7 +340,7 @@ mod tests {
         assert_eq!(outgoing.handle_puback(given), Err(PacketIdNotFound));
         assert_eq!(outgoing.handle_pubcomp(given), Err(PacketIdNotFound));
         assert_eq!(outgoing.handle_pubrec(given, None), Ok(Release::Send));
-        assert!(matches!(outgoing.redeliveries().next(), Some(Redelivery::Release(_))));
+        assert_eq!(reconnect(&mut outgoing, 1), [(given.get(), None)]);
         assert_eq!(outgoing.handle_pubrec(given, None), Ok(Release::Send), "a repeated PUBREC");
         assert!(!outgoing.is_open());
         outgoing.handle_pubcomp(given).unwrap();

@@ -1,5 +1,6 @@
 //! The path of a message from its publisher into mailboxes: authorize, publish hooks, retain, route.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,19 @@ use super::topic_cache::TopicCache;
 ///
 /// Messages are posted to mailboxes at once; [`Publisher::flush`] wakes each touched subscriber once.
 pub struct Publisher {
+    routes: TopicCache<Route>,
+    desk: Desk,
+}
+
+/// All that a publisher has but its memory of topics, which is borrowed beside it.
+struct Desk {
     broker: Arc<Broker>,
     tenant: Arc<Tenant>,
     client: Arc<Client>,
     session: u64,
     pipeline: Arc<Pipeline>,
-    routes: TopicCache<Route>,
     touched: Vec<Arc<SessionHandle>>,
-    counts: Counts,
+    overflowed: u64,
 }
 
 /// The message that is published when a client is lost.
@@ -66,24 +72,17 @@ impl Reply {
 #[derive(Debug, Default)]
 struct Route {
     access_generation: u64,
-    /// By QoS and retain flag.
-    verdicts: [Verdict; 6],
+    /// By QoS and retain flag, where it is known.
+    verdicts: [Option<Verdict>; 6],
     steps: Option<StepSet>,
     tree_generation: u64,
     targets: Vec<Target>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    #[default]
-    Unknown,
     Allowed,
     Denied(Effect),
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    overflowed: u64,
 }
 
 impl Publisher {
@@ -93,46 +92,43 @@ impl Publisher {
         client: Arc<Client>,
         session: u64,
     ) -> Self {
-        Self {
-            pipeline: broker.pipeline.load(),
-            broker,
-            tenant,
-            client,
-            session,
-            routes: TopicCache::default(),
-            touched: Vec::new(),
-            counts: Counts::default(),
-        }
+        let pipeline = broker.pipeline.load();
+        let touched = Vec::new();
+        let desk = Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0 };
+        Self { routes: TopicCache::default(), desk }
     }
 
     /// Takes a message of the client through the pipeline.
     #[inline]
     pub fn publish(&mut self, parts: NewMessage<'_>) -> Reply {
         self.refresh();
-        match self.authorize(parts.topic, parts.qos, parts.retain) {
-            Verdict::Allowed => {}
-            Verdict::Denied(effect) => return self.denied(effect),
-            Verdict::Unknown => return self.denied(Effect::Refuse),
-        }
+        let desk = &mut self.desk;
         let route = self.routes.entry(parts.topic.as_str());
+        if let Verdict::Denied(effect) = desk.authorize(route, &parts) {
+            return desk.denied(effect);
+        }
         let steps = route
             .steps
-            .get_or_insert_with(|| self.pipeline.select(Hook::Publish, &self.client, parts.topic));
+            .get_or_insert_with(|| desk.pipeline.select(Hook::Publish, &desk.client, parts.topic));
         if steps.is_empty() {
-            return self.route(parts.topic, parts.retain, || Message::new(parts));
+            return desk.post(route, parts.topic, parts.retain, || Message::new(parts));
         }
-        let steps = steps.clone();
-        self.publish_through(&steps, Message::new(parts))
+        let (broker, message) = (desk.broker.clone(), Message::new(parts));
+        let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
+        let reply = self.settle(published.outcome);
+        self.emit(published.emitted);
+        reply
     }
 
     /// Wakes every subscriber that was touched since the last flush.
     #[inline]
     pub fn flush(&mut self) {
-        for session in self.touched.drain(..) {
+        let desk = &mut self.desk;
+        for session in desk.touched.drain(..) {
             session.mailbox.wake();
         }
-        if self.counts.overflowed > 0 {
-            self.broker.metrics.messages_overflowed.add(std::mem::take(&mut self.counts.overflowed));
+        if desk.overflowed > 0 {
+            desk.broker.metrics.messages_overflowed.add(std::mem::take(&mut desk.overflowed));
         }
     }
 
@@ -140,48 +136,101 @@ impl Publisher {
     #[inline]
     pub fn pipeline(&mut self) -> &Arc<Pipeline> {
         self.refresh();
-        &self.pipeline
-    }
-
-    #[inline]
-    pub fn pipeline_has_deliver_steps(&mut self) -> bool {
-        !self.pipeline().steps(Hook::Deliver).is_empty()
+        &self.desk.pipeline
     }
 
     /// Gives back the memory that only a busy publisher needs.
     pub fn shrink(&mut self) {
         self.routes.clear();
-        self.touched = Vec::new();
+        self.desk.touched = Vec::new();
     }
 
     #[inline]
     fn refresh(&mut self) {
-        if self.broker.pipeline.generation() != self.pipeline.generation() {
-            self.pipeline = self.broker.pipeline.load();
+        let cell = &self.desk.broker.pipeline;
+        if cell.generation() != self.desk.pipeline.generation() {
+            self.desk.pipeline = cell.load();
             self.routes.clear();
         }
     }
 
+    /// Sends messages that hooks have made through the publish hooks, up to the hop limit.
+    fn emit(&mut self, emitted: Vec<Emitted>) {
+        if emitted.is_empty() {
+            return;
+        }
+        let broker = self.desk.broker.clone();
+        let (hops, messages) = (broker.limits.emitted_hops, broker.limits.emitted_messages);
+        let mut queue: VecDeque<(u8, Emitted)> = emitted.into_iter().map(|it| (1, it)).collect();
+        let mut made = 0;
+        while let Some((hop, Emitted { message, step })) = queue.pop_front() {
+            let desk = &self.desk;
+            if hop > hops || made >= messages {
+                broker.report_stopped_emission(&desk.client, message.topic(), &step);
+                continue;
+            }
+            made += 1;
+            let steps = desk.pipeline.select(Hook::Publish, &desk.client, message.topic());
+            let published = desk.pipeline.publish(&steps, &desk.client, message, &*broker);
+            self.settle(published.outcome);
+            queue.extend(published.emitted.into_iter().map(|it| (hop + 1, it)));
+        }
+        broker.metrics.messages_emitted.add(made as u64);
+    }
+
+    /// Routes what the publish steps have passed.
+    fn settle(&mut self, outcome: PublishOutcome) -> Reply {
+        match outcome {
+            PublishOutcome::Pass(message) => {
+                let route = self.routes.entry(message.topic().as_str());
+                let topic = message.topic();
+                self.desk.post(route, topic, message.retain(), || message.clone())
+            }
+            PublishOutcome::Consumed => Reply::settled(ReasonCode::Success),
+            PublishOutcome::Dropped(reason_code) => {
+                self.desk.broker.metrics.messages_dropped_by_hooks.add(1);
+                Reply::settled(reason_code)
+            }
+        }
+    }
+}
+
+impl Desk {
     #[inline]
-    fn authorize(&mut self, topic: TopicName<'_>, qos: Qos, retain: bool) -> Verdict {
+    fn authorize(&self, route: &mut Route, parts: &NewMessage<'_>) -> Verdict {
         let generation = self.broker.access_generation();
-        let route = self.routes.entry(topic.as_str());
         if route.access_generation != generation {
             route.access_generation = generation;
             route.verdicts = Default::default();
         }
-        let place = qos as usize * 2 + usize::from(retain);
-        match route.verdicts[place] {
-            Verdict::Unknown => {
-                let access = Access { action: Action::Publish, topic: topic.as_str(), qos, retain };
-                let (verdict, cacheable) = decide(&self.pipeline, &self.client, &access, &self.broker);
-                if cacheable {
-                    route.verdicts[place] = verdict;
-                }
-                verdict
-            }
-            known => known,
+        let place = parts.qos as usize * 2 + usize::from(parts.retain);
+        if let Some(known) = route.verdicts[place] {
+            return known;
         }
+        let (verdict, cacheable) = self.decide(parts);
+        route.verdicts[place] = cacheable.then_some(verdict);
+        verdict
+    }
+
+    #[cold]
+    fn decide(&self, parts: &NewMessage<'_>) -> (Verdict, bool) {
+        let access = Access {
+            action: Action::Publish,
+            topic: parts.topic.as_str(),
+            qos: parts.qos,
+            retain: parts.retain,
+        };
+        let (decision, cacheable) =
+            self.pipeline.authorize(&self.client, &access, &*self.broker);
+        let verdict = match decision {
+            Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => Verdict::Allowed,
+            Decision::Allowed { .. } => Verdict::Denied(Effect::Refuse),
+            Decision::Denied(denial) => {
+                self.broker.report_denial(&self.client, &access, &denial);
+                Verdict::Denied(denial.effect)
+            }
+        };
+        (verdict, cacheable)
     }
 
     #[cold]
@@ -192,61 +241,19 @@ impl Publisher {
             Effect::Refuse | Effect::Disconnect => ReasonCode::NotAuthorized,
         };
         let disconnect = effect == Effect::Disconnect;
-        Reply { reason_code, commit: CommitSequence::NONE, disconnect }
-    }
-
-    fn publish_through(&mut self, steps: &StepSet, message: Message) -> Reply {
-        let broker = self.broker.clone();
-        let published = self.pipeline.publish(steps, &self.client, message, &*broker);
-        let reply = self.settle(published.outcome);
-        self.emit(published.emitted);
-        reply
-    }
-
-    /// Sends messages that hooks have made through the publish hooks, up to the hop limit.
-    fn emit(&mut self, emitted: Vec<Emitted>) {
-        let broker = self.broker.clone();
-        let (hops, messages) = (broker.limits.emitted_hops, broker.limits.emitted_messages);
-        let mut queue: Vec<(u8, Emitted)> = emitted.into_iter().map(|it| (1, it)).collect();
-        let mut made = 0;
-        while let Some((hop, Emitted { message, step })) = queue.pop() {
-            if hop > hops || made >= messages {
-                broker.report_stopped_emission(&self.client, message.topic(), &step);
-                continue;
-            }
-            made += 1;
-            let steps = self.pipeline.select(Hook::Publish, &self.client, message.topic());
-            let published = self.pipeline.publish(&steps, &self.client, message, &*broker);
-            self.settle(published.outcome);
-            queue.extend(published.emitted.into_iter().map(|it| (hop + 1, it)));
-        }
-        broker.metrics.messages_emitted.add(made as u64);
-    }
-
-    fn settle(&mut self, outcome: PublishOutcome) -> Reply {
-        let reason_code = match outcome {
-            PublishOutcome::Pass(message) => {
-                return self.route(message.topic(), message.retain(), || message.clone());
-            }
-            PublishOutcome::Consumed => ReasonCode::Success,
-            PublishOutcome::Dropped(reason_code) => {
-                self.broker.metrics.messages_dropped_by_hooks.add(1);
-                reason_code
-            }
-        };
-        Reply::settled(reason_code)
+        Reply { disconnect, ..Reply::settled(reason_code) }
     }
 
     /// Retains the message and posts it to everybody who is due a copy. `make` is called at most once,
     /// and not at all where nobody wants the message.
     #[inline]
-    fn route(
+    fn post(
         &mut self,
+        route: &mut Route,
         topic: TopicName<'_>,
         retain: bool,
         make: impl FnOnce() -> Message,
     ) -> Reply {
-        let route = self.routes.entry(topic.as_str());
         if route.tree_generation != self.tenant.generation() {
             route.tree_generation = self.tenant.targets(topic, self.session, &mut route.targets);
         }
@@ -262,6 +269,9 @@ impl Publisher {
             let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, message: message.clone() });
         }
+        if message.qos() > Qos::AtMostOnce {
+            changes.extend(queued(&message, &route.targets));
+        }
         for target in &route.targets {
             let delivery = Delivery {
                 qos: message.qos().min(target.maximum_qos),
@@ -272,17 +282,13 @@ impl Publisher {
             match target.session.mailbox.post(delivery) {
                 Posted::WakeLater => self.touched.push(target.session.clone()),
                 Posted::Queued | Posted::Unwanted => {}
-                Posted::Overflow => self.counts.overflowed += 1,
+                Posted::Overflow => self.overflowed += 1,
             }
         }
-        if message.qos() > Qos::AtMostOnce {
-            changes.extend(queued(&message, &route.targets));
+        match changes.is_empty() {
+            true => Reply::settled(ReasonCode::Success),
+            false => Reply::done(self.broker.store.append(changes)),
         }
-        let commit = match changes.is_empty() {
-            true => CommitSequence::NONE,
-            false => self.broker.store.append(changes),
-        };
-        Reply::done(commit)
     }
 }
 
@@ -294,23 +300,4 @@ fn queued(message: &Message, targets: &[Target]) -> Option<Change> {
         .map(|target| (target.session.key.clone(), message.qos().min(target.maximum_qos)))
         .collect();
     (!sessions.is_empty()).then(|| Change::Queued { message: message.clone(), sessions })
-}
-
-#[cold]
-fn decide(
-    pipeline: &Pipeline,
-    client: &Arc<Client>,
-    access: &Access<'_>,
-    broker: &Broker,
-) -> (Verdict, bool) {
-    let (decision, cacheable) = pipeline.authorize(client, access, broker);
-    let verdict = match decision {
-        Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => Verdict::Allowed,
-        Decision::Allowed { .. } => Verdict::Denied(Effect::Refuse),
-        Decision::Denied(denial) => {
-            broker.report_denial(client, access, &denial);
-            Verdict::Denied(denial.effect)
-        }
-    };
-    (verdict, cacheable)
 }

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use hookmq_hooks::Secret;
@@ -31,29 +31,32 @@ impl AdminConfig {
     /// # Errors
     /// Where the file is open to others, or cannot be read or made, or its token is too short.
     pub fn token(&self) -> Result<Secret> {
-        let path = &self.token_file;
-        if !path.try_exists().with_context(|| format!("look for {}", path.display()))? {
-            self.create().with_context(|| format!("make the admin token {}", path.display()))?;
-        }
-        let secret = read_secret(path, ALL_BUT_OWNER)?;
-        let token = secret.expose().trim_ascii();
-        ensure!(
-            token.len() >= SHORTEST_TOKEN && token.iter().all(u8::is_ascii_graphic),
-            "{} must hold {SHORTEST_TOKEN} or more printable ASCII characters",
-            path.display()
-        );
-        Ok(Secret::new(token.to_vec()))
+        load_or_create_token(&self.token_file)
     }
+}
 
-    fn create(&self) -> Result<()> {
-        if let Some(directory) = self.token_file.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        let mut token = [0; TOKEN_ENTROPY];
-        rand::rng().fill_bytes(&mut token);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.token_file)?;
-        file.write_all(format!("{}\n", hex::encode(token)).as_bytes())?;
-        Ok(file.sync_all()?)
+/// As [`AdminConfig::token`].
+pub(crate) fn load_or_create_token(file: &Path) -> Result<Secret> {
+    let shown = file.display();
+    if !file.try_exists().with_context(|| format!("look for {shown}"))? {
+        create_token(file).with_context(|| format!("make the admin token {shown}"))?;
     }
+    let secret = read_secret(file, ALL_BUT_OWNER)?;
+    let token = secret.expose().trim_ascii();
+    ensure!(
+        token.len() >= SHORTEST_TOKEN && token.iter().all(u8::is_ascii_graphic),
+        "{shown} must hold {SHORTEST_TOKEN} or more printable ASCII characters"
+    );
+    Ok(Secret::new(token.to_vec()))
+}
+
+fn create_token(file: &Path) -> Result<()> {
+    if let Some(directory) = file.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let mut token = [0; TOKEN_ENTROPY];
+    rand::rng().fill_bytes(&mut token);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(format!("{}\n", hex::encode(token)).as_bytes())?;
+    Ok(file.sync_all()?)
 }

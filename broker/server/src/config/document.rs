@@ -19,7 +19,7 @@ use super::{LogFormat, LogLevel};
 use crate::tls::ClientCertificates;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct Document {
     pub data_dir: PathBuf,
     pub listeners: Vec<ListenerDocument>,
@@ -49,7 +49,7 @@ impl Default for Document {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map")]
 pub(super) struct ListenerDocument {
     pub name: String,
     pub bind: Bind,
@@ -59,7 +59,7 @@ pub(super) struct ListenerDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map")]
 pub(super) struct TlsDocument {
     pub certificate: PathBuf,
     pub key: PathBuf,
@@ -70,7 +70,7 @@ pub(super) struct TlsDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a map")]
 pub(super) struct TrustAnchorDocument {
     pub name: String,
     pub file: PathBuf,
@@ -78,7 +78,7 @@ pub(super) struct TrustAnchorDocument {
 
 /// The keys of [`DatabaseSettings`], and other ways to give the url.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct DatabaseDocument {
     pub url: Option<String>,
     pub url_file: Option<PathBuf>,
@@ -111,7 +111,7 @@ impl Default for DatabaseDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct AdminDocument {
     pub bind: SocketAddr,
     pub token_file: Option<PathBuf>,
@@ -129,7 +129,7 @@ impl Default for AdminDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct PluginsDocument {
     pub dir: PathBuf,
     #[serde(deserialize_with = "positive")]
@@ -169,7 +169,7 @@ impl Default for PluginsDocument {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct GrantsDocument {
     pub log: bool,
     pub clock: bool,
@@ -177,7 +177,7 @@ pub(super) struct GrantsDocument {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct RulesDocument {
     pub dir: PathBuf,
     #[serde(deserialize_with = "positive")]
@@ -198,7 +198,7 @@ impl Default for RulesDocument {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct PipelineDocument {
     pub connect: Vec<StepDocument>,
     pub authorize: Vec<StepDocument>,
@@ -208,7 +208,7 @@ pub(super) struct PipelineDocument {
 
 /// A step of any hook; which keys fit which hook is checked afterwards.
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct StepDocument {
     pub builtin: Option<String>,
     pub plugin: Option<String>,
@@ -254,7 +254,7 @@ impl TryFrom<String> for PlainFilter {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct LogDocument {
     pub level: LogLevel,
     pub format: LogFormat,

@@ -16,7 +16,7 @@ const LARGEST_PACKET: u32 = 268_435_455;
 const SMALLEST_PACKET: u32 = 128;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "packet_size")]
     maximum_packet_size: u32,

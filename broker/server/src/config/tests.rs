@@ -153,6 +153,11 @@ fn mistakes_in_the_text_are_found_at_their_line() {
         &sound_with("admin: {bind: localhost}\n"),
         "mq.yaml:9:9: admin.bind: invalid socket address syntax",
     );
+    assert_problem("- x\n", "mq.yaml: invalid type: sequence, expected a map");
+    assert_problem(
+        &SOUND.replace("- builtin: open", "- open"),
+        "mq.yaml:8:7: pipeline.authorize[0]: invalid type: string \"open\", expected a map",
+    );
     assert_problem(
         "listeners:\n  - bind: tcp://127.0.0.1:1\n",
         "mq.yaml:2:5: listeners[0]: missing field `name`",

@@ -32,6 +32,11 @@ pub struct DeliverySteps {
 impl<S: Stream> Driver<S> {
     /// Moves deliveries from the mailbox into the output as far as window and output allow.
     pub(super) fn deliver(&mut self) -> Stopped {
+        if self.opened.session.outgoing.has_redeliveries()
+            && let Some(stopped) = self.redeliver()
+        {
+            return stopped;
+        }
         let mut now = None;
         loop {
             if self.batch.is_empty() {
@@ -55,21 +60,31 @@ impl<S: Stream> Driver<S> {
         }
     }
 
-    /// Sends everything in flight again, in its order, with DUP `[MQTT-3.3.1-1]`.
-    pub(super) fn redeliver(&mut self) {
+    /// Sends again what an earlier connection left in flight, in its order, with DUP `[MQTT-3.3.1-1]`.
+    /// None: that was all.
+    fn redeliver(&mut self) -> Option<Stopped> {
         let now = Instant::now();
-        for redelivery in self.opened.session.outgoing.redeliveries() {
-            match redelivery {
-                Redelivery::Publish(id, delivery) => {
-                    let publish = outgoing(delivery, Some(id), true, now);
-                    publish.encode(self.terms.version, &mut self.out);
+        let Self { opened, terms, out, .. } = self;
+        let in_flight = &mut opened.session.outgoing;
+        loop {
+            if out.len() >= WRITE_SIZE {
+                return Some(Stopped::OutputFull);
+            }
+            match in_flight.poll_redelivery() {
+                None => return in_flight.has_redeliveries().then_some(Stopped::WindowClosed),
+                Some(Redelivery::Publish(id, delivery)) if fits(delivery, terms, now) => {
+                    outgoing(delivery, Some(id), true, now).encode(terms.version, out);
                 }
-                Redelivery::Release(packet_id) => {
+                Some(Redelivery::Publish(id, _)) => {
+                    // It was found in flight just now.
+                    let _ = in_flight.abandon(id);
+                }
+                Some(Redelivery::Release(packet_id)) => {
                     let reason_code = ReasonCode::Success;
                     let properties = AckProperties::default();
                     let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
                     // An acknowledgement without properties always fits.
-                    let _ = release.encode(self.terms.version, &mut self.out);
+                    let _ = release.encode(terms.version, out);
                 }
             }
         }
@@ -80,7 +95,7 @@ impl<S: Stream> Driver<S> {
         if delivery.message.expires_at().is_some_and(|expiry| expiry <= now) {
             return;
         }
-        if self.publisher.pipeline_has_deliver_steps() {
+        if !self.publisher.pipeline().steps(Hook::Deliver).is_empty() {
             match self.pass_deliver_steps(delivery.message) {
                 Some(message) => delivery.message = message,
                 None => return self.broker.metrics.messages_dropped_by_hooks.add(1),

@@ -113,7 +113,6 @@ impl<S: Stream> Driver<S> {
     pub async fn run(mut self) {
         self.broker.metrics.connections.add(1);
         self.broker.metrics.connections_accepted.add(1);
-        self.redeliver();
         let behind = std::mem::take(&mut self.partial);
         let ending = match self.take_in(&behind) {
             Ok(used) => {
@@ -203,20 +202,21 @@ impl<S: Stream> Driver<S> {
         })
     }
 
-    /// Reads a packet that does not fit the shared buffer into one of its own, which grows with what
-    /// has come, not with what was announced.
+    /// Reads a packet that does not fit the shared buffer. Its own buffer grows with what has come, not
+    /// with what was announced.
     fn poll_read_large(
         &mut self,
         context: &mut Context<'_>,
         missing: usize,
     ) -> Poll<Result<(), Ending>> {
-        let held = self.partial.len();
-        self.partial.resize(held + missing.min(held.max(READ_SIZE)), 0);
-        let mut room = ReadBuf::new(&mut self.partial[held..]);
-        let polled = Pin::new(&mut self.stream).poll_read(context, &mut room);
-        let read = room.filled().len();
-        self.partial.truncate(held + read);
-        ready!(polled).map_err(Ending::lost)?;
+        let polled = with_read_buffer(|buffer| {
+            let length = missing.min(buffer.len());
+            let mut room = ReadBuf::new(&mut buffer[..length]);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
+            self.partial.extend_from_slice(room.filled());
+            Poll::Ready(std::io::Result::Ok(room.filled().len()))
+        });
+        let read = ready!(polled).map_err(Ending::lost)?;
         if read == 0 {
             return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
         }

@@ -63,7 +63,9 @@ impl<S: Stream> Driver<S> {
         match &ending {
             Ending::Left { with_will: false } => will = None,
             // A session that goes on keeps its delayed will back [MQTT-3.1.3-9].
-            Ending::TakenOver { ends_session: false } => {
+            Ending::TakenOver { ends_session: false }
+                if self.opened.session.outlives_connection() =>
+            {
                 will = will.filter(|will| will.delay.is_zero());
             }
             _ => {}

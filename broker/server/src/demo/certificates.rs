@@ -17,6 +17,9 @@ const VALIDITY: Duration = Duration::days(3650);
 /// Clocks that are a little behind accept a new certificate, too.
 const CLOCK_SKEW: Duration = Duration::days(1);
 
+/// The issuer that the rule `certificate_identity` expects.
+const AUTHORITY: &str = "HookMQ Device CA";
+
 /// What a certificate is for.
 pub(super) enum Purpose<'a> {
     /// A broker on this machine.
@@ -30,7 +33,7 @@ pub(super) struct Authority(Issuer<'static, KeyPair>);
 impl Authority {
     /// The authority whose files are `stem` with `.crt` and `.key`.
     pub(super) fn load_or_create(stem: &Path) -> Result<Self> {
-        let mut params = params("HookMQ demo CA");
+        let mut params = params(AUTHORITY);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = load_or_create_key(stem)?;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
+use crate::tls::{ClientCertificates, TlsServer, TlsSettings, TrustAnchorSettings};
 
 /// A place for the demo, with files for the rules and plugins that it names.
 fn place() -> TempDir {
@@ -67,7 +68,8 @@ fn making_it_again_changes_nothing() {
 
 #[test]
 fn keys_are_for_their_owner_alone() {
-    let demo = make(&place()).unwrap();
+    let place = place();
+    let demo = make(&place).unwrap();
     for name in ["devices-ca.key", "server.key", "sensor-1.key", "operator-1.key"] {
         let mode = fs::metadata(demo.directory.join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -85,20 +87,31 @@ fn its_configuration_is_sound() {
 }
 
 #[test]
-fn its_clients_are_vouched_for_by_the_devices_listener() {
-    let demo = make(&place()).unwrap();
-    let config = Config::load(&demo.config).unwrap();
-    let tls = config.listeners[1].tls.as_ref().unwrap();
+fn its_authority_vouches_for_its_clients() {
+    let place = place();
+    let demo = make(&place).unwrap();
+    let file = |name: &str| demo.directory.join(name);
+    // With two anchors, the name of one is the outcome of a verification.
+    let anchor =
+        |name: &str| TrustAnchorSettings { name: name.into(), file: file("devices-ca.crt") };
+    let settings = TlsSettings {
+        certificate: file("server.crt"),
+        key: file("server.key"),
+        client_certificates: ClientCertificates::Required,
+        trust_anchors: vec![anchor("devices"), anchor("again")],
+    };
+    let tls = TlsServer::load(&"devices".into(), &settings).unwrap();
+    let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();
     for name in CLIENTS {
-        let file = demo.directory.join(format!("{name}.crt"));
-        let certificate = CertificateDer::from_pem_file(file).unwrap();
-        let facts = certificate_facts(&certificate, "demo-devices").unwrap();
+        let certificate = certificate(&format!("{name}.crt"));
+        let facts = certificate_facts(&certificate, "devices").unwrap();
+        assert_eq!(facts.issuer.common_name, ["HookMQ Device CA"]);
         assert_eq!(facts.subject.common_name, [name]);
         assert_eq!(facts.subject.organization, ["demo"]);
         assert_eq!(facts.san_uri, [format!("urn:hookmq:device:demo/{name}")]);
-        assert_eq!(facts.extended_key_usage, ["clientAuth"]);
-        assert_eq!(tls.trust_anchor(&[certificate]), Some("demo-devices"));
+        assert_eq!(tls.trust_anchor(&[certificate]), Some("devices"));
     }
+    assert_eq!(tls.trust_anchor(&[certificate("server.crt")]), None, "it is no client's");
 }
 
 #[test]

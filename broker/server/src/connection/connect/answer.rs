@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_codec::{
-    ConnAck, ConnAckProperties, Connect, Packet, ProtocolVersion, ReasonCode,
+    ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, ReasonCode,
 };
 use hookmq_core::NEVER_EXPIRES;
 use hookmq_hooks::Client;
@@ -32,7 +32,7 @@ pub(super) async fn settle(
     let expiry_interval = expiry_interval(connect, limits.session_expiry_maximum);
     let receive_maximum = asked.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
     opened.session.expiry_interval = expiry_interval;
-    opened.session.outgoing.set_window(receive_maximum.min(limits.maximum_inflight));
+    opened.session.outgoing.handle_connected(receive_maximum.min(limits.maximum_inflight));
     opened.handle.set_durable(opened.session.outlives_connection());
     let keep_alive = keep_alive(connect, limits.keep_alive_maximum);
     let properties = ConnAckProperties {
@@ -71,9 +71,12 @@ pub(super) async fn settle(
 
 /// CONNACK for a client that is not let in.
 pub(super) fn refusal(version: ProtocolVersion, refusal: &Refusal) -> Vec<u8> {
+    // Hooks choose codes, too; one that CONNACK cannot carry must not leave, and none may let in.
+    let asked = refusal.reason_code;
+    let can_refuse = asked.is_failure() && asked.is_allowed_in(PacketType::ConnAck);
     let connack = ConnAck {
         session_present: false,
-        reason_code: refusal.reason_code,
+        reason_code: if can_refuse { asked } else { ReasonCode::NotAuthorized },
         properties: ConnAckProperties::default(),
     };
     let mut out = Vec::new();

@@ -5,7 +5,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hookmq_codec::{
-    Ack, AckProperties, Disconnect, Packet, PacketId, Publish, Qos, ReasonCode, TopicName,
+    Ack, AckProperties, Disconnect, Packet, PacketId, PacketType, Publish, Qos, ReasonCode, TopicName,
 };
 use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, NewMessage, Received, Release,
@@ -77,7 +77,11 @@ impl<S: Stream> Driver<S> {
             Qos::ExactlyOnce => AcknowledgementKind::PubRec,
             _ => AcknowledgementKind::PubAck,
         };
-        let reason_code = reply.reason_code;
+        // Hooks choose codes, too; one that an acknowledgement cannot carry must not leave.
+        let reason_code = match reply.reason_code.is_allowed_in(PacketType::PubAck) {
+            true => reply.reason_code,
+            false => ReasonCode::ImplementationSpecificError,
+        };
         let acknowledgement = Acknowledgement { kind, packet_id, reason_code };
         self.opened.session.incoming.acknowledge(acknowledgement, reply.commit);
         Ok(())

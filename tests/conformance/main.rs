@@ -1,0 +1,27 @@
+//! What MQTT 3.1.1 and 5.0 demand of a server, shown on the real binary from outside.
+//!
+//! A statement's id names it in the specification: of 5.0 where nothing else is said.
+
+mod connect;
+mod properties;
+mod publish;
+mod quality;
+mod retained;
+mod session;
+mod subscribe;
+mod will;
+mod window;
+
+use hookmq_codec::{Connect, Qos, Will};
+use hookmq_tests::client::{connect_to_session, will};
+use hookmq_tests::scene::Scene;
+
+/// Returns when the broker's clock has gone on by `seconds`, which a delayed will tells.
+fn pass_seconds(scene: &Scene, seconds: u32) {
+    let mut witness = scene.client("clock");
+    witness.subscribe("clock", Qos::AtMostOnce);
+    let will = Will { delay_interval: seconds, ..will("clock", b"now") };
+    let session = connect_to_session(scene.version, "hand", 3600);
+    scene.connect(Connect { will: Some(will), ..session }).vanish();
+    witness.expect_message("clock", b"now");
+}

@@ -1,0 +1,7 @@
+//! What an operator does with the broker, from the first start to the last, with the tools at hand.
+
+mod configuration;
+mod database_outage;
+mod first_light;
+mod hot_swap;
+mod site;

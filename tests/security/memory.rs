@@ -1,0 +1,101 @@
+//! Clients that would have the broker hold memory for them.
+
+use hookmq_codec::{Packet, ProtocolVersion, Qos};
+use hookmq_tests::client::{Client, publish};
+use hookmq_tests::scene::{Scene, in_both_versions};
+use hookmq_tests::wait::wait_until;
+
+use crate::Bystanders;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn announced_packets_cost_nothing_until_they_come() {
+    in_both_versions(|scene| {
+        let mut bystanders = Bystanders::new(scene);
+        bystanders.exchange();
+        let before = scene.broker.resident_bytes();
+        let idle: Vec<_> = (0..500)
+            .map(|number| {
+                let mut client = scene.client(&format!("idle {number}"));
+                // A PUBLISH of a million bytes; not more than its topic comes.
+                client.send_raw(b"\x30\xC0\x84\x3D\0\x01t");
+                client
+            })
+            .collect();
+        let _strangers: Vec<_> = (0..300)
+            .map(|_| {
+                let mut stranger = Client::open(scene.address, scene.version);
+                stranger.send_raw(b"\x10\xC0\x84\x3D\0\x04MQTT");
+                stranger
+            })
+            .collect();
+        // Those who came before have been read when a later one is answered.
+        bystanders.exchange();
+        let grown = scene.broker.resident_bytes().saturating_sub(before);
+        assert!(grown < 24 * MIB, "{} connections cost {grown} bytes", idle.len());
+    });
+}
+
+fn overflowed(scene: &Scene) -> u64 {
+    let (_, metrics) = scene.broker.admin().get("/api/v1/metrics");
+    let metrics = metrics.as_str().expect("metrics are text").to_owned();
+    let line = metrics.lines().find(|line| line.starts_with("hookmq_messages_overflowed_total "));
+    let value = line.and_then(|line| line.split(' ').nth(1));
+    value.and_then(|value| value.parse().ok()).expect("a counter")
+}
+
+#[test]
+fn a_client_that_does_not_read_costs_itself_messages_and_nobody_else() {
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        let scene = Scene::new(version, "queue_messages: 100");
+        let mut stalled = scene.client("stalled");
+        stalled.subscribe("t", Qos::AtMostOnce);
+        let mut reading = scene.client("reading");
+        reading.subscribe("t", Qos::AtMostOnce);
+        let mut publisher = scene.client("publisher");
+        let mut payload = vec![0; 64 << 10];
+        let before = scene.broker.resident_bytes();
+        // Far more than the sockets between them can hold.
+        for number in 0..1000u32 {
+            payload[..4].copy_from_slice(&number.to_be_bytes());
+            publisher.publish(publish("t", &payload, Qos::AtMostOnce));
+            reading.expect_message("t", &payload);
+        }
+        let grown = scene.broker.resident_bytes().saturating_sub(before);
+        assert!(grown < 40 * MIB, "64 MB for a stalled client cost {grown} bytes");
+        wait_until("what was dropped is counted", || (overflowed(&scene) > 0).then_some(()));
+        // Once it reads, it gets what was kept, in order, and what comes then.
+        let mut last = None;
+        publisher.publish(publish("t", b"end", Qos::AtMostOnce));
+        stalled.send(&Packet::PingReq);
+        let mut received = 0;
+        while let Packet::Publish(message) = stalled.receive().packet() {
+            if message.payload == b"end" {
+                break;
+            }
+            let number = u32::from_be_bytes(message.payload[..4].try_into().unwrap());
+            assert!(last < Some(number), "{number} after {last:?}");
+            last = Some(number);
+            received += 1;
+        }
+        assert!(received < 1000);
+    }
+}
+
+#[test]
+fn a_session_is_taken_over_from_a_client_that_does_not_read() {
+    in_both_versions(|scene| {
+        let mut stalled = scene.session("stalled");
+        stalled.subscribe("t", Qos::AtMostOnce);
+        let mut publisher = scene.client("publisher");
+        let payload = vec![0; 64 << 10];
+        for _ in 0..300 {
+            publisher.publish(publish("t", &payload, Qos::AtMostOnce));
+        }
+        publisher.expect_nothing();
+        let mut successor = scene.session("stalled");
+        publisher.publish(publish("t", b"new", Qos::AtMostOnce));
+        successor.expect_message("t", b"new");
+    });
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask test`: every test that there is.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo::Cargo;
+use crate::{announce, cargo, check, packages, plugins};
+
+/// Runs all tests and checks; with a `filter`, only the tests of the workspace that it names.
+pub fn test(root: &Path, filter: &[String]) -> Result<()> {
+    packages::require_c_compiler()?;
+    packages::install_for_tests()?;
+    let cargo = Cargo::new(root)?;
+    if filter.is_empty() {
+        // What takes seconds comes before what takes minutes.
+        check::check_quickly(&cargo, root)?;
+    }
+    announce("build the plugins");
+    plugins::build(root)?;
+    // One build for the binary and the tests, so that dependencies are built once.
+    cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
+    run_workspace_tests(&cargo, root, filter)?;
+    if !filter.is_empty() {
+        return Ok(());
+    }
+    cargo.run(&["test", "--workspace", "--doc"])?;
+    run_guest_tests(&cargo, root)?;
+    check::lint(&cargo, root)?;
+    announce("all tests and checks have passed");
+    Ok(())
+}
+
+fn run_workspace_tests(cargo: &Cargo<'_>, root: &Path, filter: &[String]) -> Result<()> {
+    let arguments: &[&str] = match cargo.has("nextest") {
+        true => &["nextest", "run", "--workspace", "--no-fail-fast"],
+        false => &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"],
+    };
+    let target = plugins::target_directory(root);
+    let mut command = cargo.command(arguments);
+    command
+        .args(filter)
+        .env("HOOKMQ_BIN", target.join("debug/hookmq"))
+        .env("HOOKMQ_PLUGINS_DIR", target.join("plugins"));
+    cargo::run(&mut command, &format!("cargo {}", arguments.join(" ")))
+}
+
+/// The tests of the plugins and of the crate that they are written with run natively.
+fn run_guest_tests(cargo: &Cargo<'_>, root: &Path) -> Result<()> {
+    let arguments = ["test", "--quiet", "--workspace", "--manifest-path", check::GUESTS];
+    let mut command = in_guest_directory(cargo.command(&arguments), root);
+    cargo::run(&mut command, &format!("cargo {}", arguments.join(" ")))
+}
+
+/// Guests are another workspace, with build outputs of its own.
+pub fn in_guest_directory(mut command: Command, root: &Path) -> Command {
+    command.env("CARGO_TARGET_DIR", plugins::target_directory(root).join("plugins/native"));
+    // Whether the broker's packages are here says nothing about the guests'.
+    command.env_remove("CARGO_NET_OFFLINE");
+    command
+}
