@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{
-    ConnAck, Connect, ConnectProperties, Packet, ProtocolVersion, Qos, ReasonCode,
-};
+use hookmq_codec::{ConnAck, Connect, ConnectProperties, Packet, ProtocolVersion, Qos, ReasonCode};
 use hookmq_tests::client::{Client, Received, publish};
 use hookmq_tests::scene::{Scene, in_both_versions, in_both_versions_within};
 
@@ -66,7 +64,8 @@ fn client_ids_of_letters_and_digits_are_accepted() {
 #[test]
 fn an_unknown_protocol_is_refused() {
     let scene = Scene::v311();
-    for bytes in [raw_connect(b"MQTT", 3, 2), raw_connect(b"MQTT", 6, 2), raw_connect(b"MQTX", 4, 2)]
+    for bytes in
+        [raw_connect(b"MQTT", 3, 2), raw_connect(b"MQTT", 6, 2), raw_connect(b"MQTX", 4, 2)]
     {
         let mut client = Client::open(scene.address, ProtocolVersion::V311);
         client.send_raw(&bytes);
@@ -189,8 +188,7 @@ fn a_client_that_breaks_its_keep_alive_is_lost_and_one_without_stays() {
     in_both_versions(|scene| {
         let mut patient = scene.client("patient");
         let before = Instant::now();
-        let mut silent =
-            scene.connect(Connect { keep_alive: 1, ..scene.connect_packet("silent") });
+        let mut silent = scene.connect(Connect { keep_alive: 1, ..scene.connect_packet("silent") });
         silent.expect_disconnected(ReasonCode::KeepAliveTimeout);
         assert!(before.elapsed() >= Duration::from_millis(1500), "not before 1.5 times its time");
         patient.expect_nothing();

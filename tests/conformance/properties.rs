@@ -28,10 +28,8 @@ fn properties_are_forwarded_unaltered() {
     };
     for properties in [all, PublishProperties::default()] {
         for qos in [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce] {
-            publisher.publish(Publish {
-                properties: properties.clone(),
-                ..publish("t", b"x", qos)
-            });
+            publisher
+                .publish(Publish { properties: properties.clone(), ..publish("t", b"x", qos) });
             let received = subscriber.expect_message("t", b"x");
             let delivered = received.publish().properties;
             assert_eq!(delivered, properties);

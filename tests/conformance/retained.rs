@@ -1,7 +1,7 @@
 //! Retained messages: kept, replaced, removed, and sent to whom.
 
 use hookmq_codec::{
-    Packet, PublishProperties, Publish, Qos, ReasonCode, RetainHandling, SubscriptionOptions,
+    Packet, Publish, PublishProperties, Qos, ReasonCode, RetainHandling, SubscriptionOptions,
 };
 use hookmq_tests::client::{at, publish};
 use hookmq_tests::scene::{Scene, in_both_versions};

@@ -198,3 +198,20 @@ fn what_expires_while_the_client_is_away_is_not_delivered_and_the_rest_ages() {
     assert!((3500..=3598).contains(&left), "{left}");
     client.expect_nothing();
 }
+
+/// `[MQTT-3.14.4-1]`; 3.1.1: `[MQTT-3.14.4-2]`
+#[test]
+fn what_follows_disconnect_is_not_looked_at() {
+    in_both_versions(|scene| {
+        let mut witness = scene.client("witness");
+        witness.subscribe("t", Qos::AtMostOnce);
+        let mut client = scene.client("a");
+        let mut bytes = client.encode(&Packet::Publish(publish("t", b"before", Qos::AtMostOnce)));
+        bytes.extend([0xE0, 0]);
+        bytes.extend(client.encode(&Packet::Publish(publish("t", b"behind", Qos::AtMostOnce))));
+        client.send_raw(&bytes);
+        client.expect_closed();
+        witness.expect_message("t", b"before");
+        witness.expect_nothing();
+    });
+}

@@ -1,8 +1,6 @@
 //! Wills: published when a client is lost, and only then.
 
-use hookmq_codec::{
-    Connect, Packet, PublishProperties, Qos, ReasonCode, UserPropertiesBuf, Will,
-};
+use hookmq_codec::{Connect, Packet, PublishProperties, Qos, ReasonCode, UserPropertiesBuf, Will};
 use hookmq_tests::client::{Client, connect_to_session, will};
 use hookmq_tests::scene::{Scene, in_both_versions};
 

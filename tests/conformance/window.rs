@@ -85,7 +85,8 @@ fn a_refused_message_makes_room_in_the_window() {
 }
 
 fn send_qos_2(client: &mut Client, id: u16) {
-    let message = Publish { packet_id: Some(packet_id(id)), ..publish("t", b"x", Qos::ExactlyOnce) };
+    let message =
+        Publish { packet_id: Some(packet_id(id)), ..publish("t", b"x", Qos::ExactlyOnce) };
     client.send(&Packet::Publish(message));
 }
 

@@ -1,5 +1,7 @@
 //! A blocking MQTT client that does what it is told, for 3.1.1 and 5.0: packets of the codec, or bytes.
 
+mod received;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,9 +12,10 @@ use hookmq_codec::{
     Ack, AckProperties, Connect, ConnectProperties, Disconnect, DisconnectProperties, Packet,
     PacketId, ProtocolVersion, Publish, PublishProperties, Qos, ReasonCode, Subscribe,
     SubscribeProperties, SubscriptionOptions, TopicFilter, TopicName, Unsubscribe, UserProperties,
-    Will, decode, frame,
+    Will, frame,
 };
 
+pub use self::received::Received;
 use crate::wait::DEADLINE;
 
 /// One connection. Nothing is acknowledged, and nothing sent, unless a method is called for it.
@@ -24,13 +27,6 @@ pub struct Client {
     /// Packets that came while another kind was waited for.
     passed_over: VecDeque<Received>,
     last_packet_id: u16,
-}
-
-/// A packet from the broker, as it was on the wire.
-#[derive(Clone)]
-pub struct Received {
-    bytes: Vec<u8>,
-    version: ProtocolVersion,
 }
 
 /// CONNECT with a clean start, without keep alive, will and properties.
@@ -159,10 +155,12 @@ impl Client {
 
     /// The next packet.
     pub fn receive(&mut self) -> Received {
-        match self.passed_over.pop_front() {
-            Some(packet) => packet,
-            None => self.read_packet().expect("a packet, but the broker closed"),
-        }
+        self.try_receive().expect("a packet, but the broker closed")
+    }
+
+    /// The next packet; none where the broker closes instead.
+    pub fn try_receive(&mut self) -> Option<Received> {
+        self.passed_over.pop_front().or_else(|| self.read_packet())
     }
 
     /// The next packet that `wanted` fits; those before it stay to be received.
@@ -210,7 +208,7 @@ impl Client {
     /// The end of the connection, with nothing before it.
     #[track_caller]
     pub fn expect_closed(&mut self) {
-        if let Some(packet) = self.passed_over.pop_front().or_else(|| self.read_packet()) {
+        if let Some(packet) = self.try_receive() {
             panic!("not closed: {:?}", packet.packet());
         }
     }
@@ -314,7 +312,11 @@ impl Client {
     }
 
     /// As [`Self::disconnect`], with what 5.0 can add: a reason code and a session expiry interval.
-    pub fn disconnect_with(mut self, reason_code: ReasonCode, session_expiry_interval: Option<u32>) {
+    pub fn disconnect_with(
+        mut self,
+        reason_code: ReasonCode,
+        session_expiry_interval: Option<u32>,
+    ) {
         let properties =
             DisconnectProperties { session_expiry_interval, ..DisconnectProperties::default() };
         self.send(&Packet::Disconnect(Disconnect { reason_code, properties }));
@@ -345,7 +347,7 @@ impl Client {
             let length = frame(&self.buffer, u32::MAX).expect("the broker sends packets");
             if let Some(length) = length.map(|packet| packet.length) {
                 let bytes = self.buffer.drain(..length).collect();
-                return Some(Received { bytes, version });
+                return Some(Received::new(bytes, version));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the broker said nothing for {DEADLINE:?}");
@@ -361,48 +363,5 @@ impl Client {
                 Err(error) => panic!("the broker said nothing for {DEADLINE:?}: {error}"),
             }
         }
-    }
-}
-
-impl Received {
-    pub fn packet(&self) -> Packet<'_> {
-        let packet = frame(&self.bytes, u32::MAX).expect("it was framed before");
-        let packet = packet.expect("it is whole");
-        decode(packet, self.version).expect("the broker sends well-formed packets")
-    }
-
-    #[track_caller]
-    pub fn publish(&self) -> Publish<'_> {
-        match self.packet() {
-            Packet::Publish(publish) => publish,
-            other => panic!("not PUBLISH: {other:?}"),
-        }
-    }
-
-    /// Of a CONNACK.
-    #[track_caller]
-    pub fn session_present(&self) -> bool {
-        match self.packet() {
-            Packet::ConnAck(connack) => connack.session_present,
-            other => panic!("not CONNACK: {other:?}"),
-        }
-    }
-
-    /// The code of PUBACK, PUBREC, PUBREL or PUBCOMP, which must be for `id`.
-    #[track_caller]
-    pub fn acknowledges(&self, id: PacketId) -> ReasonCode {
-        match self.packet() {
-            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack)
-            | Packet::PubComp(ack) => {
-                assert_eq!(ack.packet_id, id);
-                ack.reason_code
-            }
-            other => panic!("no acknowledgement: {other:?}"),
-        }
-    }
-
-    /// As on the wire.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 }

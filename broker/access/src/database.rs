@@ -8,7 +8,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::query::QueryAs;
@@ -117,13 +116,23 @@ impl Database {
         if let Kind::Sqlite(path) = self.url.kind() {
             create_private_file(path)?;
         }
+        // On a connection of its own: the lock would outlive a failure in a pooled one.
         let work = async {
             match &self.pools {
                 Pools::Postgres(pool) => {
-                    migrate(pool, sqlx::migrate!("../../migrations/postgres")).await
+                    let mut connection = pool.acquire().await?.detach();
+                    let migrator = sqlx::migrate!("../../migrations/postgres");
+                    migrator.run_direct(None, &mut connection, false).await?;
+                    Ok(connection.close().await?)
                 }
                 Pools::Sqlite(pool) => {
-                    migrate(pool, sqlx::migrate!("../../migrations/sqlite")).await
+                    let mut connection = pool.acquire().await?.detach();
+                    // The migrator itself takes no lock on SQLite.
+                    let mut alone = connection.begin_with("BEGIN IMMEDIATE").await?;
+                    let migrator = sqlx::migrate!("../../migrations/sqlite");
+                    migrator.run_direct(None, &mut *alone, false).await?;
+                    alone.commit().await?;
+                    Ok(connection.close().await?)
                 }
             }
         };
@@ -213,16 +222,6 @@ impl Database {
             .await
             .unwrap_or(Err(QueryError::Timeout(self.timeout)))
     }
-}
-
-/// On a connection of its own: the migrator's lock would outlive a failure in a pooled one.
-async fn migrate<DB>(pool: &Pool<DB>, migrator: Migrator) -> Result<(), QueryError>
-where
-    DB: sqlx::Database<Connection: Migrate>,
-{
-    let mut connection = pool.acquire().await?.detach();
-    migrator.run_direct(None, &mut connection, false).await?;
-    Ok(connection.close().await?)
 }
 
 /// A connection that leaves the pool unless its query has come to an end.

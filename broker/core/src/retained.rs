@@ -178,9 +178,14 @@ mod tests {
             let name = |topic: &&&str| {
                 hookmq_codec::filter_matches(filter, TopicName::new(topic).unwrap())
             };
-            let mut expected: Vec<_> = ["a", "a/b", "a/b/c", "/a", "$SYS/a"].iter().filter(name).collect();
+            let mut expected: Vec<_> =
+                ["a", "a/b", "a/b/c", "/a", "$SYS/a"].iter().filter(name).collect();
             expected.sort();
-            assert_eq!(topics(&store, filter), expected.iter().map(|t| t.to_string()).collect::<Vec<_>>(), "{filter}");
+            assert_eq!(
+                topics(&store, filter),
+                expected.iter().map(|t| t.to_string()).collect::<Vec<_>>(),
+                "{filter}"
+            );
         }
     }
 

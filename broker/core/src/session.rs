@@ -10,7 +10,8 @@ use std::sync::Arc;
 use hookmq_codec::{Qos, SubscriptionOptions, TopicFilter};
 
 pub use incoming::{
-    Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, Received, ReceiveMaximumExceeded,
+    Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, ReceiveMaximumExceeded,
+    Received,
 };
 pub use outgoing::{Outgoing, PacketIdNotFound, Redelivery, Release};
 

@@ -16,15 +16,13 @@ mod verdict;
 
 pub use blueprint::{Blueprint, Condition, Control, FailurePolicy, ProgramName, StepSpec};
 pub use client::{
-    Attachment, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, DistinguishedName,
-    Identity, Secret, Voucher,
+    Attachment, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
+    DistinguishedName, Identity, Secret, Voucher,
 };
 pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
 pub use program::{BoxFuture, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
-pub use run::{
-    Decision, Emitted, FailureObserver, PublishOutcome, Published, Refusal,
-};
+pub use run::{Decision, Emitted, FailureObserver, PublishOutcome, Published, Refusal};
 pub use step::{Counters, Step};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,

@@ -1,5 +1,6 @@
 //! The four hooks at work: who is asked in which order, and what a failure becomes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode, TopicName};
@@ -137,7 +138,8 @@ impl Pipeline {
             };
             return (decision, cacheable);
         }
-        let denial = Denial { effect: Effect::Refuse, reason: "no permission speaks for it".into() };
+        let denial =
+            Denial { effect: Effect::Refuse, reason: "no permission speaks for it".into() };
         (Decision::Denied(denial), cacheable)
     }
 
@@ -150,7 +152,7 @@ impl Pipeline {
         observer: &dyn FailureObserver,
     ) -> Published {
         let mut emitted = Vec::new();
-        let mut queue = steps.clone();
+        let mut queue = Cow::Borrowed(steps);
         let mut next = 0;
         while let Some(&place) = queue.0.get(next) {
             next += 1;
@@ -166,7 +168,7 @@ impl Pipeline {
                 StepOutcome::Changed(changed) => {
                     if changed.topic() != message.topic() {
                         // The steps behind are those that want the new topic.
-                        queue = self.select(Hook::Publish, client, changed.topic());
+                        queue = Cow::Owned(self.select(Hook::Publish, client, changed.topic()));
                         next = queue.0.partition_point(|&other| other <= place);
                     }
                     message = changed;
@@ -241,9 +243,9 @@ impl Step {
     fn after_failure(&self, message: &Message) -> StepOutcome {
         match &self.spec.on_failure {
             FailurePolicy::Pass => StepOutcome::Unchanged,
-            FailurePolicy::Drop => StepOutcome::Final(PublishOutcome::Dropped(
-                ReasonCode::ImplementationSpecificError,
-            )),
+            FailurePolicy::Drop => {
+                StepOutcome::Final(PublishOutcome::Dropped(ReasonCode::ImplementationSpecificError))
+            }
             FailurePolicy::DeadLetter { topic } => {
                 // `assemble` has checked the topic.
                 let topic = TopicName::from_checked(topic);

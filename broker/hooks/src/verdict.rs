@@ -15,7 +15,10 @@ pub enum ConnectVerdict {
     Next(IdentityPatch),
     /// This step vouches for the client.
     Accept(IdentityPatch),
-    Deny { reason_code: ReasonCode, reason: String },
+    Deny {
+        reason_code: ReasonCode,
+        reason: String,
+    },
 }
 
 /// What a connect step adds to the identity. An absent field leaves what earlier steps said.

@@ -57,11 +57,7 @@ impl Program for Scripted {
         Box::pin(async { answer })
     }
 
-    fn authorize(
-        &self,
-        _: &Arc<Client>,
-        _: &Access<'_>,
-    ) -> Result<AuthorizeVerdict, StepFailure> {
+    fn authorize(&self, _: &Arc<Client>, _: &Access<'_>) -> Result<AuthorizeVerdict, StepFailure> {
         self.authorize.as_ref().expect("asked only for its hooks")()
     }
 
@@ -199,19 +195,28 @@ fn broken() -> Answers<ConnectVerdict> {
 #[test]
 fn control_words_have_the_meaning_that_pam_gives_them() {
     use Control::{Optional, Required, Sufficient};
-    type Case = (&'static str, Vec<(Control, Answers<ConnectVerdict>)>, Result<&'static str, ReasonCode>);
+    type Case =
+        (&'static str, Vec<(Control, Answers<ConnectVerdict>)>, Result<&'static str, ReasonCode>);
     let table: Vec<Case> = vec![
         ("nobody asked", vec![], Err(ReasonCode::NotAuthorized)),
         ("nobody vouched", vec![(Required, next("a"))], Err(ReasonCode::NotAuthorized)),
         ("mapped, then accepted", vec![(Required, next("a")), (Required, accept("b"))], Ok("b")),
         ("accepted, then looked up", vec![(Required, accept("a")), (Required, next("b"))], Ok("b")),
-        ("both required", vec![(Required, accept("a")), (Required, deny())], Err(ReasonCode::Banned)),
+        (
+            "both required",
+            vec![(Required, accept("a")), (Required, deny())],
+            Err(ReasonCode::Banned),
+        ),
         ("sufficient ends it", vec![(Sufficient, accept("a")), (Required, deny())], Ok("a")),
         ("sufficient may refuse", vec![(Sufficient, deny()), (Required, accept("b"))], Ok("b")),
         ("sufficient may fail", vec![(Sufficient, broken()), (Required, accept("b"))], Ok("b")),
         ("optional does not admit", vec![(Optional, accept("a"))], Err(ReasonCode::NotAuthorized)),
         ("optional does not refuse", vec![(Optional, deny()), (Required, accept("b"))], Ok("b")),
-        ("a failure refuses", vec![(Required, accept("a")), (Required, broken())], Err(ReasonCode::ServerUnavailable)),
+        (
+            "a failure refuses",
+            vec![(Required, accept("a")), (Required, broken())],
+            Err(ReasonCode::ServerUnavailable),
+        ),
     ];
     for (case, steps, expected) in table {
         let username = connect(steps).map(|identity| identity.username.unwrap().to_string());
@@ -220,9 +225,9 @@ fn control_words_have_the_meaning_that_pam_gives_them() {
 }
 
 fn authorize(answers: Vec<Answers<AuthorizeVerdict>>) -> (Decision, bool) {
-    let steps = answers.into_iter().map(|answer| {
-        (spec("step"), Scripted { authorize: Some(answer), ..Scripted::default() })
-    });
+    let steps = answers
+        .into_iter()
+        .map(|answer| (spec("step"), Scripted { authorize: Some(answer), ..Scripted::default() }));
     let pipeline = assemble(Hook::Authorize, steps.collect());
     let access =
         Access { action: Action::Publish, topic: "t", qos: Qos::AtMostOnce, retain: false };
@@ -246,7 +251,8 @@ fn access_that_nobody_allows_is_denied() {
 
 fn publish(on_failure: FailurePolicy, answer: Answers<PublishAnswer>) -> (PublishOutcome, usize) {
     let program = Scripted { publish: Some(answer), ..Scripted::default() };
-    let pipeline = assemble(Hook::Publish, vec![(StepSpec { on_failure, ..spec("step") }, program)]);
+    let pipeline =
+        assemble(Hook::Publish, vec![(StepSpec { on_failure, ..spec("step") }, program)]);
     let message = message("a");
     let steps = pipeline.select(Hook::Publish, &client(), message.topic());
     let published = pipeline.publish(&steps, &client(), message, &Counting::default());
@@ -276,8 +282,7 @@ fn an_answer_that_is_no_message_is_a_failure_and_emits_nothing() {
             Emission { topic: topic.into(), ..Emission::default() },
         ];
         let answer = PublishAnswer { verdict: PublishVerdict::Pass, emitted };
-        let (outcome, emitted) =
-            publish(FailurePolicy::Drop, Box::new(move || Ok(answer.clone())));
+        let (outcome, emitted) = publish(FailurePolicy::Drop, Box::new(move || Ok(answer.clone())));
         assert!(matches!(outcome, PublishOutcome::Dropped(_)), "{topic:?}");
         assert_eq!(emitted, 0);
     }
@@ -313,10 +318,15 @@ fn a_new_topic_is_for_the_steps_behind_that_want_it() {
 
 #[test]
 fn conditions_choose_by_listener_tenant_and_topic() {
-    let with = |condition| (StepSpec { condition, ..spec("step") }, Scripted {
-        deliver: Some(Box::new(|| Ok(DeliverVerdict::Drop))),
-        ..Scripted::default()
-    });
+    let with = |condition| {
+        (
+            StepSpec { condition, ..spec("step") },
+            Scripted {
+                deliver: Some(Box::new(|| Ok(DeliverVerdict::Drop))),
+                ..Scripted::default()
+            },
+        )
+    };
     let topics = |filter: &str| vec![TopicFilter::new(filter).unwrap()];
     let table = [
         (Condition::default(), true),
@@ -359,5 +369,8 @@ fn a_failing_deliver_step_hides_the_message_unless_told_otherwise() {
 fn a_program_without_the_hook_does_not_make_a_pipeline() {
     let blueprint = Blueprint { publish: vec![spec("deaf")], ..Blueprint::default() };
     let error = Pipeline::assemble(1, &blueprint, |_, _| Arc::new(Scripted::default())).err();
-    assert_eq!(error.unwrap().to_string(), "Publish step 1: builtin scripted has no function for this hook");
+    assert_eq!(
+        error.unwrap().to_string(),
+        "Publish step 1: builtin scripted has no function for this hook"
+    );
 }

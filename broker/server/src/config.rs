@@ -31,8 +31,8 @@ use serde::Deserialize;
 
 pub use self::admin::AdminConfig;
 pub(crate) use self::admin::load_or_create_token;
-pub use self::bind::{Bind, BindError, Transport};
 pub(crate) use self::bind::is_loopback;
+pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 use crate::broker::limits::Limits;
 use crate::tls::TlsServer;

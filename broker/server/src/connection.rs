@@ -13,8 +13,8 @@ use hookmq_hooks::{CertificateFacts, ConnectionFacts};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info};
 
-use crate::broker::Broker;
 use self::connect::Refused;
+use crate::broker::Broker;
 
 /// What a connection is made of: bytes both ways.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -38,7 +38,11 @@ const HANDSHAKES: usize = 1024;
 
 impl Listener {
     /// Binds `address`; port 0 lets the system choose.
-    pub fn bind(name: Arc<str>, address: SocketAddr, tls: Option<Arc<TlsServer>>) -> io::Result<Self> {
+    pub fn bind(
+        name: Arc<str>,
+        address: SocketAddr,
+        tls: Option<Arc<TlsServer>>,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -93,7 +97,8 @@ impl Listener {
                 continue;
             };
             tokio::spawn(async move {
-                if let Some((stream, certificate)) = handshake(&broker, &tls, stream, &facts).await {
+                if let Some((stream, certificate)) = handshake(&broker, &tls, stream, &facts).await
+                {
                     drop(turn);
                     serve(broker, stream, facts, certificate).await;
                 }

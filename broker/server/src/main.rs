@@ -93,7 +93,9 @@ fn start_log(config: LogConfig) -> Result<()> {
         .with_env_var("HOOKMQ_LOG")
         .try_from_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlx=warn,rustls=warn")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal())
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => log.init(),

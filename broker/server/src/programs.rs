@@ -58,8 +58,6 @@ pub enum ProgramError {
     Rule(RuleError),
     #[error("{0}")]
     Plugin(#[from] LoadError),
-    #[error("the artefact is the plugin {found:?}, not {expected:?}")]
-    OtherPlugin { expected: Arc<str>, found: String },
     #[error("{program} has no function for the hook {hook:?}")]
     NoSuchHook { program: String, hook: Hook },
     #[error("the settings of {name}: {error}")]
@@ -157,15 +155,13 @@ impl Loader {
             return Err(ProgramError::NotInPipeline(name.to_string()));
         };
         let grants: Grants = self.plugins.grants.get(&**name).cloned().unwrap_or_default();
-        let settings =
-            PluginSettings { config: config.clone(), limits: self.plugins.host.limits, grants };
-        let plugin = host.load(artefact, settings)?;
-        let found = &plugin.identity().name;
-        if **found != **name {
-            let found = found.clone();
-            return Err(ProgramError::OtherPlugin { expected: name.clone(), found });
-        }
-        Ok(Arc::new(plugin))
+        let settings = PluginSettings {
+            name: Some(name.to_string()),
+            config: config.clone(),
+            limits: self.plugins.host.limits,
+            grants,
+        };
+        Ok(Arc::new(host.load(artefact, settings)?))
     }
 
     fn artefact(&self, name: &str) -> Result<Vec<u8>, ProgramError> {

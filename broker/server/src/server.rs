@@ -55,8 +55,7 @@ impl Server {
                     .with_context(|| format!("bind the admin API to {}", settings.address))?;
                 let (token, programs) = (settings.token()?, Arc::new(programs));
                 let artefact_bytes = config.plugins.host.artefact_bytes;
-                let admin =
-                    Admin::new(broker.clone(), programs, directory, &token, artefact_bytes);
+                let admin = Admin::new(broker.clone(), programs, directory, &token, artefact_bytes);
                 Some((admin, listener))
             }
         };
@@ -64,7 +63,8 @@ impl Server {
         for listener in &config.listeners {
             let (name, address) = (&listener.name, listener.address);
             let bound = Listener::bind(name.clone(), address, listener.tls.clone());
-            listeners.push(bound.with_context(|| format!("bind the listener {name} to {address}"))?);
+            listeners
+                .push(bound.with_context(|| format!("bind the listener {name} to {address}"))?);
         }
         Ok(Self { broker, listeners, admin })
     }
@@ -123,10 +123,7 @@ async fn forever(task: impl Future<Output = ()>) -> Result<()> {
     Err(anyhow!("a task of the broker ended"))
 }
 
-fn step_errors(
-    config: &Config,
-    errors: Vec<StepError>,
-) -> ConfigError {
+fn step_errors(config: &Config, errors: Vec<StepError>) -> ConfigError {
     let problems = errors
         .into_iter()
         .map(|(hook, position, error)| config.step_problem(hook, position, error))

@@ -76,8 +76,7 @@ impl TlsServer {
     /// Where a file cannot be read, holds something else, or does not fit to the others.
     pub fn load(listener: &Arc<str>, settings: &TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let chain =
-            files::certificates(&settings.certificate).map_err(TlsError::Certificate)?;
+        let chain = files::certificates(&settings.certificate).map_err(TlsError::Certificate)?;
         let key = files::private_key(&settings.key).map_err(TlsError::Key)?;
         let anchors = load_anchors(listener, settings, &provider)?;
 
@@ -92,10 +91,7 @@ impl TlsServer {
             rustls::Error::InconsistentKeys(_) => {
                 TlsError::Key("the key does not belong to the certificate".into())
             }
-            error => TlsError::Certificate(format!(
-                "{}: {error}",
-                settings.certificate.display()
-            )),
+            error => TlsError::Certificate(format!("{}: {error}", settings.certificate.display())),
         })?;
         // A client that speaks another protocol is turned away, one that names none is served.
         config.alpn_protocols = vec![b"mqtt".to_vec()];

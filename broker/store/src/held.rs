@@ -26,8 +26,7 @@ impl HeldStore {
         let mut state = self.state();
         state.durable = state.commits.len() as u64;
         let durable = state.durable;
-        let (ready, waiting) =
-            state.waiting.drain(..).partition(|(commit, _)| *commit <= durable);
+        let (ready, waiting) = state.waiting.drain(..).partition(|(commit, _)| *commit <= durable);
         state.waiting = waiting;
         let ready: Vec<(u64, Waker)> = ready;
         drop(state);

@@ -27,14 +27,33 @@ pub struct SessionKey {
 #[derive(Debug, Clone)]
 pub enum Change {
     /// The session begins, or begins anew with nothing in it.
-    SessionOpened { session: SessionKey, username: Arc<str>, expiry_interval: u32 },
-    SessionEnded { session: SessionKey },
-    Subscribed { session: SessionKey, filter: TopicFilter, subscription: Subscription },
-    Unsubscribed { session: SessionKey, filter: TopicFilter },
+    SessionOpened {
+        session: SessionKey,
+        username: Arc<str>,
+        expiry_interval: u32,
+    },
+    SessionEnded {
+        session: SessionKey,
+    },
+    Subscribed {
+        session: SessionKey,
+        filter: TopicFilter,
+        subscription: Subscription,
+    },
+    Unsubscribed {
+        session: SessionKey,
+        filter: TopicFilter,
+    },
     /// The message is due to these sessions at these QoS, which are above 0.
-    Queued { message: Message, sessions: Vec<(SessionKey, Qos)> },
+    Queued {
+        message: Message,
+        sessions: Vec<(SessionKey, Qos)>,
+    },
     /// The message replaces the one on its topic; an empty payload removes it.
-    Retained { tenant: Arc<str>, message: Message },
+    Retained {
+        tenant: Arc<str>,
+        message: Message,
+    },
 }
 
 /// An engine. Calls come from many connections at once and do not block on the disk.

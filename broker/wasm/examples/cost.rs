@@ -5,7 +5,15 @@ use hookmq_hooks::*;
 use hookmq_wasm::*;
 use std::sync::Arc;
 use std::time::Instant;
-fn cpu() -> u64 { std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse().unwrap() }
+fn cpu() -> u64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
 fn main() {
     let dir = std::env::var("HOOKMQ_PLUGINS_DIR").unwrap();
     let t = Instant::now();
@@ -70,10 +78,12 @@ fn main() {
         let t = Instant::now();
         p.publish(&client, &m).unwrap();
         let first = t.elapsed();
-        let mut best = f64::MAX; let (l0,_) = (cpu(),0); let _ = l0;
+        let mut best = f64::MAX;
+        let (l0, _) = (cpu(), 0);
+        let _ = l0;
         for _ in 0..5 {
             let n = 90_000;
-            let t = Instant::now();
+            let t = cpu();
             for _ in 0..n {
                 std::hint::black_box(p.publish(&client, &m).unwrap());
             }

@@ -18,6 +18,8 @@ pub enum LoadError {
     ManyManifests(usize),
     #[error("manifest: {0}")]
     Manifest(#[from] ManifestError),
+    #[error("the artefact is the plugin {found:?}, not {expected:?}")]
+    OtherPlugin { expected: String, found: String },
     #[error("the artefact imports `{import}`, which this broker does not offer{hint}")]
     UnknownImport { import: String, hint: &'static str },
     #[error("the artefact is made for {found}; this broker supports hookmq:plugin@1.0.0")]

@@ -59,6 +59,9 @@ impl PluginHost {
     pub fn load(&self, bytes: &[u8], settings: PluginSettings) -> Result<WasmPlugin, LoadError> {
         let artefact = Artefact::read(bytes, self.options.artefact_bytes)?;
         let manifest = artefact.manifest;
+        if let Some(expected) = settings.name.filter(|name| *name != manifest.name) {
+            return Err(LoadError::OtherPlugin { expected, found: manifest.name });
+        }
         let missing = manifest.not_granted(&settings.grants);
         if !missing.is_empty() {
             return Err(LoadError::NotGranted(missing));

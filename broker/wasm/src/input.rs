@@ -1,7 +1,7 @@
 //! What a guest is given: views that borrow from clients and messages.
 //!
 //! The contract's lists are slices, so the views of strings in sets and maps are collected first:
-//! the `…Input` types own those, and nothing else.
+//! the `…Input` types own those, and nothing else. Functions that make views call back with them.
 
 use hookmq_codec::{ProtocolVersion, Qos};
 use hookmq_core::Message;
@@ -13,40 +13,45 @@ use hookmq_hooks::{
 use crate::contract::types;
 use crate::manifest::Fields;
 
-/// A connected client, as far as the plugin wants to see it.
-pub(crate) struct ClientInput<'a> {
-    client: &'a Client,
-    roles: Vec<&'a str>,
-    attributes: Vec<types::Attribute<'a>>,
-    connection: Option<ConnectionInput<'a>>,
+/// Calls `call` with the client, its attributes and connection as far as the plugin wants them.
+pub(crate) fn with_client<R>(
+    client: &Client,
+    fields: Fields,
+    call: impl FnOnce(types::Client<'_>) -> R,
+) -> R {
+    let (mut role_texts, mut attribute_views) = (Vec::new(), Vec::new());
+    if fields.attributes {
+        role_texts = client.roles.iter().map(|role| &**role).collect();
+        attribute_views = attributes(&client.attributes);
+    }
+    let connection = fields
+        .connection
+        .then(|| ConnectionInput::new(&client.connection, client.certificate.as_deref()));
+    let connection = connection.as_ref().map(ConnectionInput::view);
+    call(types::Client {
+        tenant: &client.tenant,
+        username: &client.username,
+        client_id: &client.client_id,
+        client_id_bound: client.client_id_bound,
+        roles: &role_texts,
+        attributes: &attribute_views,
+        connection: connection.as_slice(),
+    })
 }
 
-impl<'a> ClientInput<'a> {
-    pub(crate) fn new(client: &'a Client, fields: Fields) -> Self {
-        let mut input =
-            Self { client, roles: Vec::new(), attributes: Vec::new(), connection: None };
-        if fields.attributes {
-            input.roles = client.roles.iter().map(|role| &**role).collect();
-            input.attributes = attributes(&client.attributes);
+/// Calls `call` with the message, and with the client where the plugin wants it.
+pub(crate) fn with_message<R>(
+    client: &Client,
+    message: &Message,
+    fields: Fields,
+    call: impl FnOnce(Option<types::Client<'_>>, types::Message<'_>) -> Result<R, StepFailure>,
+) -> Result<R, StepFailure> {
+    with_message_alone(message, fields, |message| {
+        if !fields.client {
+            return call(None, message);
         }
-        if fields.connection {
-            let certificate = client.certificate.as_deref();
-            input.connection = Some(ConnectionInput::new(&client.connection, certificate));
-        }
-        input
-    }
-
-    pub(crate) fn view(&self) -> types::Client<'_> {
-        types::Client {
-            tenant: &self.client.tenant,
-            username: &self.client.username,
-            client_id: &self.client.client_id,
-            client_id_bound: self.client.client_id_bound,
-            roles: &self.roles,
-            attributes: &self.attributes,
-            connection: self.connection.as_ref().map(ConnectionInput::view),
-        }
-    }
+        with_client(client, fields, |client| call(Some(client), message))
+    })
 }
 
 /// A CONNECT; the password only where the plugin asks for it.
@@ -205,8 +210,8 @@ pub(crate) fn access_input<'a>(access: &Access<'a>) -> types::Access<'a> {
     }
 }
 
-/// Calls `call` with the message, as far as the plugin wants to see it.
-pub(crate) fn with_message<R>(
+/// Calls `call` with the message, as far as the plugin wants it.
+fn with_message_alone<R>(
     message: &Message,
     fields: Fields,
     call: impl FnOnce(types::Message<'_>) -> Result<R, StepFailure>,

@@ -80,6 +80,8 @@ pub struct Grants {
 /// What the operator sets for one plugin.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginSettings {
+    /// The plugin that they are for: no other gets its configuration and its grants.
+    pub name: Option<String>,
     /// Handed to the plugin as JSON; null lets it use its defaults.
     pub config: serde_json::Value,
     /// Cut down further by the host's limits and by those that the manifest asks for.

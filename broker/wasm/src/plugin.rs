@@ -12,7 +12,7 @@ use wasmtime::Engine;
 
 use crate::contract::{PluginPre, calls};
 use crate::guest_log::GuestLog;
-use crate::input::{AttemptInput, ClientInput, access_input, with_message};
+use crate::input::{AttemptInput, access_input, with_client, with_message};
 use crate::instance::{GuestState, Instance, failure, new_store, reported};
 use crate::output::Output;
 use crate::pool::{Budget, Pool, Slot};
@@ -159,9 +159,10 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
-        let input = ClientInput::new(client, self.manifest.fields);
-        let verdict = self.call(&client.tenant, |guest, store| {
-            guest.call_authorize(store, input.view(), access_input(access))
+        let verdict = with_client(client, self.manifest.fields, |view| {
+            self.call(&client.tenant, |guest, store| {
+                guest.call_authorize(store, view, access_input(access))
+            })
         })?;
         Ok(self.output.authorize(verdict))
     }
@@ -171,10 +172,7 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
-        let fields = self.manifest.fields;
-        let input = fields.client.then(|| ClientInput::new(client, fields));
-        let answer = with_message(message, fields, |message| {
-            let view = input.as_ref().map(ClientInput::view);
+        let answer = with_message(client, message, self.manifest.fields, |view, message| {
             self.call(&client.tenant, |guest, store| guest.call_publish(store, view, message))
         })?;
         self.output.publish(answer)
@@ -185,10 +183,7 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
-        let fields = self.manifest.fields;
-        let input = fields.client.then(|| ClientInput::new(client, fields));
-        let verdict = with_message(message, fields, |message| {
-            let view = input.as_ref().map(ClientInput::view);
+        let verdict = with_message(client, message, self.manifest.fields, |view, message| {
             self.call(&client.tenant, |guest, store| guest.call_deliver(store, view, message))
         })?;
         self.output.deliver(verdict)

@@ -17,7 +17,7 @@ impl Default for Client {
             client_id_bound: false,
             roles: Vec::new(),
             attributes: Vec::new(),
-            connection: None,
+            connection: Vec::new(),
         }
     }
 }

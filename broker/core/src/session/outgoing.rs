@@ -178,6 +178,11 @@ impl Outgoing {
         }
     }
 
+    /// Gives back the memory that only a busy window needs.
+    pub fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
     fn place(&self, id: PacketId) -> Result<usize, PacketIdNotFound> {
         let (id, first) = (usize::from(id.get()), usize::from(self.first.get()));
         let place = if id >= first { id - first } else { id + IDS - first };
@@ -194,9 +199,6 @@ impl Outgoing {
             self.slots.pop_front();
             self.sent = self.sent.saturating_sub(1);
             self.first = advance(self.first, 1);
-        }
-        if self.slots.is_empty() {
-            self.slots = VecDeque::new();
         }
     }
 }

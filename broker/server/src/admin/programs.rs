@@ -44,7 +44,8 @@ pub async fn plugins(State(admin): State<Arc<Admin>>) -> Json<Value> {
 }
 
 pub async fn reload_rules(State(admin): State<Arc<Admin>>) -> Result<Json<Report>, ApiError> {
-    let report = change(&admin, |admin| admin.programs.reload_rules(&admin.broker.pipeline)).await?;
+    let report =
+        change(&admin, |admin| admin.programs.reload_rules(&admin.broker.pipeline)).await?;
     for item in &report.items {
         let rule = &*item.program.name;
         match item.outcome {

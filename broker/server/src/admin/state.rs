@@ -63,8 +63,9 @@ pub async fn clients(
 ) -> Json<Value> {
     let mut items = Vec::new();
     let tenants = admin.broker.tenants();
-    let wanted =
-        tenants.iter().filter(|tenant| query.tenant.as_deref().is_none_or(|it| it == &*tenant.name));
+    let wanted = tenants
+        .iter()
+        .filter(|tenant| query.tenant.as_deref().is_none_or(|it| it == &*tenant.name));
     for tenant in wanted {
         for session in tenant.sessions(PAGE - items.len()) {
             items.push(json!({

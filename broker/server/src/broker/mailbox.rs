@@ -75,7 +75,11 @@ impl Mailbox {
         }
         state.bytes += size;
         state.queue.push_back(delivery);
-        if std::mem::replace(&mut state.notified, true) { Posted::Queued } else { Posted::WakeLater }
+        if std::mem::replace(&mut state.notified, true) {
+            Posted::Queued
+        } else {
+            Posted::WakeLater
+        }
     }
 
     /// Wakes the connection, if there is one.

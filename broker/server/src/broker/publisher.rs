@@ -220,8 +220,7 @@ impl Desk {
             qos: parts.qos,
             retain: parts.retain,
         };
-        let (decision, cacheable) =
-            self.pipeline.authorize(&self.client, &access, &*self.broker);
+        let (decision, cacheable) = self.pipeline.authorize(&self.client, &access, &*self.broker);
         let verdict = match decision {
             Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => Verdict::Allowed,
             Decision::Allowed { .. } => Verdict::Denied(Effect::Refuse),

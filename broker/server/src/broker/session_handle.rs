@@ -32,7 +32,10 @@ pub struct SessionHandle {
 #[derive(Debug)]
 pub(super) enum Slot {
     Online(Arc<Control>),
-    Offline { session: Box<Session>, will: Option<Box<Will>> },
+    Offline {
+        session: Box<Session>,
+        will: Option<Box<Will>>,
+    },
     /// The session is over.
     Ended,
 }

@@ -11,11 +11,11 @@ use hookmq_hooks::Client;
 use hookmq_store::{Change, SessionKey};
 use tokio::sync::oneshot;
 
+use super::Broker;
 use super::publisher::Will;
 use super::session_handle::{Control, Request, SessionHandle, Slot};
 use super::tenant::Tenant;
 use super::timers::Event;
-use super::Broker;
 
 /// A connection's claim on a session.
 pub struct OpenedSession {
@@ -253,8 +253,7 @@ impl Broker {
         client: &Client,
         control: &Arc<Control>,
     ) -> Arc<SessionHandle> {
-        let key =
-            SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
+        let key = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
         let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
         let limits = self.limits.mailbox;
         Arc::new(SessionHandle::new(id, key, client.username.clone(), limits, control.clone()))
@@ -265,7 +264,8 @@ impl Broker {
         let epoch = handle.epoch.load(Ordering::Acquire);
         let session = Arc::downgrade(handle);
         let expiry = Duration::from_secs(expiry_interval.into());
-        if let Some(delay) = will.filter(|delay| expiry_interval == NEVER_EXPIRES || *delay < expiry)
+        if let Some(delay) =
+            will.filter(|delay| expiry_interval == NEVER_EXPIRES || *delay < expiry)
         {
             let session = session.clone();
             self.timers.at(now + delay, Event { session, epoch, ends_session: false });

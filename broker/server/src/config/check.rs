@@ -64,8 +64,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
 
 fn parse(source: &Source) -> Result<Document, Problem> {
     let value: serde_yaml::Value = serde_yaml::from_str(source.text()).map_err(|error| {
-        let position =
-            error.location().map(|at| Position { line: at.line(), column: at.column() });
+        let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
         let message = error.to_string();
         let message = match message.rsplit_once(" at line ") {
             Some((message, _)) if position.is_some() => message,

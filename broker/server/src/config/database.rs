@@ -20,9 +20,7 @@ pub(super) fn check(
     let section = KeyPath::root("database");
     let (path, url) = match (&document.url, &document.url_file) {
         (None, None) => (section, Ok(DatabaseUrl::sqlite(data_dir.join("hookmq.db")))),
-        (Some(url), None) => {
-            (section.key("url"), expand(url).and_then(|url| parse(check, &url)))
-        }
+        (Some(url), None) => (section.key("url"), expand(url).and_then(|url| parse(check, &url))),
         (None, Some(file)) => {
             let url = read_url(&check.resolve(file));
             (section.key("url_file"), url.and_then(|url| parse(check, url.trim())))
@@ -65,8 +63,8 @@ pub(super) fn expand(text: &str) -> Result<String, String> {
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${") {
         let (name, behind) = behind.split_once('}').ok_or("`${` without `}`")?;
-        let value = env::var(name)
-            .map_err(|_| format!("the environment variable {name:?} is not set"))?;
+        let value =
+            env::var(name).map_err(|_| format!("the environment variable {name:?} is not set"))?;
         expanded.extend([before, &value]);
         rest = behind;
     }

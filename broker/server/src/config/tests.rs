@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod secrets;
+mod steps;
+
 /// A sound configuration; tests change it a little.
 const SOUND: &str = "\
 listeners:
@@ -217,10 +220,8 @@ fn tls_files_are_checked_at_their_keys() {
     ));
     assert_eq!(
         scene.report(),
-        [
-            "mq.yaml:6:7: listeners[0].tls.certificate: cannot read a.crt: \
-              No such file or directory (os error 2)"
-        ]
+        ["mq.yaml:6:7: listeners[0].tls.certificate: cannot read a.crt: \
+              No such file or directory (os error 2)"]
     );
     scene.write("a.crt", "nothing", 0o644);
     assert!(scene.report()[0].ends_with("a.crt holds no certificate in PEM form"));
@@ -228,9 +229,10 @@ fn tls_files_are_checked_at_their_keys() {
     let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
     scene.write("a.crt", &certificate.pem(), 0o644);
     scene.write("a.key", &key.serialize_pem(), 0o644);
-    assert!(scene.report()[0].starts_with(
-        "mq.yaml:5:7: listeners[0].tls.key: a.key is open to others (mode 0644)"
-    ));
+    assert!(
+        scene.report()[0]
+            .starts_with("mq.yaml:5:7: listeners[0].tls.key: a.key is open to others (mode 0644)")
+    );
     scene.write("a.key", &key.serialize_pem(), 0o600);
     assert!(scene.load().unwrap().listeners[0].tls.is_some());
 }
@@ -259,202 +261,6 @@ fn trust_anchors_are_checked_at_their_place() {
         format!("mq.yaml:10:11: {anchors}.name: there is another trust anchor named \"one\"")
     );
     assert!(report[1].starts_with(&format!("mq.yaml:11:11: {anchors}.file: cannot read")));
-}
-
-#[test]
-fn steps_are_checked_where_they_stand() {
-    let step = |hook: &str, step: &str| {
-        let hook_line = format!("  {hook}:\n");
-        if SOUND.contains(&hook_line) {
-            SOUND.replace(&hook_line, &format!("{hook_line}    - {step}\n"))
-        } else {
-            sound_with(&format!("{hook_line}    - {step}\n"))
-        }
-    };
-    let table = [
-        ("connect", "{}", "6:7: pipeline.connect[0]: a step is either a builtin, a plugin or"),
-        ("connect", "{builtin: open, rule: x}", "6:7: pipeline.connect[0]: a step is either"),
-        ("connect", "{builtin: root}", "6:8: pipeline.connect[0].builtin: \"root\" is none; there"),
-        ("connect", "{builtin: open}", "6:8: pipeline.connect[0].builtin: \"open\" is a step of a"),
-        ("connect", "{builtin: database}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
-        ("connect", "{rule: x}", "6:8: pipeline.connect[0].rule: there is no file rules/x.rhai"),
-        ("publish", "{plugin: x}", "10:8: pipeline.publish[0].plugin: there is no file plugins/x"),
-        (
-            "connect",
-            "{builtin: anonymous, listeners: [plain, plane]}",
-            "6:46: pipeline.connect[0].listeners[1]: there is no listener named \"plane\"",
-        ),
-        (
-            "connect",
-            "{builtin: anonymous, topics: [a]}",
-            "6:28: pipeline.connect[0].topics: a connect step is asked before there is a topic",
-        ),
-        (
-            "connect",
-            "{builtin: anonymous, on_failure: pass}",
-            "6:28: pipeline.connect[0].on_failure: connect and authorize steps that fail always",
-        ),
-        (
-            "connect",
-            "{builtin: anonymous, config: {user: x}}",
-            "6:37: pipeline.connect[0].config.user: unknown field `user`, expected one of",
-        ),
-        (
-            "connect",
-            "{builtin: anonymous, control: perhaps}",
-            "6:28: pipeline.connect[0].control: unknown variant `perhaps`, expected one of",
-        ),
-        (
-            "authorize",
-            "{builtin: open, control: required}",
-            "8:23: pipeline.authorize[0].control: only connect steps have one",
-        ),
-        (
-            "authorize",
-            "{builtin: open, config: {}}",
-            "8:23: pipeline.authorize[0].config: this step takes none",
-        ),
-        (
-            "authorize",
-            "{builtin: open, topics: [a, b/#/c]}",
-            "8:35: pipeline.authorize[0].topics[1]: \"b/#/c\" is not a topic filter",
-        ),
-        (
-            "authorize",
-            "{builtin: open, topics: [$share/g/a]}",
-            "8:32: pipeline.authorize[0].topics[0]: \"$share/g/a\": a condition is never shared",
-        ),
-        (
-            "authorize",
-            "{builtin: open, on_failure: retry}",
-            "8:23: pipeline.authorize[0].on_failure: unknown variant `retry`, expected one of",
-        ),
-    ];
-    for (hook, text, expected) in table {
-        assert_problem(&step(hook, text), &format!("mq.yaml:{expected}"));
-    }
-}
-
-#[test]
-fn dead_letters_need_a_topic_and_a_publish_step() {
-    let with = |hook: &str, topic: &str| {
-        let step = format!("{{rule: r, on_failure: {{dead_letter: {topic}}}}}");
-        let scene = Scene::new(&sound_with(&format!("  {hook}: [{step}]\n")));
-        scene.write("rules/r.rhai", "", 0o644);
-        scene
-    };
-    assert!(with("publish", "failed/here").load().is_ok());
-    let path = "mq.yaml:9:23: pipeline.publish[0].on_failure:";
-    assert!(with("publish", "a/+").report()[0].starts_with(&format!("{path} \"a/+\" is not a")));
-    let path = "mq.yaml:9:23: pipeline.deliver[0].on_failure:";
-    assert_eq!(with("deliver", "a").report(), [format!("{path} only publish steps can dead-letter")]);
-}
-
-#[test]
-fn program_names_cannot_leave_their_directory() {
-    let scene = Scene::new(&sound_with("  publish: [{rule: ../secret}]\n"));
-    scene.write("secret.rhai", "", 0o644);
-    fs::create_dir(scene.path("rules")).unwrap();
-    assert_eq!(scene.report().len(), 1);
-    assert!(scene.report()[0].contains("\"../secret\" is no name"), "{:?}", scene.report());
-}
-
-#[test]
-fn a_listener_without_steps_is_a_mistake() {
-    let text = "\
-listeners:
-  - {name: plain, bind: \"tcp://127.0.0.1:0\"}
-  - {name: other, bind: \"tcp://127.0.0.1:0\"}
-pipeline:
-  connect: [{builtin: anonymous, listeners: [plain]}]
-";
-    assert_eq!(
-        report(text),
-        [
-            "mq.yaml:3:5: listeners[1]: no step of pipeline.connect concerns this listener: \
-             nobody could connect",
-            "mq.yaml:2:5: listeners[0]: no step of pipeline.authorize concerns this listener: \
-             nothing would be allowed",
-            "mq.yaml:3:5: listeners[1]: no step of pipeline.authorize concerns this listener: \
-             nothing would be allowed",
-        ]
-    );
-}
-
-#[test]
-fn grants_for_a_plugin_that_no_step_uses_are_a_mistake() {
-    assert_problem(
-        &sound_with("plugins:\n  grants:\n    stamb: {log: true}\n"),
-        "mq.yaml:11:5: plugins.grants.stamb: no step uses a plugin named \"stamb\"",
-    );
-}
-
-#[test]
-fn database_urls_come_from_the_file_the_environment_or_a_secret() {
-    let table = [
-        ("url: mysql://x", "9:12: database.url: a database url starts with postgres:// or sqlite:"),
-        ("url: ${HOOKMQ_TEST_UNSET}", "9:12: database.url: the environment variable \"HOOKMQ_T"),
-        ("url: postgres://${x", "9:12: database.url: `${` without `}`"),
-        ("url_file: nowhere", "9:12: database.url_file: cannot read nowhere"),
-        ("url: \"sqlite:a\", url_file: b", "9:29: database.url_file: there is `url`, too"),
-    ];
-    for (keys, expected) in table {
-        let text = sound_with(&format!("database: {{{}}}\n", keys.replace("${", "\\${")));
-        let text = text.replace("\\${", "${");
-        assert_problem(&quote_url(&text), &format!("mq.yaml:{expected}"));
-    }
-    let scene = Scene::new(&sound_with("database: {url_file: db.url}\n"));
-    let secret = "postgres://mq:geheim@db.example/mq\n";
-    scene.write("db.url", secret, 0o644);
-    assert!(scene.report()[0].contains("db.url is open to others"));
-    scene.write("db.url", secret, 0o600);
-    let shown = format!("{:?}", scene.load().unwrap());
-    assert!(shown.contains("db.example") && !shown.contains("geheim"), "{shown}");
-}
-
-/// A flow scalar with braces needs quotes.
-fn quote_url(text: &str) -> String {
-    let Some((before, behind)) = text.split_once("url: ") else { return text.to_owned() };
-    if !behind.contains("${") {
-        return text.to_owned();
-    }
-    let (url, rest) = behind.rsplit_once('}').unwrap();
-    format!("{before}url: \"{url}\"}}{rest}")
-}
-
-#[test]
-fn environment_variables_are_put_into_the_url() {
-    // A variable that every environment has.
-    let home = std::env::var("PATH").unwrap();
-    let expanded = database::expand("sqlite:${PATH}/x${PATH}").unwrap();
-    assert_eq!(expanded, format!("sqlite:{home}/x{home}"));
-}
-
-#[test]
-fn secrets_in_the_file_are_never_shown() {
-    let text = sound_with("database: {url: \"postgres://mq:geheim@db.example/mq\"}\n");
-    let shown = format!("{:?}", Scene::new(&text).load().unwrap());
-    assert!(!shown.contains("geheim"), "{shown}");
-    let wrong = sound_with("database: {url: \"postgres://mq:geheim@db.example:port/mq\"}\n");
-    assert!(!report(&wrong).concat().contains("geheim"));
-}
-
-#[test]
-fn the_admin_token_is_made_once_and_kept_private() {
-    let scene = Scene::new(&sound_with("admin: {bind: 127.0.0.1:0}\n"));
-    let admin = scene.load().unwrap().admin.unwrap();
-    assert!(!admin.token_file.exists());
-    let token = admin.token().unwrap();
-    assert_eq!(token.expose().len(), 64);
-    assert_eq!(admin.token().unwrap().expose(), token.expose());
-    let mode = fs::metadata(&admin.token_file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-
-    fs::set_permissions(&admin.token_file, Permissions::from_mode(0o640)).unwrap();
-    assert!(admin.token().is_err());
-    assert!(scene.report()[0].contains("run `chmod go-rwx data/admin.token`"));
-    scene.write("data/admin.token", "short\n", 0o600);
-    assert!(admin.token().unwrap_err().to_string().contains("16 or more"));
 }
 
 #[test]

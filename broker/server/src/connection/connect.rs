@@ -5,9 +5,7 @@ mod answer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmq_codec::{
-    Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame,
-};
+use hookmq_codec::{Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Decision, Identity,
@@ -52,9 +50,10 @@ pub async fn connect<S: Stream>(
 ) -> Result<Driver<S>, Refused> {
     let deadline = tokio::time::Instant::now() + broker.limits.connect_timeout;
     let mut received = Vec::new();
-    let length = tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
-        .await
-        .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
+    let length =
+        tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
+            .await
+            .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
     let behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
@@ -65,10 +64,8 @@ pub async fn connect<S: Stream>(
         Err(error) => return Err(refuse_undecodable(&mut stream, error).await),
     };
     let facts = ConnectionFacts { protocol: connect.version, ..facts };
-    let identified = tokio::time::timeout_at(
-        deadline,
-        identify(&broker, &connect, facts, certificate),
-    );
+    let identified =
+        tokio::time::timeout_at(deadline, identify(&broker, &connect, facts, certificate));
     let client = match identified.await {
         Ok(identified) => identified,
         Err(_) => Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long")),

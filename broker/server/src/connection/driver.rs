@@ -275,6 +275,7 @@ impl<S: Stream> Driver<S> {
             }
             timer.as_mut().reset(deadline.into());
             self.opened.handle.mailbox.shrink();
+            self.opened.session.outgoing.shrink();
             self.publisher.shrink();
             self.batch.shrink_to_fit();
         }

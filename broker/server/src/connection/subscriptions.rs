@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE: authorize each filter, change the topic tree, answer, send retained.
 
 use hookmq_codec::{
-    AckProperties, Packet, Qos, ReasonCode, RetainHandling, SubAck, Subscribe,
-    SubscriptionOptions, TopicFilter, Unsubscribe,
+    AckProperties, Packet, Qos, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
+    TopicFilter, Unsubscribe,
 };
 use hookmq_core::{CommitSequence, Delivery, Subscription};
 use hookmq_hooks::{Access, Action, Decision, Effect};

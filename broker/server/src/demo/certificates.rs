@@ -24,7 +24,10 @@ const AUTHORITY: &str = "HookMQ Device CA";
 pub(super) enum Purpose<'a> {
     /// A broker on this machine.
     Server,
-    Client { name: &'a str, tenant: &'a str },
+    Client {
+        name: &'a str,
+        tenant: &'a str,
+    },
 }
 
 /// Signs the demo's certificates.

@@ -125,6 +125,15 @@ fn capabilities_that_are_not_granted_are_named() {
 }
 
 #[test]
+fn another_plugin_does_not_get_the_configuration() {
+    let name = Some("json-transform".to_owned());
+    let meant = PluginSettings { name, ..settings(json!({"operations": []})) };
+    let refused = host().load(&artefact("fixtures/stamp-v1"), meant);
+    let words = refused.err().unwrap().to_string();
+    assert_eq!(words, r#"the artefact is the plugin "stamp", not "json-transform""#);
+}
+
+#[test]
 fn a_refused_configuration_says_why() {
     let table = [
         (json!(null), "operations: at least one is needed"),

@@ -46,11 +46,8 @@ pub(super) async fn settle(
         shared_subscription_available: Some(false),
         ..ConnAckProperties::default()
     };
-    let connack = ConnAck {
-        session_present: opened.present,
-        reason_code: ReasonCode::Success,
-        properties,
-    };
+    let connack =
+        ConnAck { session_present: opened.present, reason_code: ReasonCode::Success, properties };
     let mut first_bytes = Vec::new();
     encode(connack, connect.version, &mut first_bytes);
     if opened.session.outlives_connection() {

@@ -5,7 +5,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hookmq_codec::{
-    Ack, AckProperties, Disconnect, Packet, PacketId, PacketType, Publish, Qos, ReasonCode, TopicName,
+    Ack, AckProperties, Disconnect, Packet, PacketId, PacketType, Publish, Qos, ReasonCode,
+    TopicName,
 };
 use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, NewMessage, Received, Release,
@@ -17,11 +18,7 @@ use crate::connection::Stream;
 use crate::connection::ending::Ending;
 
 impl<S: Stream> Driver<S> {
-    pub(super) fn handle_packet(
-        &mut self,
-        packet: Packet<'_>,
-        now: Instant,
-    ) -> Result<(), Ending> {
+    pub(super) fn handle_packet(&mut self, packet: Packet<'_>, now: Instant) -> Result<(), Ending> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(&publish, now),
             Packet::PubAck(ack) => self.handle_puback(ack.packet_id),
@@ -194,8 +191,7 @@ impl<S: Stream> Driver<S> {
             Some(CommitSequence::NONE) => CommitSequence::NONE,
             Some(_) => self.broker.store.durable(),
         };
-        while let Some(acknowledgement) =
-            self.opened.session.incoming.poll_acknowledgement(durable)
+        while let Some(acknowledgement) = self.opened.session.incoming.poll_acknowledgement(durable)
         {
             let Acknowledgement { kind, packet_id, reason_code } = acknowledgement;
             let ack = Ack { packet_id, reason_code, properties: AckProperties::default() };

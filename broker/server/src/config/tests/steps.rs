@@ -1,0 +1,136 @@
+//! Mistakes in the pipeline.
+
+use std::fs;
+
+use super::{SOUND, Scene, assert_problem, report, sound_with};
+
+#[test]
+fn steps_are_checked_where_they_stand() {
+    let step = |hook: &str, step: &str| {
+        let hook_line = format!("  {hook}:\n");
+        if SOUND.contains(&hook_line) {
+            SOUND.replace(&hook_line, &format!("{hook_line}    - {step}\n"))
+        } else {
+            sound_with(&format!("{hook_line}    - {step}\n"))
+        }
+    };
+    let table = [
+        ("connect", "{}", "6:7: pipeline.connect[0]: a step is either a builtin, a plugin or"),
+        ("connect", "{builtin: open, rule: x}", "6:7: pipeline.connect[0]: a step is either"),
+        ("connect", "{builtin: root}", "6:8: pipeline.connect[0].builtin: \"root\" is none; there"),
+        ("connect", "{builtin: open}", "6:8: pipeline.connect[0].builtin: \"open\" is a step of a"),
+        ("connect", "{builtin: database}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
+        ("connect", "{rule: x}", "6:8: pipeline.connect[0].rule: there is no file rules/x.rhai"),
+        ("publish", "{plugin: x}", "10:8: pipeline.publish[0].plugin: there is no file plugins/x"),
+        (
+            "connect",
+            "{builtin: anonymous, listeners: [plain, plane]}",
+            "6:47: pipeline.connect[0].listeners[1]: there is no listener named \"plane\"",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, topics: [a]}",
+            "6:28: pipeline.connect[0].topics: a connect step is asked before there is a topic",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, on_failure: pass}",
+            "6:28: pipeline.connect[0].on_failure: connect and authorize steps that fail always",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, config: {user: x}}",
+            "6:37: pipeline.connect[0].config.user: unknown field `user`, expected one of",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, control: perhaps}",
+            "6:28: pipeline.connect[0].control: unknown variant `perhaps`, expected one of",
+        ),
+        (
+            "authorize",
+            "{builtin: open, control: required}",
+            "8:23: pipeline.authorize[0].control: only connect steps have one",
+        ),
+        (
+            "authorize",
+            "{builtin: open, config: {}}",
+            "8:23: pipeline.authorize[0].config: this step takes none",
+        ),
+        (
+            "authorize",
+            "{builtin: open, topics: [a, b/#/c]}",
+            "8:35: pipeline.authorize[0].topics[1]: \"b/#/c\" is not a topic filter",
+        ),
+        (
+            "authorize",
+            "{builtin: open, topics: [$share/g/a]}",
+            "8:32: pipeline.authorize[0].topics[0]: \"$share/g/a\": a condition is never shared",
+        ),
+        (
+            "authorize",
+            "{builtin: open, on_failure: retry}",
+            "8:23: pipeline.authorize[0].on_failure: unknown variant `retry`, expected one of",
+        ),
+    ];
+    for (hook, text, expected) in table {
+        assert_problem(&step(hook, text), &format!("mq.yaml:{expected}"));
+    }
+}
+
+#[test]
+fn dead_letters_need_a_topic_and_a_publish_step() {
+    let with = |hook: &str, topic: &str| {
+        let step = format!("{{rule: r, on_failure: {{dead_letter: {topic}}}}}");
+        let scene = Scene::new(&sound_with(&format!("  {hook}: [{step}]\n")));
+        scene.write("rules/r.rhai", "", 0o644);
+        scene
+    };
+    assert!(with("publish", "failed/here").load().is_ok());
+    let path = "mq.yaml:9:23: pipeline.publish[0].on_failure:";
+    assert!(with("publish", "a/+").report()[0].starts_with(&format!("{path} \"a/+\" is not a")));
+    let path = "mq.yaml:9:23: pipeline.deliver[0].on_failure:";
+    assert_eq!(
+        with("deliver", "a").report(),
+        [format!("{path} only publish steps can dead-letter")]
+    );
+}
+
+#[test]
+fn program_names_cannot_leave_their_directory() {
+    let scene = Scene::new(&sound_with("  publish: [{rule: ../secret}]\n"));
+    scene.write("secret.rhai", "", 0o644);
+    fs::create_dir(scene.path("rules")).unwrap();
+    assert_eq!(scene.report().len(), 1);
+    assert!(scene.report()[0].contains("\"../secret\" is no name"), "{:?}", scene.report());
+}
+
+#[test]
+fn a_listener_without_steps_is_a_mistake() {
+    let text = "\
+listeners:
+  - {name: plain, bind: \"tcp://127.0.0.1:0\"}
+  - {name: other, bind: \"tcp://127.0.0.1:0\"}
+pipeline:
+  connect: [{builtin: anonymous, listeners: [plain]}]
+";
+    assert_eq!(
+        report(text),
+        [
+            "mq.yaml:3:5: listeners[1]: no step of pipeline.connect concerns this listener: \
+             nobody could connect",
+            "mq.yaml:2:5: listeners[0]: no step of pipeline.authorize concerns this listener: \
+             nothing would be allowed",
+            "mq.yaml:3:5: listeners[1]: no step of pipeline.authorize concerns this listener: \
+             nothing would be allowed",
+        ]
+    );
+}
+
+#[test]
+fn grants_for_a_plugin_that_no_step_uses_are_a_mistake() {
+    assert_problem(
+        &sound_with("plugins:\n  grants:\n    stamb: {log: true}\n"),
+        "mq.yaml:11:5: plugins.grants.stamb: no step uses a plugin named \"stamb\"",
+    );
+}
