@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ pub const OPEN_LISTENER: &str = "listener-1";
 
 /// A running broker. Dropping it kills it; where the test panics, its log is printed.
 pub struct Broker {
-    process: Child,
+    process: Mutex<Child>,
     directory: TempDir,
 }
 
@@ -80,36 +81,52 @@ admin: {{bind: \"127.0.0.1:0\"}}
     }
 
     /// Waits for a line with `text` and returns the first one.
+    ///
+    /// # Panics
+    /// Where the broker ends without it.
     pub fn wait_for_log(&self, text: &str) -> String {
         wait_until(&format!("the broker logs {text:?}"), || {
-            self.log().lines().find(|line| line.contains(text)).map(str::to_owned)
+            let is_running = self.is_running();
+            let line = self.log().lines().find(|line| line.contains(text)).map(str::to_owned);
+            assert!(line.is_some() || is_running, "the broker ended before it logged {text:?}");
+            line
         })
     }
 
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let sent = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
-        assert!(sent.expect("run kill").success(), "the broker was gone before");
-        wait_until("the broker ends", || self.process.try_wait().expect("wait for the broker"))
+        assert!(self.is_running(), "the broker was gone before");
+        let id = self.process().id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("run kill").success(), "SIGTERM cannot be sent");
+        wait_until("the broker ends", || self.exit_status())
     }
 
     /// Bytes of memory that the process has at present.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()));
         let status = status.expect("the broker runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kibibytes.and_then(|it| it.parse::<u64>().ok()).expect("a number of kB") * 1024
     }
 
-    pub fn is_running(&mut self) -> bool {
-        self.process.try_wait().expect("ask for the broker's state").is_none()
+    pub fn is_running(&self) -> bool {
+        self.exit_status().is_none()
     }
 
     fn spawn(mut command: Command, directory: TempDir) -> Self {
         let log = File::create(log_file(directory.path())).expect("make the log file");
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        Self { process: process.expect("start hookmq"), directory }
+        Self { process: Mutex::new(process.expect("start hookmq")), directory }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Child> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exit_status(&self) -> Option<ExitStatus> {
+        self.process().try_wait().expect("ask for the broker's state")
     }
 
     /// The field `address` of the line with `text`.
@@ -123,8 +140,8 @@ admin: {{bind: \"127.0.0.1:0\"}}
 impl Drop for Broker {
     fn drop(&mut self) {
         // Both fail only where it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.process().kill();
+        let _ = self.process().wait();
         if std::thread::panicking() {
             eprintln!("--- the broker's log ---\n{}---", self.log());
         }

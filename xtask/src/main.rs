@@ -56,10 +56,11 @@ fn dispatch() -> Result<()> {
     }
 }
 
-/// The repository that this program was built from.
+/// The repository. Cargo says at run time which one it works in: clones that share a target
+/// directory share this program.
 fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map(Path::to_owned).context("xtask lies in the repository")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("start it as `cargo xtask`")?;
+    Path::new(&here).parent().map(Path::to_owned).context("xtask lies in the repository")
 }
 
 /// Says what happens next.

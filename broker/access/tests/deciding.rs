@@ -210,15 +210,18 @@ fn permissions(
     let one = (a_filter(names), action, terms, 0..2_i64, effect);
     prop::collection::vec(one, 0..7).prop_map(|rows| {
         let numbered = (1..).zip(rows);
-        let permission = |(id, (filter, action, terms, priority, on_denial))| Permission {
-            id,
-            action,
-            filter: FilterPattern::new(&String::from(filter)).unwrap(),
-            terms,
-            priority,
-            on_denial,
-            only_client_id: None,
-        };
+        let permission =
+            |(id, (filter, action, terms, priority, on_denial)): (_, (String, _, _, _, _))| {
+                Permission {
+                    id,
+                    action,
+                    filter: FilterPattern::new(&filter).expect("the strategy makes valid filters"),
+                    terms,
+                    priority,
+                    on_denial,
+                    only_client_id: None,
+                }
+            };
         numbered.map(permission).collect()
     })
 }

@@ -1,5 +1,7 @@
 //! What the pipeline makes of its steps' answers and failures, with programs that answer by a closure.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,6 +1,8 @@
 //! Acknowledgements wait for their commits: the real driver on an in-memory stream, with a store whose
 //! disk is the test's.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookmq_hooks::{FailureKind, StepFailure};
 use tracing::Level;
-use wasmtime::{ResourceLimiter, Store, Trap};
+use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::Limits;
 use crate::contract::{Plugin, clock, log, types};
@@ -47,28 +47,63 @@ pub(crate) fn new_store(
     log: Arc<GuestLog>,
     tenant: Arc<str>,
 ) -> Store<GuestState> {
-    let state = GuestState { limits, log, tenant, last_error: None };
+    let half_time_ticks = (limits.time / 2).as_nanos().div_ceil(TICK.as_nanos());
+    let half_time_ticks = half_time_ticks.clamp(1, u128::from(u32::MAX)) as u64;
+    let state =
+        GuestState { limits, half_time_ticks, log, tenant, last_error: None, half_time: None };
     let mut store = Store::new(engine, state);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_deadline()));
     store.limiter(|state| state);
     store.set_hostcall_fuel(limits.output_bytes);
     arm(&mut store);
     store
 }
 
+/// Lets the guest run for half of its time; then [`GuestState::at_deadline`] looks at it.
 fn arm(store: &mut Store<GuestState>) {
-    // The running tick is partly over, so one more makes the time at least what was promised.
-    let ticks = store.data().limits.time.as_nanos().div_ceil(TICK.as_nanos()) + 1;
-    store.set_epoch_deadline(ticks.try_into().unwrap_or(u64::MAX >> 1));
-    store.data_mut().last_error = None;
+    let state = store.data_mut();
+    (state.last_error, state.half_time) = (None, None);
+    let ticks = state.half_time_ticks;
+    store.set_epoch_deadline(ticks);
 }
 
 /// What the host keeps beside a guest.
 pub(crate) struct GuestState {
     limits: Limits,
+    half_time_ticks: u64,
     log: Arc<GuestLog>,
     tenant: Arc<str>,
     /// The last error line of this call: a panic's message, most likely.
     last_error: Option<String>,
+    /// The thread's processor time when half of the call's wall time was over.
+    half_time: Option<Duration>,
+}
+
+impl GuestState {
+    /// Ends a call whose second half has taken its share of processor time. Wall time alone would
+    /// punish guests for a machine so busy that their thread was not running.
+    fn at_deadline(&mut self) -> UpdateDeadline {
+        let Some(now) = thread_time() else { return UpdateDeadline::Interrupt };
+        let Some(half_time) = self.half_time else {
+            self.half_time = Some(now);
+            return UpdateDeadline::Continue(1);
+        };
+        if now.saturating_sub(half_time) >= self.limits.time / 2 {
+            UpdateDeadline::Interrupt
+        } else {
+            UpdateDeadline::Continue(1)
+        }
+    }
+}
+
+/// The processor time that the current thread has used; none where the system does not tell.
+#[allow(unsafe_code)]
+fn thread_time() -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, and `time` is one.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    let time = Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32);
+    (result == 0).then_some(time)
 }
 
 /// A guest wanted more than its limit.

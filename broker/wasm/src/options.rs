@@ -27,7 +27,8 @@ impl Default for HostOptions {
 pub struct Limits {
     /// Linear memory of one instance.
     pub memory_bytes: usize,
-    /// Wall time of one call, counted in ticks of 10 ms and rounded up.
+    /// Time of one call, in ticks of 10 ms. The second half is counted in processor time, so a call
+    /// takes longer on a machine too busy to run it.
     pub time: Duration,
     /// Bytes that a guest hands over in one answer or one log line.
     pub output_bytes: usize,

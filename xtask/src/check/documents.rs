@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn links_to_files_that_do_not_exist_are_dead() {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+        let file = Path::new(&here).join("Cargo.toml");
         for alive in ["src", "src/main.rs#top", "#here", "https://example.org/x", "../Cargo.toml"] {
             assert!(leads_somewhere(&file, alive), "{alive}");
         }

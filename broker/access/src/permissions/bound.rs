@@ -21,6 +21,9 @@ pub struct BoundPermissions {
 struct Rule {
     permission: Arc<Permission>,
     reach: Reach,
+    /// Bytes of the filter before its first wildcard level. Most filters are told from a topic by
+    /// these alone.
+    literal: usize,
 }
 
 /// The topics that a rule speaks for.
@@ -87,7 +90,7 @@ impl BoundPermissions {
                         Action::Subscribe => &mut subscribe,
                         Action::Receive => &mut receive,
                     };
-                    rules.push(Rule { permission: permission.clone(), reach });
+                    rules.push(Rule::new(permission.clone(), reach));
                 }
                 Err(why) => not_applied.push((permission.id, why)),
             }
@@ -105,22 +108,13 @@ impl BoundPermissions {
     /// An allow speaks for a requested filter that it covers, a denial for one that it touches: a
     /// subscription is allowed only as a whole.
     pub fn decide(&self, access: &Access<'_>) -> Ruling {
-        let speaks = |rule: &&Rule| match (access.action, rule.filter()) {
-            (_, None) => true,
-            (Action::Subscribe, Some(filter)) => match rule.permission.terms {
-                Terms::Deny => filter_intersects(filter, access.topic),
-                Terms::Allow { .. } => filter_covers(filter, access.topic),
-            },
-            (Action::Publish | Action::Receive, Some(filter)) => {
-                filter_matches(filter, TopicName::from_checked(access.topic))
-            }
-        };
         let rules = match access.action {
             Action::Publish => &self.publish,
             Action::Subscribe => &self.subscribe,
             Action::Receive => &self.receive,
         };
-        rules.iter().find(speaks).map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
+        let first = rules.iter().find(|rule| rule.speaks(access));
+        first.map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
     }
 
     /// The permissions that do not speak for this client, with the reason.
@@ -144,6 +138,29 @@ fn reach(permission: &Permission, holder: &Holder<'_>) -> Result<Reach, NotAppli
 }
 
 impl Rule {
+    fn new(permission: Arc<Permission>, reach: Reach) -> Self {
+        let mut rule = Self { permission, reach, literal: 0 };
+        let literal = rule.filter().map(|filter| match filter.find(['+', '#']) {
+            Some(wildcard) => wildcard.saturating_sub("/".len()),
+            None => filter.len(),
+        });
+        rule.literal = literal.unwrap_or(0);
+        rule
+    }
+
+    fn speaks(&self, access: &Access<'_>) -> bool {
+        let Some(filter) = self.filter() else { return true };
+        let denies = self.permission.terms == Terms::Deny;
+        match access.action {
+            Action::Subscribe if denies => filter_intersects(filter, access.topic),
+            _ if !access.topic.as_bytes().starts_with(&filter.as_bytes()[..self.literal]) => false,
+            Action::Subscribe => filter_covers(filter, access.topic),
+            Action::Publish | Action::Receive => {
+                filter_matches(filter, TopicName::from_checked(access.topic))
+            }
+        }
+    }
+
     fn filter(&self) -> Option<&str> {
         match &self.reach {
             Reach::Written => Some(self.permission.filter.as_str()),

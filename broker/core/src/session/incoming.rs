@@ -65,6 +65,11 @@ impl Incoming {
         }
     }
 
+    /// A connection has come whose client was told this receive maximum.
+    pub fn handle_connected(&mut self, receive_maximum: u16) {
+        self.receive_maximum = usize::from(receive_maximum);
+    }
+
     /// A PUBLISH of QoS 1 has come.
     #[inline]
     pub fn handle_qos1(&self) -> Result<(), ReceiveMaximumExceeded> {

@@ -30,6 +30,8 @@ pub struct Limits {
     /// From accept to CONNACK.
     pub connect_timeout: Duration,
     pub connections: usize,
+    /// Of one tenant, connected or waiting for their clients.
+    pub sessions: usize,
     /// How often a message that a hook made may make another.
     pub emitted_hops: u8,
     /// Messages that hooks may make of one PUBLISH, all hops together.
@@ -52,6 +54,7 @@ impl Default for Limits {
             keep_alive_maximum: u16::MAX,
             connect_timeout: Duration::from_secs(5),
             connections: 100_000,
+            sessions: 1_000_000,
             emitted_hops: 4,
             emitted_messages: 256,
         }

@@ -268,35 +268,35 @@ impl Desk {
             let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, message: message.clone() });
         }
-        if message.qos() > Qos::AtMostOnce {
-            changes.extend(queued(&message, &route.targets));
-        }
+        let mut stored = Vec::new();
         for target in &route.targets {
-            let delivery = Delivery {
-                qos: message.qos().min(target.maximum_qos),
+            let session = &target.session;
+            let qos = message.qos().min(target.maximum_qos);
+            let posted = session.mailbox.post(Delivery {
+                qos,
                 retain: retain && target.retain_as_published,
                 subscription_identifiers: target.subscription_identifiers.clone(),
                 message: message.clone(),
-            };
-            match target.session.mailbox.post(delivery) {
-                Posted::WakeLater => self.touched.push(target.session.clone()),
-                Posted::Queued | Posted::Unwanted => {}
-                Posted::Overflow => self.overflowed += 1,
+            });
+            match posted {
+                Posted::WakeLater => self.touched.push(session.clone()),
+                Posted::Queued => {}
+                Posted::Unwanted => continue,
+                Posted::Overflow => {
+                    self.overflowed += 1;
+                    continue;
+                }
             }
+            if qos > Qos::AtMostOnce && session.is_durable() {
+                stored.push((session.key.clone(), qos));
+            }
+        }
+        if !stored.is_empty() {
+            changes.push(Change::Queued { message, sessions: stored });
         }
         match changes.is_empty() {
             true => Reply::settled(ReasonCode::Success),
             false => Reply::done(self.broker.store.append(changes)),
         }
     }
-}
-
-/// What must be stored of `message` for the durable sessions among `targets`.
-fn queued(message: &Message, targets: &[Target]) -> Option<Change> {
-    let sessions: Vec<_> = targets
-        .iter()
-        .filter(|target| target.session.is_durable() && target.maximum_qos > Qos::AtMostOnce)
-        .map(|target| (target.session.key.clone(), message.qos().min(target.maximum_qos)))
-        .collect();
-    (!sessions.is_empty()).then(|| Change::Queued { message: message.clone(), sessions })
 }

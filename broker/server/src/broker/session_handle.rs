@@ -91,6 +91,11 @@ impl SessionHandle {
         self.durable.store(durable, Ordering::Relaxed);
     }
 
+    /// Whether no connection has come since `epoch` was read.
+    pub(super) fn is_in_epoch(&self, epoch: u32) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch
+    }
+
     pub fn is_online(&self) -> bool {
         matches!(*self.slot.lock(), Slot::Online(_))
     }

@@ -41,7 +41,8 @@ impl Broker {
     ///
     /// # Errors
     /// `ClientIdentifierNotValid` when the session belongs to another principal, which is untouched;
-    /// `ServerBusy` when the present owner does not let go.
+    /// `QuotaExceeded` when the tenant has as many sessions as it may; `ServerBusy` when the present
+    /// owner does not let go.
     pub async fn open_session(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
@@ -93,6 +94,8 @@ impl Broker {
     ) {
         let OpenedSession { handle, control, mut session, .. } = opened;
         session.incoming.handle_disconnected();
+        // DISCONNECT may have changed it.
+        handle.set_durable(session.outlives_connection());
         handle.mailbox.set_offline(unsent);
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
@@ -115,9 +118,11 @@ impl Broker {
             let delay = will.as_ref().map(|will| will.delay);
             let expiry_interval = session.expiry_interval;
             *slot = Slot::Offline { session, will };
+            // Under the lock: a client that comes back at once must find its own epoch moved on.
+            let epoch = handle.epoch.load(Ordering::Acquire);
             drop(slot);
             drop(sessions);
-            self.schedule(&handle, expiry_interval, delay);
+            self.schedule(&handle, epoch, expiry_interval, delay);
             return;
         }
         *slot = Slot::Ended;
@@ -136,7 +141,7 @@ impl Broker {
         let tenant = self.tenant(&handle.key.tenant);
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
-        if handle.epoch.load(Ordering::Acquire) != event.epoch {
+        if !handle.is_in_epoch(event.epoch) {
             return;
         }
         let Slot::Offline { will, .. } = &mut *slot else { return };
@@ -164,6 +169,9 @@ impl Broker {
     ) -> Result<Found, ReasonCode> {
         let mut sessions = tenant.sessions.lock();
         let Some(handle) = sessions.get(&client.client_id) else {
+            if sessions.len() >= self.limits.sessions {
+                return Err(ReasonCode::QuotaExceeded);
+            }
             let handle = self.new_handle(tenant, client, control);
             sessions.insert(client.client_id.clone(), handle.clone());
             return Ok(Found::Fresh(handle));
@@ -259,9 +267,14 @@ impl Broker {
         Arc::new(SessionHandle::new(id, key, client.username.clone(), limits, control.clone()))
     }
 
-    fn schedule(&self, handle: &Arc<SessionHandle>, expiry_interval: u32, will: Option<Duration>) {
+    fn schedule(
+        &self,
+        handle: &Arc<SessionHandle>,
+        epoch: u32,
+        expiry_interval: u32,
+        will: Option<Duration>,
+    ) {
         let now = Instant::now();
-        let epoch = handle.epoch.load(Ordering::Acquire);
         let session = Arc::downgrade(handle);
         let expiry = Duration::from_secs(expiry_interval.into());
         if let Some(delay) =

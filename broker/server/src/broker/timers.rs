@@ -20,12 +20,23 @@ pub struct Event {
     pub ends_session: bool,
 }
 
-/// Events in the order of their instants. At most two for each time a client has left.
+/// Events in the order of their instants. Void ones are thrown out whenever the number has doubled, so
+/// that clients which come and go do not fill the memory.
 #[derive(Debug, Default)]
 pub struct Timers {
-    events: Mutex<BinaryHeap<Due>>,
+    events: Mutex<Events>,
     earlier: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Events {
+    heap: BinaryHeap<Due>,
+    /// How many were left when void ones were last thrown out.
+    valid: usize,
+}
+
+/// Below this many events nothing is thrown out.
+const FEW: usize = 1024;
 
 #[derive(Debug)]
 struct Due {
@@ -33,11 +44,21 @@ struct Due {
     event: Event,
 }
 
+impl Event {
+    fn is_valid(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.is_in_epoch(self.epoch))
+    }
+}
+
 impl Timers {
     pub fn at(&self, at: Instant, event: Event) {
         let mut events = self.events.lock();
-        let earlier = events.peek().is_none_or(|first| at < first.at);
-        events.push(Due { at, event });
+        let earlier = events.heap.peek().is_none_or(|first| at < first.at);
+        events.heap.push(Due { at, event });
+        if events.heap.len() > FEW.max(2 * events.valid) {
+            events.heap.retain(|due| due.event.is_valid());
+            events.valid = events.heap.len();
+        }
         drop(events);
         if earlier {
             self.earlier.notify_one();
@@ -45,13 +66,13 @@ impl Timers {
     }
 
     fn pop_due(&self, now: Instant) -> Option<Event> {
-        let mut events = self.events.lock();
+        let events = &mut self.events.lock().heap;
         let due = events.peek().is_some_and(|first| first.at <= now);
         due.then(|| events.pop()).flatten().map(|due| due.event)
     }
 
     fn next(&self) -> Option<Instant> {
-        self.events.lock().peek().map(|first| first.at)
+        self.events.lock().heap.peek().map(|first| first.at)
     }
 
     /// Carries the events out as they fall due, for as long as the task lives.

@@ -44,6 +44,8 @@ pub(super) struct LimitsDocument {
     connect_timeout_ms: u32,
     #[serde(deserialize_with = "positive")]
     connections: u32,
+    #[serde(deserialize_with = "positive")]
+    sessions: usize,
     emitted_hops: u8,
     emitted_messages: usize,
 }
@@ -68,6 +70,7 @@ impl Default for LimitsDocument {
             keep_alive_maximum_s: limits.keep_alive_maximum,
             connect_timeout_ms: u32::try_from(connect_timeout_ms).unwrap_or(u32::MAX),
             connections: u32::try_from(limits.connections).unwrap_or(u32::MAX),
+            sessions: limits.sessions,
             emitted_hops: limits.emitted_hops,
             emitted_messages: limits.emitted_messages,
         }
@@ -96,6 +99,7 @@ impl From<LimitsDocument> for Limits {
             keep_alive_maximum: document.keep_alive_maximum_s,
             connect_timeout: Duration::from_millis(document.connect_timeout_ms.into()),
             connections: document.connections as usize,
+            sessions: document.sessions,
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
         }

@@ -9,6 +9,7 @@ use tracing::{debug, info};
 
 use super::Stream;
 use super::driver::Driver;
+use crate::broker::publisher::Will;
 
 /// Why a connection is over.
 #[derive(Debug)]
@@ -61,7 +62,10 @@ impl<S: Stream> Driver<S> {
         self.report(&ending);
         let mut will = self.will;
         match &ending {
-            Ending::Left { with_will: false } => will = None,
+            // A broker that stops on purpose has not lost its clients.
+            Ending::Left { with_will: false } | Ending::Told(ReasonCode::ServerShuttingDown) => {
+                will = None;
+            }
             // A session that goes on keeps its delayed will back [MQTT-3.1.3-9].
             Ending::TakenOver { ends_session: false }
                 if self.opened.session.outlives_connection() =>
@@ -70,10 +74,8 @@ impl<S: Stream> Driver<S> {
             }
             _ => {}
         }
-        let waits = |will: &Box<_>| {
-            let will: &crate::broker::publisher::Will = will;
-            !will.delay.is_zero() && !matches!(ending, Ending::TakenOver { .. })
-        };
+        let waits =
+            |will: &Will| !will.delay.is_zero() && !matches!(ending, Ending::TakenOver { .. });
         let (later, now) = match will {
             Some(will) if waits(&will) => (Some(will), None),
             will => (None, will),

@@ -32,6 +32,9 @@ pub(super) async fn settle(
     let expiry_interval = expiry_interval(connect, limits.session_expiry_maximum);
     let receive_maximum = asked.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
     opened.session.expiry_interval = expiry_interval;
+    // Before version 5 a client cannot be told, and so is held to the protocol's own bound.
+    let own_maximum = if connect.version.is_v5() { limits.receive_maximum } else { u16::MAX };
+    opened.session.incoming.handle_connected(own_maximum);
     opened.session.outgoing.handle_connected(receive_maximum.min(limits.maximum_inflight));
     opened.handle.set_durable(opened.session.outlives_connection());
     let keep_alive = keep_alive(connect, limits.keep_alive_maximum);
