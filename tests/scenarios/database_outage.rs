@@ -10,7 +10,7 @@ const TOPIC: &str = "devices/sensor-1/telemetry";
 
 #[test]
 fn a_broker_waits_for_its_database() {
-    let mut site = Site::start(Database::postgres_away());
+    let site = Site::start(Database::postgres_away());
     let reason = wait_until("the broker misses its database", || {
         let (status, body) = site.get("ready");
         assert_eq!((status, &body["ready"]), (503, &json!(false)));

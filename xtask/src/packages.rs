@@ -10,6 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::announce;
 
+/// What the tests call as an operator would, and the packages that hold it.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("psql", "postgresql-client"),
+    ("mosquitto_pub", "mosquitto-clients"),
+    ("sqlite3", "sqlite3"),
+    ("curl", "curl"),
+];
+
 /// Fails where C code cannot be compiled, which some dependencies consist of.
 pub fn require_c_compiler() -> Result<()> {
     const PROGRAM: &[u8] = b"#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n";
@@ -35,8 +43,10 @@ pub fn install_for_tests() -> Result<()> {
     if !has_postgres() {
         missing.push("postgresql");
     }
-    if !["mosquitto_pub", "mosquitto_sub"].into_iter().all(is_in_path) {
-        missing.push("mosquitto-clients");
+    for (program, package) in PROGRAMS {
+        if !is_in_path(program) {
+            missing.push(package);
+        }
     }
     if missing.is_empty() {
         return Ok(());

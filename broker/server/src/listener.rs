@@ -124,7 +124,10 @@ async fn handshake(
     let stream = match accepted {
         Ok(Ok(stream)) => Box::new(stream),
         Ok(Err(error)) => {
-            info!(listener, ?peer, %error, "TLS handshake failed");
+            // The verifier has told of a certificate that it refused, by name.
+            if !is_refused_certificate(&error) {
+                info!(listener, ?peer, %error, "TLS handshake failed");
+            }
             return None;
         }
         Err(_) => {
@@ -149,4 +152,9 @@ async fn handshake(
             None
         }
     }
+}
+
+fn is_refused_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
