@@ -92,13 +92,13 @@ impl Database {
         let pools = match settings.url.kind() {
             Kind::Postgres { options, .. } => Pools::Postgres(
                 PgPoolOptions::new()
-                    .max_connections(settings.max_connections)
+                    .max_connections(settings.max_connections.max(1))
                     .acquire_timeout(timeout)
                     .connect_lazy_with((**options).clone()),
             ),
             Kind::Sqlite(path) => Pools::Sqlite(
                 SqlitePoolOptions::new()
-                    .max_connections(settings.max_connections)
+                    .max_connections(settings.max_connections.max(1))
                     .acquire_timeout(timeout)
                     .connect_lazy_with(sqlite_options(path, timeout)),
             ),

@@ -151,7 +151,8 @@ impl Directory {
 
 impl Shared {
     async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
-        if [&key.tenant, &key.username].iter().any(|name| name.contains('\0')) {
+        let names = [&key.tenant, &key.username].into_iter().chain(&key.client_id);
+        if names.chain(&key.roles).any(|name| name.contains('\0')) {
             // Postgres cannot even be asked about it.
             return Ok(Err(NotAdmitted::NoSuchPrincipal));
         }

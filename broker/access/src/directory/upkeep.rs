@@ -15,6 +15,7 @@ use crate::database::{LogLine, LogMark};
 /// Lines of the change log that are compared with those seen before.
 const LOG_WINDOW: usize = 1000;
 
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
@@ -29,7 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 retry = FIRST_RETRY;
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
-                    () = tokio::time::sleep(shared.settings.poll_interval) => {}
+                    () = tokio::time::sleep(shared.settings.poll_interval.max(SHORTEST_POLL)) => {}
                     () = shared.trouble.notified() => {}
                 }
             }
