@@ -176,5 +176,7 @@ fn to_component(module: &[u8]) -> Result<Vec<u8>, LoadError> {
 }
 
 fn not_wasm(error: wasmparser::BinaryReaderError) -> LoadError {
-    LoadError::NotWasm(error.to_string())
+    // Some of the parser's messages dump bytes over several lines.
+    let message = error.to_string();
+    LoadError::NotWasm(message.split(": bad magic number").next().unwrap_or(&message).to_owned())
 }
