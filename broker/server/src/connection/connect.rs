@@ -19,6 +19,7 @@ use super::Stream;
 use super::driver::{Driver, Start};
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
+use crate::broker::sys::is_sys;
 
 /// Why a connection did not become a client's.
 #[derive(Debug)]
@@ -256,6 +257,9 @@ fn check_will(broker: &Broker, will: &hookmq_codec::Will<'_>) -> Result<(), Box<
     }
     if will.retain && !protocol.retain_available {
         return Err(refusal(ReasonCode::RetainNotSupported, "wills are not retained here"));
+    }
+    if is_sys(will.topic.as_str()) {
+        return Err(refusal(ReasonCode::NotAuthorized, "the will's topic is the broker's own"));
     }
     if will.topic.levels().count() > limits.topic_levels {
         return Err(refusal(ReasonCode::TopicNameInvalid, "too many levels in the will's topic"));
