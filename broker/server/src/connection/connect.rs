@@ -12,11 +12,12 @@ use hookmq_hooks::{
     Access, Action, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Decision, Identity,
     Secret,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use self::answer::RefusalTerms;
 use super::Stream;
 use super::driver::{Driver, Start};
+use super::ending::farewell;
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
 use crate::broker::sys::is_sys;
@@ -40,9 +41,6 @@ pub struct Refusal {
     pub username: Option<String>,
 }
 
-/// Time for a refusing CONNACK to leave.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// Reads CONNECT, asks the connect hooks and opens the session, all in the time that the limits give.
 /// The driver's first act is to send CONNACK.
 pub async fn connect<S: Stream>(
@@ -50,7 +48,7 @@ pub async fn connect<S: Stream>(
     mut stream: S,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
-) -> Result<Driver<S>, Refused> {
+) -> Result<Box<Driver<S>>, Refused> {
     let deadline = tokio::time::Instant::now() + broker.limits.connect_timeout;
     let mut received = Vec::new();
     let length =
@@ -78,7 +76,7 @@ pub async fn connect<S: Stream>(
         Err(refusal) => Err(refusal),
     };
     match opened {
-        Ok(start) => Ok(Driver::new(broker, stream, start, behind)),
+        Ok(start) => Ok(Box::new(Driver::new(broker, stream, start, behind))),
         Err(mut refusal) => {
             refusal.client_id = connect.client_id.to_owned();
             refusal.username = connect.username.map(str::to_owned);
@@ -89,7 +87,7 @@ pub async fn connect<S: Stream>(
                 server_reference: broker.protocol.server_reference.as_deref(),
             };
             let connack = answer::refusal(&terms, &refusal);
-            farewell(&mut stream, &connack).await;
+            farewell(stream, &connack).await;
             Err(Refused::Told(refusal))
         }
     }
@@ -130,15 +128,6 @@ async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Ref
     let terms = RefusalTerms { version, maximum_packet_size: u32::MAX, server_reference: None };
     farewell(stream, &answer::refusal(&terms, &refusal)).await;
     Refused::Told(refusal)
-}
-
-async fn farewell(stream: &mut impl Stream, connack: &[u8]) {
-    // The peer may be gone or may not read; either way the connection ends now.
-    let _ = tokio::time::timeout(FAREWELL, async {
-        stream.write_all(connack).await?;
-        stream.shutdown().await
-    })
-    .await;
 }
 
 /// Asks the connect hooks and makes a client of what they establish.

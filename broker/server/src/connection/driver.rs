@@ -120,7 +120,9 @@ impl<S: Stream> Driver<S> {
     }
 
     /// Serves the client until it or the broker ends the connection, then leaves the session.
-    pub async fn run(mut self) {
+    ///
+    /// Boxed throughout: a future that holds the driver by value holds it several times over.
+    pub async fn run(mut self: Box<Self>) {
         let metrics = &self.broker.metrics;
         metrics.connections.add(1);
         metrics.connections_maximum.raise(metrics.connections.value());
@@ -139,7 +141,7 @@ impl<S: Stream> Driver<S> {
         };
         self.publisher.flush();
         self.broker.metrics.connections.sub(1);
-        self.finish(ending).await;
+        Box::pin(self.finish(ending)).await;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
