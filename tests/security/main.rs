@@ -5,6 +5,7 @@ mod malformed;
 mod memory;
 mod noise;
 mod oversize;
+mod shared_group;
 mod stalled;
 
 use hookmq_codec::Qos;

@@ -13,6 +13,8 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// Unacknowledged messages on their way to a client, whatever it allows.
     pub maximum_inflight: u16,
+    /// Unacknowledged messages from which on a client leaves those of shared subscriptions to others.
+    pub shared_inflight: u16,
     /// What waits for one session, or for one shared subscription.
     pub queue: QueueLimits,
     /// Of one tenant.
@@ -46,6 +48,7 @@ impl Default for Limits {
             maximum_packet_size: 1 << 20,
             receive_maximum: 1024,
             maximum_inflight: 1024,
+            shared_inflight: 100,
             queue: QueueLimits { messages: 100_000, bytes: 64 << 20 },
             retained: RetainedLimits { messages: 1_000_000, bytes: 256 << 20 },
             topic_levels: 64,

@@ -24,6 +24,8 @@ pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "positive")]
     maximum_inflight: u16,
     #[serde(deserialize_with = "positive")]
+    shared_inflight: u16,
+    #[serde(deserialize_with = "positive")]
     queue_messages: usize,
     #[serde(deserialize_with = "positive")]
     queue_bytes: usize,
@@ -58,6 +60,7 @@ impl Default for LimitsDocument {
             maximum_packet_size: limits.maximum_packet_size,
             receive_maximum: limits.receive_maximum,
             maximum_inflight: limits.maximum_inflight,
+            shared_inflight: limits.shared_inflight,
             queue_messages: limits.queue.messages,
             queue_bytes: limits.queue.bytes,
             retained_messages: limits.retained.messages,
@@ -85,6 +88,7 @@ impl From<LimitsDocument> for Limits {
             maximum_packet_size: document.maximum_packet_size,
             receive_maximum: document.receive_maximum,
             maximum_inflight: document.maximum_inflight,
+            shared_inflight: document.shared_inflight,
             queue: QueueLimits { messages: document.queue_messages, bytes: document.queue_bytes },
             retained: RetainedLimits {
                 messages: document.retained_messages,

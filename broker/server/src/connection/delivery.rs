@@ -84,21 +84,29 @@ impl<S: Stream> Driver<S> {
         for place in 0..self.opened.shares.len() {
             let share = self.opened.shares[place].clone();
             for _ in 0..share.portion() {
-                let stopped = match self.opened.session.outgoing.is_open() {
-                    false => Stopped::WindowClosed,
-                    true if self.out.len() >= WRITE_SIZE => Stopped::OutputFull,
-                    true => Stopped::Empty,
-                };
-                if stopped != Stopped::Empty {
+                if let Some(stopped) = self.has_no_room_for_shared() {
                     self.pass_shares_on();
                     return stopped;
                 }
                 let Some(message) = share.fetch() else { break };
                 self.deliver_from(&share, message, now);
             }
-            more |= share.rest(session);
+            match self.has_no_room_for_shared() {
+                None => more |= share.rest(session),
+                Some(_) => share.pass_on(),
+            }
         }
         if more { Stopped::OutputFull } else { Stopped::Empty }
+    }
+
+    /// A member with many messages unacknowledged leaves the shared ones to others.
+    fn has_no_room_for_shared(&self) -> Option<Stopped> {
+        let outgoing = &self.opened.session.outgoing;
+        if self.out.len() >= WRITE_SIZE {
+            return Some(Stopped::OutputFull);
+        }
+        let busy = outgoing.in_flight() >= usize::from(self.broker.limits.shared_inflight);
+        (busy || !outgoing.is_open()).then_some(Stopped::WindowClosed)
     }
 
     fn deliver_from(&mut self, share: &Share, message: Message, now: Instant) {

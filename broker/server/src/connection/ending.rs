@@ -143,7 +143,8 @@ impl<S: Stream> Driver<S> {
     /// Leaves the session, then the client: who waits for the session does not wait for the socket.
     pub(super) async fn finish(self: Box<Self>, ending: Ending) {
         self.report(&ending);
-        let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } = *self;
+        let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
+            *self;
         let (now, later) = match ending.will(opened.session.outlives_connection(), will) {
             WillDue::Never => (None, None),
             WillDue::Now(will) => (Some(will), None),
