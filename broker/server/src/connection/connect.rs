@@ -1,6 +1,7 @@
 //! From accept to CONNACK: who the client is, which session it gets, what it is told.
 
 mod answer;
+mod authentication;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,15 @@ use std::time::Duration;
 use hookmq_codec::{Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
-    Access, Action, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Decision, Identity,
-    Secret,
+    Access, Action, Authentication, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
+    Decision, Identity, Secret,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::authentication::Candidate;
 use super::Stream;
 use super::driver::{Driver, Start};
+use super::exchange::Exchange;
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
 
@@ -37,6 +40,12 @@ pub struct Refusal {
     pub username: Option<String>,
 }
 
+impl From<Box<Refusal>> for Refused {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::Told(refusal)
+    }
+}
+
 /// Time for a refusing CONNACK to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -54,7 +63,7 @@ pub async fn connect<S: Stream>(
         tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
             .await
             .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
-    let behind = received.split_off(length);
+    let mut behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
         Some(packet) => decode_connect(packet),
@@ -64,14 +73,29 @@ pub async fn connect<S: Stream>(
         Err(error) => return Err(refuse_undecodable(&mut stream, error).await),
     };
     let facts = ConnectionFacts { protocol: connect.version, ..facts };
-    let identified =
-        tokio::time::timeout_at(deadline, identify(&broker, &connect, facts, certificate));
-    let client = match identified.await {
-        Ok(identified) => identified,
+    let exchange = Arc::new(Exchange::default());
+    let method = connect.properties.authentication_method.map(|method| {
+        exchange.authentication(method.into(), connect.properties.authentication_data)
+    });
+    let has_method = method.is_some();
+    let steps = identify_newcomer(&broker, &connect, facts, certificate, method);
+    let identified = async {
+        if !has_method {
+            return Ok(steps.await);
+        }
+        let (stream, behind, connect) = (&mut stream, &mut behind, &connect);
+        let maximum_packet_size = maximum;
+        let candidate = Candidate { stream, behind, connect, maximum_packet_size, deadline };
+        candidate.authenticate(&exchange, steps).await
+    };
+    let identified = match tokio::time::timeout_at(deadline, identified).await {
+        Ok(Ok(identified)) => identified,
+        Ok(Err(Refused::Told(refusal))) => Err(refusal),
+        Ok(Err(silently)) => return Err(silently),
         Err(_) => Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long")),
     };
-    let opened = match client {
-        Ok(client) => open(&broker, &connect, client).await,
+    let opened = match identified {
+        Ok((client, last_word)) => open(&broker, &connect, client, &last_word).await,
         Err(refusal) => Err(refusal),
     };
     match opened {
@@ -130,38 +154,47 @@ async fn farewell(stream: &mut impl Stream, connack: &[u8]) {
     .await;
 }
 
-/// Asks the connect hooks and makes a client of what they establish.
-async fn identify(
+/// Asks the connect hooks who sends this CONNECT.
+async fn identify_newcomer(
     broker: &Broker,
     connect: &Connect<'_>,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
-) -> Result<Arc<Client>, Box<Refusal>> {
+    authentication: Option<Authentication>,
+) -> Result<(Arc<Client>, Secret), Box<Refusal>> {
     if connect.client_id.len() > broker.limits.client_id_length {
         return Err(refusal(ReasonCode::ClientIdentifierNotValid, "the client id is too long"));
     }
-    if connect.properties.authentication_method.is_some() {
-        return Err(refusal(ReasonCode::BadAuthenticationMethod, "no such authentication method"));
-    }
-    let mut attempt = ConnectAttempt {
+    let attempt = ConnectAttempt {
         connection: facts,
         certificate,
         client_id: connect.client_id.to_owned(),
         username: connect.username.map(str::to_owned),
         password: connect.password.map(|password| Secret::new(password.to_vec())),
+        authentication,
         identity: Identity::default(),
     };
+    identify(broker, attempt, |identity| client_id(connect, identity)).await
+}
+
+/// Asks the connect hooks and makes a client of what they establish, with the last word of its
+/// authentication method.
+pub(super) async fn identify(
+    broker: &Broker,
+    mut attempt: ConnectAttempt,
+    client_id: impl FnOnce(&Identity) -> Result<Arc<str>, Box<Refusal>>,
+) -> Result<(Arc<Client>, Secret), Box<Refusal>> {
     let pipeline = broker.pipeline.load();
-    pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
+    let last_word = pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
     })?;
-    let client_id = client_id(connect, &attempt.identity)?;
+    let client_id = client_id(&attempt.identity)?;
     let ConnectAttempt { connection, certificate, identity, .. } = attempt;
     let (Some(tenant), Some(username)) = (identity.tenant, identity.username) else {
         let reason = "no connect step has named a tenant and a username";
         return Err(refusal(ReasonCode::NotAuthorized, reason));
     };
-    Ok(Arc::new(Client {
+    let client = Arc::new(Client {
         tenant,
         username,
         client_id,
@@ -171,7 +204,8 @@ async fn identify(
         attachments: identity.attachments,
         connection,
         certificate,
-    }))
+    });
+    Ok((client, last_word))
 }
 
 /// The client's own id, the one that a step bound, or one that we make up.
@@ -198,6 +232,7 @@ async fn open(
     broker: &Arc<Broker>,
     connect: &Connect<'_>,
     client: Arc<Client>,
+    last_word: &Secret,
 ) -> Result<Start, Box<Refusal>> {
     if let Some(will) = &connect.will {
         let access = Access {
@@ -234,7 +269,7 @@ async fn open(
             client: client.clone(),
         })
     });
-    Ok(answer::settle(broker, connect, tenant, client, opened, will).await)
+    Ok(answer::settle(broker, connect, tenant, client, opened, will, last_word).await)
 }
 
 fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {
