@@ -7,4 +7,5 @@ pub mod client;
 pub mod mosquitto;
 pub mod postgres;
 pub mod scene;
+pub mod scram;
 pub mod wait;
