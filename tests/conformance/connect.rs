@@ -153,7 +153,7 @@ fn connack_says_what_the_broker_takes() {
     assert_eq!(properties.receive_maximum.map(|it| it.get()), Some(7));
     assert_eq!(properties.maximum_packet_size.map(|it| it.get()), Some(2048));
     assert_eq!(properties.topic_alias_maximum, Some(3));
-    assert_eq!(properties.shared_subscription_available, Some(false));
+    assert_eq!(properties.shared_subscription_available, None, "what is not named is available");
     assert_eq!(properties.assigned_client_identifier, None);
     assert_eq!(properties.response_information, None, "[MQTT-3.1.2-28]");
     assert_eq!(properties.authentication_method, None, "[MQTT-4.12.0-6]");

@@ -2,12 +2,17 @@
 //!
 //! A statement's id names it in the specification: of 5.0 where nothing else is said.
 
+mod alias;
+mod authentication;
 mod connect;
+mod information;
+mod options;
 mod properties;
 mod publish;
 mod quality;
 mod retained;
 mod session;
+mod shared;
 mod subscribe;
 mod will;
 mod window;

@@ -34,13 +34,21 @@ impl Broker {
     pub fn open_with(limits_yaml: &str) -> Self {
         let limits: String =
             limits_yaml.trim().lines().map(|line| format!("  {}\n", line.trim())).collect();
-        let limits = if limits.is_empty() { limits } else { format!("limits:\n{limits}") };
+        Self::open_with_sections(&match &*limits {
+            "" => limits,
+            _ => format!("limits:\n{limits}"),
+        })
+    }
+
+    /// As [`Broker::open`], with an admin API and these sections of the configuration.
+    pub fn open_with_sections(sections: &str) -> Self {
         let yaml = format!(
             "data_dir: data
 listeners:
   - {{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}
 admin: {{bind: \"127.0.0.1:0\"}}
-{limits}pipeline:
+{sections}
+pipeline:
   connect: [{{builtin: anonymous}}]
   authorize: [{{builtin: open}}]
 "

@@ -277,6 +277,19 @@ impl Client {
         filters: &[(&str, SubscriptionOptions)],
         subscription_identifier: Option<u32>,
     ) -> Vec<ReasonCode> {
+        let packet_id = self.send_subscribe(filters, subscription_identifier);
+        let answer = self.receive_where(|it| matches!(it, Packet::SubAck(_)));
+        let Packet::SubAck(suback) = answer.packet() else { unreachable!("it was waited for") };
+        assert_eq!(suback.packet_id, packet_id);
+        suback.reason_codes
+    }
+
+    /// Sends one SUBSCRIBE and does not wait for the answer.
+    pub fn send_subscribe(
+        &mut self,
+        filters: &[(&str, SubscriptionOptions)],
+        subscription_identifier: Option<u32>,
+    ) -> PacketId {
         let packet_id = self.next_packet_id();
         self.send(&Packet::Subscribe(Subscribe {
             packet_id,
@@ -286,10 +299,7 @@ impl Client {
                 user_properties: UserProperties::default(),
             },
         }));
-        let answer = self.receive_where(|it| matches!(it, Packet::SubAck(_)));
-        let Packet::SubAck(suback) = answer.packet() else { unreachable!("it was waited for") };
-        assert_eq!(suback.packet_id, packet_id);
-        suback.reason_codes
+        packet_id
     }
 
     /// Sends one UNSUBSCRIBE; gives the codes of the UNSUBACK, of which 3.1.1 has none.

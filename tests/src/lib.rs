@@ -4,6 +4,7 @@ pub mod admin;
 pub mod broker;
 pub mod certificates;
 pub mod client;
+pub mod guarded;
 pub mod mosquitto;
 pub mod postgres;
 pub mod scene;

@@ -42,6 +42,12 @@ impl Scene {
         Self { address: broker.address(OPEN_LISTENER), broker, version }
     }
 
+    /// With these sections of the configuration.
+    pub fn with_sections(version: ProtocolVersion, sections: &str) -> Self {
+        let broker = Broker::open_with_sections(sections);
+        Self { address: broker.address(OPEN_LISTENER), broker, version }
+    }
+
     /// A client with a clean start.
     pub fn client(&self, client_id: &str) -> Client {
         self.connect(connect(self.version, client_id))

@@ -39,8 +39,8 @@ impl ScramClient {
     ///
     /// # Panics
     /// Where that is none.
-    pub fn last(&self, server_first: &[u8]) -> ClientFinal {
-        let server_first = str::from_utf8(server_first).expect("UTF-8");
+    pub fn last(&self, server_first: impl AsRef<[u8]>) -> ClientFinal {
+        let server_first = str::from_utf8(server_first.as_ref()).expect("UTF-8");
         let (nonce, salt, iterations) = parts(server_first);
         let nonces = self.bare.split_once(",r=").map(|(_, own)| nonce.strip_prefix(own));
         let server_nonce =

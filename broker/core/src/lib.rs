@@ -5,13 +5,15 @@
 mod message;
 mod retained;
 mod session;
+mod shared;
 mod topic_tree;
 
 pub use message::{Message, NewMessage};
 pub use retained::{RetainedFull, RetainedLimits, RetainedMessages};
 pub use session::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, Incoming, NEVER_EXPIRES,
-    Outgoing, PacketIdNotFound, ReceiveMaximumExceeded, Received, Redelivery, Release, Session,
-    Subscription,
+    Outgoing, PacketIdNotFound, QueueLimits, ReceiveMaximumExceeded, Received, Redelivery, Release,
+    Session, Subscription,
 };
+pub use shared::{Shared, SharedId, SharedQueue};
 pub use topic_tree::TopicTree;

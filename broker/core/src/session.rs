@@ -15,7 +15,7 @@ pub use incoming::{
 };
 pub use outgoing::{Outgoing, PacketIdNotFound, Redelivery, Release};
 
-use crate::Message;
+use crate::{Message, SharedId};
 
 /// The session state of a client. It has one owner at a time: its connection, or, while the client
 /// is away, the place where it waits.
@@ -49,6 +49,15 @@ pub struct Delivery {
     pub retain: bool,
     /// Of every subscription that matched.
     pub subscription_identifiers: Option<Arc<[NonZeroU32]>>,
+    /// The shared subscription that another member of may have it instead.
+    pub shared: Option<SharedId>,
+}
+
+/// Bounds on what waits.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueLimits {
+    pub messages: usize,
+    pub bytes: usize,
 }
 
 impl Session {

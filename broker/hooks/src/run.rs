@@ -65,6 +65,7 @@ impl Pipeline {
         attempt: &mut ConnectAttempt,
         observer: &(dyn FailureObserver + Sync),
     ) -> Result<Secret, Refusal> {
+        self.check_method(attempt)?;
         let mut accepted = false;
         let mut last_word = None;
         for step in &self.connect.steps {
@@ -119,6 +120,23 @@ impl Pipeline {
             _ => (ReasonCode::NotAuthorized, "no connect step vouched for this client"),
         };
         Err(Refusal { reason_code, reason: reason.into(), step: None })
+    }
+
+    /// Spares the steps a client whose method none of them knows.
+    fn check_method(&self, attempt: &ConnectAttempt) -> Result<(), Refusal> {
+        let Some(wish) = &attempt.authentication else { return Ok(()) };
+        let knows_it = |step: &Arc<Step>| {
+            step.wants_listener(&attempt.connection.listener)
+                && step.program.authentication_methods().contains(&wish.method())
+        };
+        match self.connect.steps.iter().any(knows_it) {
+            true => Ok(()),
+            false => Err(Refusal {
+                reason_code: ReasonCode::BadAuthenticationMethod,
+                reason: format!("no connect step knows the method {:?}", wish.method()),
+                step: None,
+            }),
+        }
     }
 
     /// Asks the authorize steps until one has an opinion. The flag says whether a connection may

@@ -39,6 +39,13 @@ impl Program for Doing {
         HookSet { connect: true, ..HookSet::default() }
     }
 
+    fn authentication_methods(&self) -> &[&str] {
+        match self.0 {
+            Does::Accept | Does::Deny => &[],
+            _ => &["echo"],
+        }
+    }
+
     fn connect<'a>(
         &'a self,
         attempt: &'a ConnectAttempt,
@@ -158,6 +165,9 @@ fn a_method_that_no_step_carries_through_is_refused_whoever_else_accepts() {
         assert_eq!(connect(&steps[..1], method("echo", None)), bad_method, "{control:?}");
     }
     assert_eq!(connect(&[], method("echo", None)), bad_method);
+    let denied = [(Required, Does::Deny), (Required, Does::Echo)];
+    assert_eq!(connect(&denied[..1], method("echo", None)), bad_method, "nobody is asked");
+    assert_eq!(connect(&denied, method("echo", None)), Err(ReasonCode::Banned));
     let early = [(Sufficient, Does::Accept), (Required, Does::Echo)];
     assert_eq!(connect(&early, method("echo", Some(b"hello"))), bad_method);
 }

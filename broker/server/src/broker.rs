@@ -3,9 +3,11 @@
 pub mod limits;
 pub mod mailbox;
 pub mod metrics;
+pub mod protocol;
 pub mod publisher;
 pub mod session_handle;
 pub mod sessions;
+pub mod share;
 pub mod tenant;
 pub mod timers;
 pub mod topic_cache;
@@ -29,6 +31,7 @@ use tracing::{info, warn};
 
 use self::limits::Limits;
 use self::metrics::Metrics;
+use self::protocol::ProtocolOptions;
 use self::publisher::{Publisher, Will};
 use self::tenant::Tenant;
 use self::timers::Timers;
@@ -37,6 +40,7 @@ use self::timers::Timers;
 pub struct Broker {
     pub pipeline: PipelineCell,
     pub limits: Limits,
+    pub protocol: ProtocolOptions,
     pub metrics: Metrics,
     pub store: Arc<dyn Store>,
     pub started: Instant,
@@ -58,6 +62,7 @@ impl Broker {
     pub fn new(
         pipeline: Pipeline,
         limits: Limits,
+        protocol: ProtocolOptions,
         store: Arc<dyn Store>,
         directory: Option<Directory>,
     ) -> Arc<Self> {
@@ -65,6 +70,7 @@ impl Broker {
             pipeline: PipelineCell::new(pipeline),
             places: Arc::new(Semaphore::new(limits.connections)),
             limits,
+            protocol,
             metrics: Metrics::default(),
             store,
             started: Instant::now(),
@@ -84,7 +90,7 @@ impl Broker {
         let mut tenants = self.tenants.write();
         let tenant = tenants
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(Tenant::new(name.clone(), self.limits.retained)));
+            .or_insert_with(|| Arc::new(Tenant::new(name.clone(), &self.limits)));
         tenant.clone()
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod file;
 mod limits;
 mod locate;
 mod pipeline;
+mod protocol;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -35,6 +36,7 @@ pub(crate) use self::bind::is_loopback;
 pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 use crate::broker::limits::Limits;
+use crate::broker::protocol::ProtocolOptions;
 use crate::tls::TlsServer;
 
 /// All that the broker is told, checked.
@@ -49,6 +51,7 @@ pub struct Config {
     /// Without it, there is no admin API.
     pub admin: Option<AdminConfig>,
     pub limits: Limits,
+    pub protocol: ProtocolOptions,
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
     pub pipeline: Blueprint,
@@ -149,6 +152,7 @@ impl Config {
             database: None,
             admin: None,
             limits: Limits::default(),
+            protocol: ProtocolOptions::default(),
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),

@@ -1,5 +1,6 @@
 //! One client's connection: from the first byte of CONNECT to the last of DISCONNECT.
 
+mod aliases;
 mod buffers;
 mod connect;
 mod delivery;

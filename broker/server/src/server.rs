@@ -46,7 +46,13 @@ impl Server {
             Programs::load(loader, config.pipeline.clone(), directory.as_ref())
                 .map_err(|errors| step_errors(&config, errors))?;
         let store = Arc::new(MemoryStore::default());
-        let broker = Broker::new(pipeline, config.limits.clone(), store, directory.clone());
+        let broker = Broker::new(
+            pipeline,
+            config.limits.clone(),
+            config.protocol.clone(),
+            store,
+            directory.clone(),
+        );
         let admin = match &config.admin {
             None => None,
             Some(settings) => {

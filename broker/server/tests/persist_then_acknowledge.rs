@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hookmq::broker::Broker;
 use hookmq::broker::limits::Limits;
+use hookmq::broker::protocol::ProtocolOptions;
 use hookmq::connection::serve;
 use hookmq_access::{AnonymousProgram, AnonymousSettings, OpenProgram};
 use hookmq_codec::{
@@ -126,7 +127,7 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
         Hook::Connect => Arc::new(AnonymousProgram::new(AnonymousSettings::default())),
         _ => Arc::new(OpenProgram::new()),
     });
-    Broker::new(pipeline.unwrap(), Limits::default(), store, None)
+    Broker::new(pipeline.unwrap(), Limits::default(), ProtocolOptions::default(), store, None)
 }
 
 /// A subscriber whose session is durable, with its CONNACK and SUBACK released.

@@ -23,6 +23,17 @@ pub struct SessionKey {
     pub client_id: Arc<str>,
 }
 
+/// What a message waits in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum QueueKey {
+    Session(SessionKey),
+    /// A shared subscription, by its whole filter; one of its members gets the message.
+    Shared {
+        tenant: Arc<str>,
+        filter: TopicFilter,
+    },
+}
+
 /// One thing that must not be forgotten once it is acknowledged.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -44,10 +55,10 @@ pub enum Change {
         session: SessionKey,
         filter: TopicFilter,
     },
-    /// The message is due to these sessions at these QoS, which are above 0.
+    /// The message is due from these queues at these QoS, which are above 0.
     Queued {
         message: Message,
-        sessions: Vec<(SessionKey, Qos)>,
+        queues: Vec<(QueueKey, Qos)>,
     },
     /// The message replaces the one on its topic; an empty payload removes it.
     Retained {

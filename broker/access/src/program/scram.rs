@@ -111,6 +111,10 @@ impl Program for ScramProgram {
         HookSet { connect: true, ..HookSet::default() }
     }
 
+    fn authentication_methods(&self) -> &[&str] {
+        &[SCRAM_SHA_256]
+    }
+
     fn connect<'a>(
         &'a self,
         attempt: &'a ConnectAttempt,

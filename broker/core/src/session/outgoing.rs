@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use hookmq_codec::{PacketId, Qos};
 
 use super::Delivery;
+use crate::{Message, SharedId};
 
 /// Messages of QoS 1 and 2 that were sent and are not yet acknowledged to the end.
 ///
@@ -178,6 +179,27 @@ impl Outgoing {
         }
     }
 
+    /// Whether messages of QoS 1 from a shared subscription are in flight.
+    pub fn holds_shared(&self, shared: SharedId) -> bool {
+        self.slots.iter().any(|slot| slot.is_shared(shared))
+    }
+
+    /// Takes out the messages of QoS 1 in flight that came from a shared subscription, in their order.
+    /// One of QoS 2 stays: it may be with the client already `[MQTT-4.8.2-4]`.
+    pub fn take_shared(&mut self, shared: SharedId) -> Vec<Message> {
+        let mut taken = Vec::new();
+        for place in (0..self.slots.len()).rev() {
+            if self.slots[place].is_shared(shared)
+                && let Slot::Sent(delivery) = &self.slots[place]
+            {
+                taken.push(delivery.message.clone());
+                self.finish(place);
+            }
+        }
+        taken.reverse();
+        taken
+    }
+
     /// Gives back the memory that only a busy window needs.
     pub fn shrink(&mut self) {
         self.slots.shrink_to_fit();
@@ -203,6 +225,12 @@ impl Outgoing {
     }
 }
 
+impl Slot {
+    fn is_shared(&self, shared: SharedId) -> bool {
+        matches!(self, Self::Sent(it) if it.shared == Some(shared) && it.qos == Qos::AtLeastOnce)
+    }
+}
+
 /// The id `steps` behind `id`, going round from 65,535 to 1.
 #[inline]
 fn advance(id: PacketId, steps: usize) -> PacketId {
@@ -215,7 +243,7 @@ mod tests {
     use hookmq_codec::{ReasonCode, TopicName};
 
     use super::*;
-    use crate::{Message, NewMessage};
+    use crate::NewMessage;
 
     fn delivery(qos: Qos, payload: &[u8]) -> Delivery {
         let message = Message::new(NewMessage {
@@ -227,7 +255,7 @@ mod tests {
             expires_at: None,
             publisher: 0,
         });
-        Delivery { message, qos, retain: false, subscription_identifiers: None }
+        Delivery { message, qos, retain: false, subscription_identifiers: None, shared: None }
     }
 
     fn open(window: u16) -> Outgoing {
@@ -356,5 +384,25 @@ mod tests {
         let refused = Some(ReasonCode::QuotaExceeded);
         assert_eq!(outgoing.handle_pubrec(given, refused), Ok(Release::Refused));
         assert!(outgoing.is_open());
+    }
+
+    #[test]
+    fn messages_of_a_shared_subscription_are_taken_out_in_order() {
+        let shared = |number| Some(SharedId(std::num::NonZeroU32::new(number).unwrap()));
+        let mut outgoing = open(10);
+        for (payload, qos, number) in [
+            (b"1", Qos::AtLeastOnce, 7),
+            (b"2", Qos::AtLeastOnce, 8),
+            (b"3", Qos::ExactlyOnce, 7),
+            (b"4", Qos::AtLeastOnce, 7),
+        ] {
+            outgoing.assign(Delivery { shared: shared(number), ..delivery(qos, payload) });
+        }
+        let taken = outgoing.take_shared(shared(7).unwrap());
+        assert_eq!(taken.iter().map(Message::payload).collect::<Vec<_>>(), [b"1", b"4"]);
+        assert!(!outgoing.holds_shared(shared(7).unwrap()));
+        assert_eq!(outgoing.in_flight(), 2);
+        let left = [(2, Some(b"2".to_vec())), (3, Some(b"3".to_vec()))];
+        assert_eq!(reconnect(&mut outgoing, 10), left);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use hookmq_core::RetainedLimits;
-
-use super::mailbox::MailboxLimits;
+use hookmq_core::{QueueLimits, RetainedLimits};
 
 /// Every bound of the protocol engine. What happens at one stands where it is checked.
 #[derive(Debug, Clone)]
@@ -15,12 +13,14 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// Unacknowledged messages on their way to a client, whatever it allows.
     pub maximum_inflight: u16,
-    /// What waits for one session.
-    pub mailbox: MailboxLimits,
+    /// What waits for one session, or for one shared subscription.
+    pub queue: QueueLimits,
     /// Of one tenant.
     pub retained: RetainedLimits,
     pub topic_levels: usize,
     pub topic_alias_maximum: u16,
+    /// Aliases that the broker gives a client, if that takes as many.
+    pub outgoing_topic_aliases: u16,
     pub client_id_length: usize,
     pub filters_per_client: usize,
     /// Seconds.
@@ -29,6 +29,8 @@ pub struct Limits {
     pub keep_alive_maximum: u16,
     /// From accept to CONNACK.
     pub connect_timeout: Duration,
+    /// How long a client may leave what it is sent in the socket's buffer.
+    pub write_timeout: Duration,
     pub connections: usize,
     /// Of one tenant, connected or waiting for their clients.
     pub sessions: usize,
@@ -44,10 +46,12 @@ impl Default for Limits {
             maximum_packet_size: 1 << 20,
             receive_maximum: 1024,
             maximum_inflight: 1024,
-            mailbox: MailboxLimits { messages: 100_000, bytes: 64 << 20 },
+            queue: QueueLimits { messages: 100_000, bytes: 64 << 20 },
             retained: RetainedLimits { messages: 1_000_000, bytes: 256 << 20 },
             topic_levels: 64,
             topic_alias_maximum: 16,
+            outgoing_topic_aliases: 32,
+            write_timeout: Duration::from_secs(30),
             client_id_length: 256,
             filters_per_client: 10_000,
             session_expiry_maximum: 7 * 24 * 3600,

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use hookmq_codec::Qos;
-use hookmq_core::Delivery;
+use hookmq_core::{Delivery, QueueLimits};
 use parking_lot::Mutex;
 
 /// A bounded queue of deliveries and the waker of the connection that empties it.
@@ -16,13 +16,7 @@ use parking_lot::Mutex;
 pub struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
-    limits: MailboxLimits,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub struct MailboxLimits {
-    pub messages: usize,
-    pub bytes: usize,
+    limits: QueueLimits,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +51,7 @@ pub enum Posted {
 }
 
 impl Mailbox {
-    pub fn new(limits: MailboxLimits) -> Self {
+    pub fn new(limits: QueueLimits) -> Self {
         Self { state: Mutex::default(), waker: AtomicWaker::new(), limits }
     }
 
@@ -155,11 +149,11 @@ mod tests {
             expires_at: None,
             publisher: 0,
         });
-        Delivery { message, qos, retain: false, subscription_identifiers: None }
+        Delivery { message, qos, retain: false, subscription_identifiers: None, shared: None }
     }
 
     fn mailbox(messages: usize, bytes: usize) -> Mailbox {
-        Mailbox::new(MailboxLimits { messages, bytes })
+        Mailbox::new(QueueLimits { messages, bytes })
     }
 
     #[test]

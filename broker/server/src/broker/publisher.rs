@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_codec::{Qos, ReasonCode, TopicName};
-use hookmq_core::{CommitSequence, Delivery, Message, NewMessage};
+use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, Action, Client, Decision, Effect, Emitted, Hook, Pipeline, PublishOutcome, StepSet,
 };
-use hookmq_store::Change;
+use hookmq_store::{Change, QueueKey};
 
 use super::Broker;
 use super::mailbox::Posted;
 use super::session_handle::SessionHandle;
-use super::tenant::{Target, Tenant};
+use super::share::Share;
+use super::tenant::{Recipients, Target, Tenant};
 use super::topic_cache::TopicCache;
 
 /// A client as a publisher, with what it has found out about its topics.
@@ -63,7 +64,7 @@ impl Reply {
     }
 
     /// Settled without anything to be stored.
-    fn settled(reason_code: ReasonCode) -> Self {
+    pub fn settled(reason_code: ReasonCode) -> Self {
         Self { reason_code, commit: CommitSequence::NONE, disconnect: false }
     }
 }
@@ -76,7 +77,7 @@ struct Route {
     verdicts: [Option<Verdict>; 6],
     steps: Option<StepSet>,
     tree_generation: u64,
-    targets: Vec<Target>,
+    recipients: Recipients,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,9 +261,11 @@ impl Desk {
         make: impl FnOnce() -> Message,
     ) -> Reply {
         if route.tree_generation != self.tenant.generation() {
-            route.tree_generation = self.tenant.targets(topic, self.session, &mut route.targets);
+            let recipients = &mut route.recipients;
+            route.tree_generation = self.tenant.recipients(topic, self.session, recipients);
         }
-        if route.targets.is_empty() && !retain {
+        let Recipients { sessions, shares } = &route.recipients;
+        if sessions.is_empty() && shares.is_empty() && !retain {
             return Reply::settled(ReasonCode::NoMatchingSubscribers);
         }
         let message = make();
@@ -275,34 +278,70 @@ impl Desk {
             changes.push(Change::Retained { tenant, message: message.clone() });
         }
         let mut stored = Vec::new();
-        for target in &route.targets {
-            let session = &target.session;
-            let qos = message.qos().min(target.maximum_qos);
-            let posted = session.mailbox.post(Delivery {
-                qos,
-                retain: retain && target.retain_as_published,
-                subscription_identifiers: target.subscription_identifiers.clone(),
-                message: message.clone(),
-            });
-            match posted {
-                Posted::WakeLater => self.touched.push(session.clone()),
-                Posted::Queued => {}
-                Posted::Unwanted => continue,
-                Posted::Overflow => {
-                    self.overflowed += 1;
-                    continue;
-                }
-            }
-            if qos > Qos::AtMostOnce && session.is_durable() {
-                stored.push((session.key.clone(), qos));
-            }
+        for target in sessions {
+            self.post_to_session(target, &message, retain, &mut stored);
+        }
+        for share in shares {
+            self.post_to_share(share, &message, &mut stored);
         }
         if !stored.is_empty() {
-            changes.push(Change::Queued { message, sessions: stored });
+            changes.push(Change::Queued { message, queues: stored });
         }
         match changes.is_empty() {
             true => Reply::settled(ReasonCode::Success),
             false => Reply::done(self.broker.store.append(changes)),
+        }
+    }
+
+    #[inline]
+    fn post_to_session(
+        &mut self,
+        target: &Target,
+        message: &Message,
+        retain: bool,
+        stored: &mut Vec<(QueueKey, Qos)>,
+    ) {
+        let session = &target.session;
+        let qos = message.qos().min(target.maximum_qos);
+        let posted = session.mailbox.post(Delivery {
+            qos,
+            retain: retain && target.retain_as_published,
+            subscription_identifiers: target.subscription_identifiers.clone(),
+            message: message.clone(),
+            shared: None,
+        });
+        match posted {
+            Posted::WakeLater => self.touched.push(session.clone()),
+            Posted::Queued => {}
+            Posted::Unwanted => return,
+            Posted::Overflow => {
+                self.overflowed += 1;
+                return;
+            }
+        }
+        if qos > Qos::AtMostOnce && session.is_durable() {
+            stored.push((QueueKey::Session(session.key.clone()), qos));
+        }
+    }
+
+    fn post_to_share(
+        &mut self,
+        share: &Share,
+        message: &Message,
+        stored: &mut Vec<(QueueKey, Qos)>,
+    ) {
+        match share.post(message.clone()) {
+            Shared::Call(session) => self.touched.push(session),
+            Shared::Queued => {}
+            Shared::Unwanted => return,
+            Shared::Overflow => {
+                self.overflowed += 1;
+                return;
+            }
+        }
+        if message.qos() > Qos::AtMostOnce && share.is_durable() {
+            let (tenant, filter) = (self.tenant.name.clone(), share.filter.clone());
+            stored.push((QueueKey::Shared { tenant, filter }, message.qos()));
         }
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hookmq_codec::ReasonCode;
-use hookmq_core::Session;
+use hookmq_core::{Message, QueueLimits, Session, SharedId};
 use hookmq_store::SessionKey;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::mailbox::{Mailbox, MailboxLimits};
+use super::mailbox::Mailbox;
 use super::publisher::Will;
 
 /// A session as seen from outside: where its messages go and who owns its state.
@@ -68,7 +68,7 @@ impl SessionHandle {
         id: u64,
         key: SessionKey,
         username: Arc<str>,
-        limits: MailboxLimits,
+        limits: QueueLimits,
         control: Arc<Control>,
     ) -> Self {
         Self {
@@ -94,6 +94,14 @@ impl SessionHandle {
     /// Whether no connection has come since `epoch` was read.
     pub(super) fn is_in_epoch(&self, epoch: u32) -> bool {
         self.epoch.load(Ordering::Acquire) == epoch
+    }
+
+    /// Takes messages of a shared subscription out of the session, if its client is away.
+    pub(super) fn take_shared(&self, shared: SharedId) -> Vec<Message> {
+        match &mut *self.slot.lock() {
+            Slot::Offline { session, .. } => session.outgoing.take_shared(shared),
+            Slot::Online(_) | Slot::Ended => Vec::new(),
+        }
     }
 
     pub fn is_online(&self) -> bool {

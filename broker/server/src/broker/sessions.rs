@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::Broker;
 use super::publisher::Will;
 use super::session_handle::{Control, Request, SessionHandle, Slot};
+use super::share::Share;
 use super::tenant::Tenant;
 use super::timers::Event;
 
@@ -23,6 +24,8 @@ pub struct OpenedSession {
     pub control: Arc<Control>,
     pub session: Box<Session>,
     pub present: bool,
+    /// The shared subscriptions that it is a member of.
+    pub shares: Vec<Arc<Share>>,
 }
 
 /// How long a connection may take to hand its session over; it only has to finish one turn.
@@ -33,6 +36,12 @@ enum Found {
     Fresh(Arc<SessionHandle>),
     Waiting(Arc<SessionHandle>, Box<Session>, Option<Box<Will>>),
     InUse(Arc<SessionHandle>, oneshot::Receiver<Box<Session>>),
+}
+
+/// Takes part again in the shared subscriptions of a session that its client has come back to.
+fn rejoin(tenant: &Tenant, handle: &Arc<SessionHandle>, session: &Session) -> Vec<Arc<Share>> {
+    let shared = session.subscriptions.iter().filter(|(filter, _)| filter.share_name().is_some());
+    shared.map(|(filter, it)| tenant.join_share(filter, handle, it.options.maximum_qos)).collect()
 }
 
 impl Broker {
@@ -70,15 +79,16 @@ impl Broker {
         match session {
             Some(session) if !clean_start && session.outlives_connection() => {
                 handle.mailbox.set_online();
-                Ok(OpenedSession { handle, control, session, present: true })
+                let shares = rejoin(tenant, &handle, &session);
+                Ok(OpenedSession { handle, control, session, present: true, shares })
             }
             old => {
                 let handle = match old {
                     None => handle,
-                    Some(old) => self.replace_session(tenant, client, &handle, &old, &control)?,
+                    Some(old) => self.replace_session(tenant, client, &handle, old, &control)?,
                 };
                 let session = Box::new(Session::new(self.limits.receive_maximum));
-                Ok(OpenedSession { handle, control, session, present: false })
+                Ok(OpenedSession { handle, control, session, present: false, shares: Vec::new() })
             }
         }
     }
@@ -92,7 +102,7 @@ impl Broker {
         unsent: VecDeque<Delivery>,
         will: Option<Box<Will>>,
     ) {
-        let OpenedSession { handle, control, mut session, .. } = opened;
+        let OpenedSession { handle, control, mut session, shares, .. } = opened;
         session.incoming.handle_disconnected();
         // DISCONNECT may have changed it.
         handle.set_durable(session.outlives_connection());
@@ -109,7 +119,7 @@ impl Broker {
                     None => Some(session),
                 };
                 if let Some(session) = unclaimed {
-                    self.forget(tenant, &handle, &session);
+                    self.forget(tenant, &handle, session);
                 }
                 return;
             }
@@ -117,6 +127,10 @@ impl Broker {
         if session.outlives_connection() {
             let delay = will.as_ref().map(|will| will.delay);
             let expiry_interval = session.expiry_interval;
+            // Under the lock, so that a member that comes now finds what this one holds.
+            for share in &shares {
+                share.set_offline(&handle, &mut session.outgoing);
+            }
             *slot = Slot::Offline { session, will };
             // Under the lock: a client that comes back at once must find its own epoch moved on.
             let epoch = handle.epoch.load(Ordering::Acquire);
@@ -129,7 +143,7 @@ impl Broker {
         drop(slot);
         sessions.remove(&handle.key.client_id);
         drop(sessions);
-        self.forget(tenant, &handle, &session);
+        self.forget(tenant, &handle, session);
         if let Some(will) = will {
             self.publish_will(tenant, *will);
         }
@@ -153,7 +167,7 @@ impl Broker {
         }
         drop(sessions);
         if let Some(Slot::Offline { session, .. }) = ended {
-            self.forget(&tenant, &handle, &session);
+            self.forget(&tenant, &handle, session);
         }
         if let Some(will) = will {
             self.publish_will(&tenant, *will);
@@ -203,7 +217,7 @@ impl Broker {
         tenant: &Tenant,
         client: &Client,
         handle: &Arc<SessionHandle>,
-        old: &Session,
+        mut old: Box<Session>,
         control: &Arc<Control>,
     ) -> Result<Arc<SessionHandle>, ReasonCode> {
         let fresh = self.new_handle(tenant, client, control);
@@ -222,7 +236,7 @@ impl Broker {
                 // If it has given up meanwhile, there is nothing of worth in here.
                 let _ = successor.send(Box::new(Session::new(self.limits.receive_maximum)));
             }
-            self.unsubscribe_all(tenant, handle, old);
+            self.unsubscribe_all(tenant, handle, &mut old);
             return Err(ReasonCode::SessionTakenOver);
         }
         self.forget(tenant, handle, old);
@@ -241,17 +255,22 @@ impl Broker {
     }
 
     /// Removes what an ended session has left in the tenant.
-    fn forget(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, session: &Session) {
-        self.unsubscribe_all(tenant, handle, session);
+    fn forget(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, mut session: Box<Session>) {
+        self.unsubscribe_all(tenant, handle, &mut session);
         handle.mailbox.close();
         if handle.is_durable() {
             self.store.append(vec![Change::SessionEnded { session: handle.key.clone() }]);
         }
     }
 
-    fn unsubscribe_all(&self, tenant: &Tenant, handle: &SessionHandle, session: &Session) {
-        if !session.subscriptions.is_empty() {
-            tenant.unsubscribe(handle.id, session.subscriptions.keys());
+    fn unsubscribe_all(&self, tenant: &Tenant, handle: &SessionHandle, session: &mut Session) {
+        let (shared, own): (Vec<_>, Vec<_>) =
+            session.subscriptions.keys().partition(|filter| filter.share_name().is_some());
+        if !own.is_empty() {
+            tenant.unsubscribe(handle.id, own);
+        }
+        for filter in shared {
+            tenant.end_membership(filter, handle, &mut session.outgoing);
         }
     }
 
@@ -263,7 +282,7 @@ impl Broker {
     ) -> Arc<SessionHandle> {
         let key = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
         let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
-        let limits = self.limits.mailbox;
+        let limits = self.limits.queue;
         Arc::new(SessionHandle::new(id, key, client.username.clone(), limits, control.clone()))
     }
 

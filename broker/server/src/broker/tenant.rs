@@ -2,19 +2,29 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hookmq_codec::{Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
-use hookmq_core::{Message, RetainedFull, RetainedLimits, RetainedMessages, TopicTree};
+use hookmq_core::{
+    Message, Outgoing, QueueLimits, RetainedFull, RetainedMessages, SharedId, Subscription,
+    TopicTree,
+};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
+use super::limits::Limits;
 use super::session_handle::SessionHandle;
+use super::share::Share;
 
 /// Topics, sessions and retained messages of one tenant. Nothing in here is seen by another.
 pub struct Tenant {
     pub name: Arc<str>,
+    /// By session, or for shared subscriptions by [`share_key`].
     subscriptions: RwLock<TopicTree<u64, Subscriber>>,
+    /// By whole filter.
+    shares: Mutex<FxHashMap<TopicFilter, Arc<Share>>>,
+    next_share: AtomicU32,
+    queue_limits: QueueLimits,
     /// Counts up with every change of `subscriptions`: what was matched before may be stale.
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
@@ -22,12 +32,23 @@ pub struct Tenant {
     pub(super) sessions: Mutex<FxHashMap<Arc<str>, Arc<SessionHandle>>>,
 }
 
-/// A session's subscription in the topic tree.
-#[derive(Debug, Clone)]
-pub struct Subscriber {
-    pub session: Arc<SessionHandle>,
-    pub options: SubscriptionOptions,
-    pub identifier: Option<NonZeroU32>,
+/// Whose subscription stands in the topic tree.
+#[derive(Debug)]
+enum Subscriber {
+    Session {
+        session: Arc<SessionHandle>,
+        options: SubscriptionOptions,
+        identifier: Option<NonZeroU32>,
+    },
+    Share(Arc<Share>),
+}
+
+/// Who is due messages on one topic.
+#[derive(Debug, Default)]
+pub struct Recipients {
+    pub sessions: Vec<Target>,
+    /// Of each, one member.
+    pub shares: Vec<Arc<Share>>,
 }
 
 /// A session that is due a message, its matching subscriptions taken together.
@@ -43,12 +64,15 @@ pub struct Target {
 }
 
 impl Tenant {
-    pub fn new(name: Arc<str>, limits: RetainedLimits) -> Self {
+    pub fn new(name: Arc<str>, limits: &Limits) -> Self {
         Self {
             name,
             subscriptions: RwLock::default(),
+            shares: Mutex::default(),
+            next_share: AtomicU32::new(1),
+            queue_limits: limits.queue,
             generation: AtomicU64::new(1),
-            retained: RwLock::new(RetainedMessages::new(limits)),
+            retained: RwLock::new(RetainedMessages::new(limits.retained)),
             sessions: Mutex::default(),
         }
     }
@@ -58,15 +82,62 @@ impl Tenant {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Adds or replaces a subscription; says whether it is new.
-    pub fn subscribe(&self, filter: &TopicFilter, subscriber: Subscriber) -> bool {
-        let session = subscriber.session.id;
-        let mut subscriptions = self.subscriptions.write();
-        let new = subscriptions.insert(filter.bare(), session, subscriber).is_none();
-        self.generation.fetch_add(1, Ordering::Release);
-        new
+    /// Adds or replaces a session's own subscription; says whether it is new.
+    pub fn subscribe(
+        &self,
+        filter: &TopicFilter,
+        session: Arc<SessionHandle>,
+        Subscription { options, identifier }: Subscription,
+    ) -> bool {
+        let key = session.id;
+        self.insert(filter, key, Subscriber::Session { session, options, identifier })
     }
 
+    /// Makes a connected session a member of a shared subscription, or gives it new options there.
+    pub fn join_share(
+        &self,
+        filter: &TopicFilter,
+        session: &Arc<SessionHandle>,
+        maximum_qos: Qos,
+    ) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        let share = match shares.get(filter) {
+            Some(share) => share.clone(),
+            None => {
+                let number = self.next_share.fetch_add(1, Ordering::Relaxed);
+                let id = SharedId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
+                let share = Arc::new(Share::new(id, filter.clone(), self.queue_limits));
+                shares.insert(filter.clone(), share.clone());
+                self.insert(filter, share_key(id), Subscriber::Share(share.clone()));
+                share
+            }
+        };
+        share.join(session, maximum_qos);
+        share
+    }
+
+    /// Ends a membership; the last to leave takes the shared subscription along.
+    pub fn leave_share(&self, share: &Share, session: &SessionHandle) {
+        let mut shares = self.shares.lock();
+        if share.leave(session) {
+            shares.remove(&share.filter);
+            self.unsubscribe(share_key(share.id), [&share.filter]);
+        }
+    }
+
+    /// Ends the membership of a session that is over; what it has in flight goes to other members.
+    pub(super) fn end_membership(
+        &self,
+        filter: &TopicFilter,
+        session: &SessionHandle,
+        outgoing: &mut Outgoing,
+    ) {
+        let Some(share) = self.shares.lock().get(filter).cloned() else { return };
+        self.leave_share(&share, session);
+        share.hand_back(outgoing.take_shared(share.id));
+    }
+
+    /// Removes the subscriptions that a session has of its own.
     pub fn unsubscribe<'a>(
         &self,
         session: u64,
@@ -81,26 +152,40 @@ impl Tenant {
 
     /// Who is due a message on `topic` that `publisher` sends. The generation is the one that this
     /// holds for.
-    pub fn targets(&self, topic: TopicName<'_>, publisher: u64, targets: &mut Vec<Target>) -> u64 {
-        targets.clear();
+    pub fn recipients(
+        &self,
+        topic: TopicName<'_>,
+        publisher: u64,
+        Recipients { sessions, shares }: &mut Recipients,
+    ) -> u64 {
+        sessions.clear();
+        shares.clear();
         let mut identifiers: Vec<(u64, NonZeroU32)> = Vec::new();
         let subscriptions = self.subscriptions.read();
         let generation = self.generation();
-        subscriptions.for_each_match(topic, |session, subscriber| {
-            if subscriber.options.no_local && session == publisher {
-                return;
+        subscriptions.for_each_match(topic, |key, subscriber| match subscriber {
+            Subscriber::Session { options, .. } if options.no_local && key == publisher => {}
+            Subscriber::Session { session, options, identifier } => {
+                identifiers.extend(identifier.map(|identifier| (key, identifier)));
+                sessions.push(Target {
+                    session: session.clone(),
+                    maximum_qos: options.maximum_qos,
+                    retain_as_published: options.retain_as_published,
+                    subscription_identifiers: None,
+                });
             }
-            identifiers.extend(subscriber.identifier.map(|identifier| (session, identifier)));
-            targets.push(Target {
-                session: subscriber.session.clone(),
-                maximum_qos: subscriber.options.maximum_qos,
-                retain_as_published: subscriber.options.retain_as_published,
-                subscription_identifiers: None,
-            });
+            Subscriber::Share(share) => shares.push(share.clone()),
         });
         drop(subscriptions);
-        merge(targets, &mut identifiers);
+        merge(sessions, &mut identifiers);
         generation
+    }
+
+    fn insert(&self, filter: &TopicFilter, key: u64, subscriber: Subscriber) -> bool {
+        let mut subscriptions = self.subscriptions.write();
+        let new = subscriptions.insert(filter.bare(), key, subscriber).is_none();
+        self.generation.fetch_add(1, Ordering::Release);
+        new
     }
 
     /// The session of a client id.
@@ -128,6 +213,10 @@ impl Tenant {
         self.subscriptions.read().len()
     }
 
+    pub fn share_count(&self) -> usize {
+        self.shares.lock().len()
+    }
+
     pub fn session_count(&self) -> usize {
         self.sessions.lock().len()
     }
@@ -144,6 +233,11 @@ impl Tenant {
     pub fn retained(&self, filter: &str) -> Vec<Message> {
         self.retained.read().matching(filter)
     }
+}
+
+/// Where a shared subscription stands among the sessions, whose numbers stay below.
+fn share_key(id: SharedId) -> u64 {
+    1 << 63 | u64::from(id.0.get())
 }
 
 /// Makes one target of those that belong to the same session.

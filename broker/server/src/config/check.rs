@@ -54,6 +54,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         database,
         admin,
         limits: document.limits.into(),
+        protocol: document.protocol.into(),
         plugins,
         rules,
         pipeline,

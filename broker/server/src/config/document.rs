@@ -15,6 +15,7 @@ use serde_yaml::with::singleton_map;
 
 use super::bind::Bind;
 use super::limits::LimitsDocument;
+use super::protocol::ProtocolDocument;
 use super::{LogFormat, LogLevel};
 use crate::tls::ClientCertificates;
 
@@ -26,6 +27,7 @@ pub(super) struct Document {
     pub database: Option<DatabaseDocument>,
     pub admin: Option<AdminDocument>,
     pub limits: LimitsDocument,
+    pub protocol: ProtocolDocument,
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
     pub pipeline: PipelineDocument,
@@ -40,6 +42,7 @@ impl Default for Document {
             database: None,
             admin: None,
             limits: LimitsDocument::default(),
+            protocol: ProtocolDocument::default(),
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
             pipeline: PipelineDocument::default(),

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use hookmq_core::RetainedLimits;
+use hookmq_core::{QueueLimits, RetainedLimits};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::document::positive;
 use crate::broker::limits::Limits;
-use crate::broker::mailbox::MailboxLimits;
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -33,15 +32,17 @@ pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "positive")]
     topic_levels: usize,
     topic_alias_maximum: u16,
+    outgoing_topic_aliases: u16,
     #[serde(deserialize_with = "positive")]
     client_id_length: usize,
-    #[serde(deserialize_with = "positive")]
     filters_per_client: usize,
     session_expiry_maximum_s: u32,
     #[serde(deserialize_with = "positive")]
     keep_alive_maximum_s: u16,
     #[serde(deserialize_with = "positive")]
     connect_timeout_ms: u32,
+    #[serde(deserialize_with = "positive")]
+    write_timeout_ms: u32,
     #[serde(deserialize_with = "positive")]
     connections: u32,
     #[serde(deserialize_with = "positive")]
@@ -53,22 +54,23 @@ pub(super) struct LimitsDocument {
 impl Default for LimitsDocument {
     fn default() -> Self {
         let limits = Limits::default();
-        let connect_timeout_ms = limits.connect_timeout.as_millis();
         Self {
             maximum_packet_size: limits.maximum_packet_size,
             receive_maximum: limits.receive_maximum,
             maximum_inflight: limits.maximum_inflight,
-            queue_messages: limits.mailbox.messages,
-            queue_bytes: limits.mailbox.bytes,
+            queue_messages: limits.queue.messages,
+            queue_bytes: limits.queue.bytes,
             retained_messages: limits.retained.messages,
             retained_bytes: limits.retained.bytes,
             topic_levels: limits.topic_levels,
             topic_alias_maximum: limits.topic_alias_maximum,
+            outgoing_topic_aliases: limits.outgoing_topic_aliases,
             client_id_length: limits.client_id_length,
             filters_per_client: limits.filters_per_client,
             session_expiry_maximum_s: limits.session_expiry_maximum,
             keep_alive_maximum_s: limits.keep_alive_maximum,
-            connect_timeout_ms: u32::try_from(connect_timeout_ms).unwrap_or(u32::MAX),
+            connect_timeout_ms: milliseconds(limits.connect_timeout),
+            write_timeout_ms: milliseconds(limits.write_timeout),
             connections: u32::try_from(limits.connections).unwrap_or(u32::MAX),
             sessions: limits.sessions,
             emitted_hops: limits.emitted_hops,
@@ -83,27 +85,30 @@ impl From<LimitsDocument> for Limits {
             maximum_packet_size: document.maximum_packet_size,
             receive_maximum: document.receive_maximum,
             maximum_inflight: document.maximum_inflight,
-            mailbox: MailboxLimits {
-                messages: document.queue_messages,
-                bytes: document.queue_bytes,
-            },
+            queue: QueueLimits { messages: document.queue_messages, bytes: document.queue_bytes },
             retained: RetainedLimits {
                 messages: document.retained_messages,
                 bytes: document.retained_bytes,
             },
             topic_levels: document.topic_levels,
             topic_alias_maximum: document.topic_alias_maximum,
+            outgoing_topic_aliases: document.outgoing_topic_aliases,
             client_id_length: document.client_id_length,
             filters_per_client: document.filters_per_client,
             session_expiry_maximum: document.session_expiry_maximum_s,
             keep_alive_maximum: document.keep_alive_maximum_s,
             connect_timeout: Duration::from_millis(document.connect_timeout_ms.into()),
+            write_timeout: Duration::from_millis(document.write_timeout_ms.into()),
             connections: document.connections as usize,
             sessions: document.sessions,
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn packet_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

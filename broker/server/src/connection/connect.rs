@@ -3,6 +3,7 @@
 mod answer;
 mod authentication;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hookmq_hooks::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::answer::RefusalTerms;
 use self::authentication::Candidate;
 use super::Stream;
 use super::driver::{Driver, Start};
@@ -103,7 +105,13 @@ pub async fn connect<S: Stream>(
         Err(mut refusal) => {
             refusal.client_id = connect.client_id.to_owned();
             refusal.username = connect.username.map(str::to_owned);
-            let connack = answer::refusal(connect.version, &refusal);
+            let maximum_packet_size = connect.properties.maximum_packet_size;
+            let terms = RefusalTerms {
+                version: connect.version,
+                maximum_packet_size: maximum_packet_size.map_or(u32::MAX, NonZeroU32::get),
+                server_reference: broker.protocol.server_reference.as_deref(),
+            };
+            let connack = answer::refusal(&terms, &refusal);
             farewell(&mut stream, &connack).await;
             Err(Refused::Told(refusal))
         }
@@ -141,7 +149,9 @@ async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Ref
     }
     // A client of an unknown version is answered in the form of 3.1.1, which is the oldest.
     let refusal = refusal(reason_code, error.to_string());
-    farewell(stream, &answer::refusal(ProtocolVersion::V311, &refusal)).await;
+    let version = ProtocolVersion::V311;
+    let terms = RefusalTerms { version, maximum_packet_size: u32::MAX, server_reference: None };
+    farewell(stream, &answer::refusal(&terms, &refusal)).await;
     Refused::Told(refusal)
 }
 
@@ -242,6 +252,7 @@ async fn open(
             retain: will.retain,
         };
         let (decision, _) = broker.pipeline.load().authorize(&client, &access, &**broker);
+        check_will(broker, will)?;
         if !matches!(decision, Decision::Allowed { maximum_qos } if will.qos <= maximum_qos) {
             return Err(refusal(ReasonCode::NotAuthorized, "the will's topic is not permitted"));
         }
@@ -270,6 +281,25 @@ async fn open(
         })
     });
     Ok(answer::settle(broker, connect, tenant, client, opened, will, last_word).await)
+}
+
+/// A will asks for no more than the client could publish itself `[MQTT-3.2.2-12]` `[MQTT-3.2.2-13]`.
+fn check_will(broker: &Broker, will: &hookmq_codec::Will<'_>) -> Result<(), Box<Refusal>> {
+    let (limits, protocol) = (&broker.limits, &broker.protocol);
+    if will.qos > protocol.maximum_qos {
+        return Err(refusal(ReasonCode::QosNotSupported, "the will is above the maximum QoS"));
+    }
+    if will.retain && !protocol.retain_available {
+        return Err(refusal(ReasonCode::RetainNotSupported, "wills are not retained here"));
+    }
+    if will.topic.levels().count() > limits.topic_levels {
+        return Err(refusal(ReasonCode::TopicNameInvalid, "too many levels in the will's topic"));
+    }
+    let declared = will.properties.payload_format_indicator == Some(true);
+    if protocol.check_payload_format && declared && std::str::from_utf8(will.payload).is_err() {
+        return Err(refusal(ReasonCode::PayloadFormatInvalid, "the will's payload is not UTF-8"));
+    }
+    Ok(())
 }
 
 fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {

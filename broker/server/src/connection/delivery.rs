@@ -1,5 +1,6 @@
 //! Messages on their way to the client: expiry, deliver hooks, window, packet id, encoding.
 
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use hookmq_codec::{Ack, AckProperties, OutgoingPublish, Packet, PacketId, Qos, ReasonCode};
@@ -7,8 +8,10 @@ use hookmq_core::{Delivery, Message, Redelivery};
 use hookmq_hooks::{Hook, StepSet};
 
 use super::Stream;
+use super::aliases::{OutgoingAlias, OutgoingAliases};
 use super::buffers::WRITE_SIZE;
 use super::driver::{Driver, Terms};
+use crate::broker::share::Share;
 use crate::broker::topic_cache::TopicCache;
 
 /// Why no more was delivered in this turn.
@@ -30,8 +33,21 @@ pub struct DeliverySteps {
 }
 
 impl<S: Stream> Driver<S> {
-    /// Moves deliveries from the mailbox into the output as far as window and output allow.
+    /// Moves deliveries into the output as far as window and output allow: what is to be sent again,
+    /// then from the mailbox, then from shared subscriptions.
+    #[inline]
     pub(super) fn deliver(&mut self) -> Stopped {
+        match self.deliver_own() {
+            stopped if self.opened.shares.is_empty() => stopped,
+            Stopped::Empty => self.deliver_shared(),
+            stopped => {
+                self.pass_shares_on();
+                stopped
+            }
+        }
+    }
+
+    fn deliver_own(&mut self) -> Stopped {
         if self.opened.session.outgoing.has_redeliveries()
             && let Some(stopped) = self.redeliver()
         {
@@ -60,34 +76,95 @@ impl<S: Stream> Driver<S> {
         }
     }
 
+    /// Fetches this member's part from each shared subscription.
+    fn deliver_shared(&mut self) -> Stopped {
+        let now = Instant::now();
+        let session = self.opened.handle.id;
+        let mut more = false;
+        for place in 0..self.opened.shares.len() {
+            let share = self.opened.shares[place].clone();
+            for _ in 0..share.portion() {
+                let stopped = match self.opened.session.outgoing.is_open() {
+                    false => Stopped::WindowClosed,
+                    true if self.out.len() >= WRITE_SIZE => Stopped::OutputFull,
+                    true => Stopped::Empty,
+                };
+                if stopped != Stopped::Empty {
+                    self.pass_shares_on();
+                    return stopped;
+                }
+                let Some(message) = share.fetch() else { break };
+                self.deliver_from(&share, message, now);
+            }
+            more |= share.rest(session);
+        }
+        if more { Stopped::OutputFull } else { Stopped::Empty }
+    }
+
+    fn deliver_from(&mut self, share: &Share, message: Message, now: Instant) {
+        let Some(subscription) = self.opened.session.subscriptions.get(&share.filter) else {
+            return;
+        };
+        self.deliver_one(
+            Delivery {
+                qos: message.qos().min(subscription.options.maximum_qos),
+                retain: message.retain() && subscription.options.retain_as_published,
+                subscription_identifiers: subscription.identifier.map(|it| [it].into()),
+                shared: Some(share.id),
+                message,
+            },
+            now,
+        );
+    }
+
+    /// Lets other members have what this one cannot take now.
+    pub(super) fn pass_shares_on(&self) {
+        for share in &self.opened.shares {
+            share.pass_on();
+        }
+    }
+
     /// Sends again what an earlier connection left in flight, in its order, with DUP `[MQTT-3.3.1-1]`.
     /// None: that was all.
     fn redeliver(&mut self) -> Option<Stopped> {
         let now = Instant::now();
-        let Self { opened, terms, out, .. } = self;
-        let in_flight = &mut opened.session.outgoing;
         loop {
-            if out.len() >= WRITE_SIZE {
+            if self.out.len() >= WRITE_SIZE {
                 return Some(Stopped::OutputFull);
             }
+            let in_flight = &mut self.opened.session.outgoing;
             match in_flight.poll_redelivery() {
                 None => return in_flight.has_redeliveries().then_some(Stopped::WindowClosed),
-                Some(Redelivery::Publish(id, delivery)) if fits(delivery, terms, now) => {
-                    outgoing(delivery, Some(id), true, now).encode(terms.version, out);
-                }
-                Some(Redelivery::Publish(id, _)) => {
-                    // It was found in flight just now.
-                    let _ = in_flight.abandon(id);
+                Some(Redelivery::Publish(id, delivery)) => {
+                    let delivery = delivery.clone();
+                    self.redeliver_one(id, delivery, now);
                 }
                 Some(Redelivery::Release(packet_id)) => {
                     let reason_code = ReasonCode::Success;
                     let properties = AckProperties::default();
                     let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
                     // An acknowledgement without properties always fits.
-                    let _ = release.encode(terms.version, out);
+                    let _ = release.encode(self.terms.version, &mut self.out);
                 }
             }
         }
+    }
+
+    fn redeliver_one(&mut self, id: PacketId, mut delivery: Delivery, now: Instant) {
+        let seen = match delivery.shared {
+            // It is in flight as it was published, since another member might have got it.
+            Some(_) => self.pass_deliver_steps(delivery.message),
+            None => Some(delivery.message),
+        };
+        if let Some(message) = seen {
+            delivery.message = message;
+            let packet = outgoing(&delivery, Some(id), Dup::Again, now);
+            if fits(&packet, &self.terms) {
+                return packet.encode(self.terms.version, &mut self.out);
+            }
+        }
+        // It was found in flight just now.
+        let _ = self.opened.session.outgoing.abandon(id);
     }
 
     #[inline]
@@ -95,21 +172,30 @@ impl<S: Stream> Driver<S> {
         if delivery.message.expires_at().is_some_and(|expiry| expiry <= now) {
             return;
         }
+        // What another member may get stays in flight as it was published.
+        let mut published = None;
         if !self.publisher.pipeline().steps(Hook::Deliver).is_empty() {
+            published = delivery.shared.map(|_| delivery.message.clone());
             match self.pass_deliver_steps(delivery.message) {
                 Some(message) => delivery.message = message,
                 None => return self.broker.metrics.messages_dropped_by_hooks.add(1),
             }
         }
-        if !fits(&delivery, &self.terms, now) {
+        let id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId::MIN);
+        let mut packet = outgoing(&delivery, id, Dup::First, now);
+        if !fits(&packet, &self.terms) {
             return;
         }
-        if delivery.qos == Qos::AtMostOnce {
-            outgoing(&delivery, None, false, now).encode(self.terms.version, &mut self.out);
-        } else {
-            let id = self.opened.session.outgoing.assign(delivery.clone());
-            outgoing(&delivery, Some(id), false, now).encode(self.terms.version, &mut self.out);
+        if !self.aliases.is_off() {
+            packet = with_alias(packet, &mut self.aliases, &self.terms);
         }
+        if id.is_some() {
+            let message = published.unwrap_or_else(|| delivery.message.clone());
+            let subscription_identifiers = delivery.subscription_identifiers.clone();
+            let in_flight = Delivery { message, subscription_identifiers, ..delivery };
+            packet.packet_id = Some(self.opened.session.outgoing.assign(in_flight));
+        }
+        packet.encode(self.terms.version, &mut self.out);
         self.sent += 1;
     }
 
@@ -135,27 +221,49 @@ impl<S: Stream> Driver<S> {
 /// Whether the client takes packets of this size `[MQTT-3.1.2-24]`; else the message is as good as sent
 /// `[MQTT-3.1.2-25]`.
 #[inline]
-fn fits(delivery: &Delivery, terms: &Terms, now: Instant) -> bool {
-    if terms.maximum_packet_size == u32::MAX {
-        return true;
+fn fits(packet: &OutgoingPublish<'_>, terms: &Terms) -> bool {
+    terms.maximum_packet_size == u32::MAX
+        || packet.encoded_length(terms.version) <= terms.maximum_packet_size as usize
+}
+
+/// The packet with an alias for its topic, where that fits.
+fn with_alias<'a>(
+    packet: OutgoingPublish<'a>,
+    aliases: &mut OutgoingAliases,
+    terms: &Terms,
+) -> OutgoingPublish<'a> {
+    // The longest form is that which tells the client of the alias.
+    let longest = OutgoingPublish { topic_alias: Some(NonZeroU16::MIN), ..packet };
+    if !fits(&longest, terms) {
+        return packet;
     }
-    let id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId::MIN);
-    let length = outgoing(delivery, id, false, now).encoded_length(terms.version);
-    length <= terms.maximum_packet_size as usize
+    match aliases.assign(packet.topic.as_str()) {
+        None => packet,
+        Some(OutgoingAlias { alias, known }) => {
+            OutgoingPublish { topic_alias: Some(alias), omit_topic: known, ..packet }
+        }
+    }
+}
+
+/// Whether a packet is sent for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dup {
+    First,
+    Again,
 }
 
 #[inline]
 fn outgoing(
     delivery: &Delivery,
     packet_id: Option<PacketId>,
-    dup: bool,
+    dup: Dup,
     now: Instant,
 ) -> OutgoingPublish<'_> {
     let message = &delivery.message;
     OutgoingPublish {
         topic: message.topic(),
         payload: message.payload(),
-        dup,
+        dup: dup == Dup::Again,
         qos: delivery.qos,
         retain: delivery.retain,
         packet_id,

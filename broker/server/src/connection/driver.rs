@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 
 pub use self::authentication::Authentication;
 use super::Stream;
+use super::aliases::OutgoingAliases;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
@@ -40,6 +41,10 @@ pub struct Terms {
     pub maximum_packet_size: u32,
     /// What the client asked for in CONNECT, in seconds; DISCONNECT may not raise it from zero.
     pub session_expiry_interval: u32,
+    /// Aliases that the broker may use.
+    pub topic_alias_maximum: u16,
+    /// Whether acknowledgements may say more than a code `[MQTT-3.1.2-29]`.
+    pub problem_information: bool,
 }
 
 /// What a connection begins with.
@@ -64,8 +69,9 @@ pub struct Driver<S> {
     pub(super) will: Option<Box<Will>>,
     pub(super) publisher: Publisher,
     pub(super) delivery_steps: DeliverySteps,
-    /// Topics by alias, from 1; empty where an alias is not set.
-    aliases: Vec<Box<str>>,
+    /// The client's topics by alias, from 1; empty where an alias is not set.
+    incoming_aliases: Vec<Box<str>>,
+    pub(super) aliases: OutgoingAliases,
     /// Deliveries that were taken from the mailbox and are not sent yet.
     pub(super) batch: VecDeque<Delivery>,
     /// Bytes of a packet that is not whole yet.
@@ -78,7 +84,9 @@ pub struct Driver<S> {
     /// None where CONNECT has named no authentication method.
     authentication: Option<Box<Authentication>>,
     last_packet: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the socket has taken nothing of what it is offered.
+    stalled: Option<Instant>,
+    timer: Option<Timer>,
     received: u64,
     pub(super) sent: u64,
 }
@@ -93,6 +101,7 @@ impl<S: Stream> Driver<S> {
         let session = opened.handle.id;
         Self {
             publisher: Publisher::new(broker.clone(), tenant.clone(), client.clone(), session),
+            aliases: OutgoingAliases::new(terms.topic_alias_maximum),
             broker,
             stream,
             terms,
@@ -101,7 +110,7 @@ impl<S: Stream> Driver<S> {
             opened,
             will,
             delivery_steps: DeliverySteps::default(),
-            aliases: Vec::new(),
+            incoming_aliases: Vec::new(),
             batch: VecDeque::new(),
             partial: behind,
             out: first_bytes,
@@ -109,6 +118,7 @@ impl<S: Stream> Driver<S> {
             deferred: VecDeque::new(),
             authentication,
             last_packet: Instant::now(),
+            stalled: None,
             timer: None,
             received: 0,
             sent: 0,
@@ -147,7 +157,7 @@ impl<S: Stream> Driver<S> {
         metrics.messages_sent.add(std::mem::take(&mut self.sent));
         match polled {
             Poll::Ready(ending) => Poll::Ready(ending),
-            Poll::Pending => self.poll_silence(context),
+            Poll::Pending => self.poll_deadline(context),
         }
     }
 
@@ -167,8 +177,13 @@ impl<S: Stream> Driver<S> {
                 return Poll::Ready(ending);
             }
             // While the client does not read, it is not read from, and nothing is prepared for it.
-            if let Err(ending) = ready!(self.poll_write(context)) {
-                return Poll::Ready(ending);
+            match self.poll_write(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(ending)) => return Poll::Ready(ending),
+                Poll::Pending => {
+                    self.pass_shares_on();
+                    return Poll::Pending;
+                }
             }
             let read = self.poll_read(context);
             let stopped = self.deliver();
@@ -257,7 +272,14 @@ impl<S: Stream> Driver<S> {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
-            let wrote = ready!(Pin::new(&mut self.stream).poll_write(context, rest));
+            let Poll::Ready(wrote) = Pin::new(&mut self.stream).poll_write(context, rest) else {
+                self.stalled.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            if self.stalled.take().is_some() {
+                // Meanwhile it was not read from either, so its silence says nothing.
+                self.last_packet = Instant::now();
+            }
             match wrote.map_err(Ending::lost)? {
                 0 => return Poll::Ready(Err(Ending::Lost("the socket takes nothing".into()))),
                 wrote => self.written += wrote,
@@ -272,24 +294,48 @@ impl<S: Stream> Driver<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the connection of a client that has been silent for too long `[MQTT-3.1.2-22]`.
-    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        if self.terms.silence.is_zero() {
-            return Poll::Pending;
+    /// Ends the connection of a client that has been silent for too long `[MQTT-3.1.2-22]`, or that does
+    /// not read what it is sent.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        let deadline = match self.stalled {
+            Some(since) => since + self.broker.limits.write_timeout,
+            None if self.terms.silence.is_zero() => return Poll::Pending,
+            None => self.last_packet + self.terms.silence,
+        };
+        let timer = self.timer.get_or_insert_with(|| Timer::new(deadline));
+        if deadline < timer.at {
+            timer.reset(deadline);
         }
-        let deadline = self.last_packet + self.terms.silence;
-        let timer =
-            self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        while timer.as_mut().poll(context).is_ready() {
+        while timer.sleep.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
-                return Poll::Ready(Ending::Told(ReasonCode::KeepAliveTimeout));
+                return Poll::Ready(match self.stalled {
+                    Some(_) => Ending::Lost("it does not read".into()),
+                    None => Ending::Told(ReasonCode::KeepAliveTimeout),
+                });
             }
-            timer.as_mut().reset(deadline.into());
+            timer.reset(deadline);
             self.opened.handle.mailbox.shrink();
             self.opened.session.outgoing.shrink();
             self.publisher.shrink();
             self.batch.shrink_to_fit();
         }
         Poll::Pending
+    }
+}
+
+/// A timer that is set anew only when it has gone off or must go off sooner.
+struct Timer {
+    at: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Timer {
+    fn new(at: Instant) -> Self {
+        Self { at, sleep: Box::pin(tokio::time::sleep_until(at.into())) }
+    }
+
+    fn reset(&mut self, at: Instant) {
+        self.at = at;
+        self.sleep.as_mut().reset(at.into());
     }
 }

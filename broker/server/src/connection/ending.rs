@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hookmq_codec::{DecodeError, Disconnect, DisconnectProperties, Packet, ReasonCode};
+use hookmq_codec::{
+    DecodeError, Disconnect, DisconnectProperties, Packet, ProtocolVersion, ReasonCode,
+};
 use hookmq_core::ReceiveMaximumExceeded;
 use tokio::io::AsyncWriteExt;
 use tracing::{debug, info};
@@ -20,6 +22,8 @@ pub enum Ending {
     Lost(String),
     /// The client broke the protocol.
     Violated(DecodeError),
+    /// The client asked for what it may not, and is told why.
+    Refused(ReasonCode, &'static str),
     /// The broker ends it with this code.
     Told(ReasonCode),
     /// A newer connection of the same client has the session.
@@ -34,11 +38,43 @@ impl Ending {
         Self::Lost(error.to_string())
     }
 
+    /// DISCONNECT of at most `maximum` bytes, if the client is to be told anything. What does not fit
+    /// is left out `[MQTT-3.14.2-3]`.
+    fn disconnect(&self, server_reference: Option<&str>, maximum: u32) -> Vec<u8> {
+        let Some(mut reason_code) = self.reason_code() else { return Vec::new() };
+        if reason_code == ReasonCode::ServerShuttingDown && server_reference.is_some() {
+            reason_code = ReasonCode::UseAnotherServer;
+        }
+        let reason = match self {
+            Self::Violated(error) => Some(error.to_string()),
+            Self::Refused(_, reason) => Some((*reason).to_owned()),
+            _ => None,
+        };
+        let refers = matches!(reason_code, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved);
+        let properties = DisconnectProperties {
+            reason_string: reason.as_deref(),
+            server_reference: server_reference.filter(|_| refers),
+            ..DisconnectProperties::default()
+        };
+        let short = DisconnectProperties::default();
+        for properties in [properties, short] {
+            let mut out = Vec::new();
+            let disconnect = Packet::Disconnect(Disconnect { reason_code, properties });
+            // Only what is longer than any packet is not encoded.
+            if disconnect.encode(ProtocolVersion::V5, &mut out).is_ok()
+                && out.len() <= maximum as usize
+            {
+                return out;
+            }
+        }
+        Vec::new()
+    }
+
     fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Left { .. } | Self::Lost(_) => None,
             Self::Violated(error) => Some(error.reason_code()),
-            Self::Told(reason_code) => Some(*reason_code),
+            Self::Refused(reason_code, _) | Self::Told(reason_code) => Some(*reason_code),
             Self::TakenOver { .. } => Some(ReasonCode::SessionTakenOver),
         }
     }
@@ -52,7 +88,10 @@ impl From<DecodeError> for Ending {
 
 impl From<ReceiveMaximumExceeded> for Ending {
     fn from(_: ReceiveMaximumExceeded) -> Self {
-        Self::Told(ReasonCode::ReceiveMaximumExceeded)
+        Self::Refused(
+            ReasonCode::ReceiveMaximumExceeded,
+            "more unacknowledged messages than the receive maximum",
+        )
     }
 }
 
@@ -85,11 +124,9 @@ impl<S: Stream> Driver<S> {
             self.broker.publish_will(&self.tenant, *will);
         }
         let mut out = self.out;
-        if let Some(reason_code) = ending.reason_code().filter(|_| self.terms.version.is_v5()) {
-            let properties = DisconnectProperties::default();
-            let disconnect = Packet::Disconnect(Disconnect { reason_code, properties });
-            // A DISCONNECT without properties always fits.
-            let _ = disconnect.encode(self.terms.version, &mut out);
+        if self.terms.version.is_v5() {
+            let server_reference = self.broker.protocol.server_reference.as_deref();
+            out.extend(ending.disconnect(server_reference, self.terms.maximum_packet_size));
         }
         let mut stream = self.stream;
         // The client may be gone or may not read; either way the connection ends now.
@@ -110,6 +147,9 @@ impl<S: Stream> Driver<S> {
             Ending::Lost(why) => debug!(tenant, ?client_id, why, "client lost"),
             Ending::Violated(error) => {
                 info!(tenant, ?client_id, reason_code = %error.reason_code(), %error, "client disconnected");
+            }
+            Ending::Refused(reason_code, reason) => {
+                info!(tenant, ?client_id, %reason_code, reason, "client disconnected");
             }
             Ending::Told(reason_code) => {
                 info!(tenant, ?client_id, %reason_code, "client disconnected");

@@ -11,7 +11,6 @@ use hookmq_store::Change;
 use super::Stream;
 use super::driver::Driver;
 use super::ending::Ending;
-use crate::broker::tenant::Subscriber;
 
 /// What one filter of a SUBSCRIBE came to.
 enum Answer {
@@ -23,6 +22,10 @@ enum Answer {
 impl<S: Stream> Driver<S> {
     pub(super) fn handle_subscribe(&mut self, subscribe: Subscribe<'_>) -> Result<(), Ending> {
         let identifier = subscribe.properties.subscription_identifier;
+        if identifier.is_some() && !self.broker.protocol.subscription_identifiers {
+            let reason = "subscription identifiers are not available";
+            return Err(Ending::Refused(ReasonCode::SubscriptionIdentifiersNotSupported, reason));
+        }
         let mut reason_codes = Vec::with_capacity(subscribe.filters.len());
         let mut changes = Vec::new();
         let mut retained = Vec::new();
@@ -37,17 +40,12 @@ impl<S: Stream> Driver<S> {
             };
             let options = SubscriptionOptions { maximum_qos: qos, ..options };
             let subscription = Subscription { options, identifier };
-            let session = self.opened.handle.clone();
-            let key = session.key.clone();
-            let new = self.tenant.subscribe(&filter, Subscriber { session, options, identifier });
-            if options.retain_handling == RetainHandling::Send
-                || options.retain_handling == RetainHandling::SendIfNew && new
-            {
+            if self.subscribe(&filter, subscription) {
                 retained.push((filter.clone(), subscription));
             }
             if self.opened.handle.is_durable() {
-                let filter = filter.clone();
-                changes.push(Change::Subscribed { session: key, filter, subscription });
+                let (session, filter) = (self.opened.handle.key.clone(), filter.clone());
+                changes.push(Change::Subscribed { session, filter, subscription });
             }
             self.opened.session.subscriptions.insert(filter, subscription);
             reason_codes.push(match qos {
@@ -56,7 +54,8 @@ impl<S: Stream> Driver<S> {
                 Qos::ExactlyOnce => ReasonCode::GrantedQos2,
             });
         }
-        let properties = AckProperties::default();
+        let refused = reason_codes.iter().find(|code| code.is_failure());
+        let properties = refused.map_or_else(AckProperties::default, |it| self.explained(*it));
         let packet_id = subscribe.packet_id;
         self.answer(&Packet::SubAck(SubAck { packet_id, reason_codes, properties }), changes)?;
         for (filter, subscription) in retained {
@@ -82,7 +81,13 @@ impl<S: Stream> Driver<S> {
                         let session = handle.key.clone();
                         changes.push(Change::Unsubscribed { session, filter: filter.clone() });
                     }
-                    removed.push(filter);
+                    match self.opened.shares.iter().position(|share| share.filter == filter) {
+                        Some(place) => {
+                            let share = self.opened.shares.swap_remove(place);
+                            self.tenant.leave_share(&share, handle);
+                        }
+                        None => removed.push(filter),
+                    }
                     ReasonCode::Success
                 }
             });
@@ -93,11 +98,34 @@ impl<S: Stream> Driver<S> {
         self.answer(&Packet::UnsubAck(SubAck { packet_id, reason_codes, properties }), changes)
     }
 
+    /// Puts a granted subscription in force; says whether its retained messages are to be sent, which
+    /// those of a shared one never are.
+    fn subscribe(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+        let session = &self.opened.handle;
+        if filter.share_name().is_some() {
+            let share = self.tenant.join_share(filter, session, subscription.options.maximum_qos);
+            if !self.opened.shares.iter().any(|other| other.id == share.id) {
+                self.opened.shares.push(share);
+            }
+            return false;
+        }
+        let new = self.tenant.subscribe(filter, session.clone(), subscription);
+        match subscription.options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => new,
+            RetainHandling::DoNotSend => false,
+        }
+    }
+
     fn judge(&self, filter: &TopicFilter, options: SubscriptionOptions) -> Answer {
         let limits = &self.broker.limits;
         let subscriptions = &self.opened.session.subscriptions;
-        if filter.share_name().is_some() {
+        let protocol = &self.broker.protocol;
+        if filter.share_name().is_some() && !protocol.shared_subscriptions {
             return Answer::Refused(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if filter.has_wildcard() && !protocol.wildcard_subscriptions {
+            return Answer::Refused(ReasonCode::WildcardSubscriptionsNotSupported);
         }
         if filter.bare().split('/').count() > limits.topic_levels {
             return Answer::Refused(ReasonCode::TopicFilterInvalid);
@@ -114,7 +142,7 @@ impl<S: Stream> Driver<S> {
         let pipeline = self.broker.pipeline.load();
         match pipeline.authorize(&self.client, &access, &*self.broker).0 {
             Decision::Allowed { maximum_qos } => {
-                Answer::Granted(options.maximum_qos.min(maximum_qos))
+                Answer::Granted(options.maximum_qos.min(maximum_qos).min(protocol.maximum_qos))
             }
             Decision::Denied(denial) => {
                 self.broker.report_denial(&self.client, &access, &denial);
@@ -153,6 +181,7 @@ impl<S: Stream> Driver<S> {
                 qos: message.qos().min(subscription.options.maximum_qos),
                 retain: true,
                 subscription_identifiers: identifiers.clone(),
+                shared: None,
                 message,
             });
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_codec::{
-    ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, ReasonCode,
+    ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, Qos, ReasonCode,
 };
 use hookmq_core::NEVER_EXPIRES;
 use hookmq_hooks::{Client, Secret};
@@ -29,7 +29,7 @@ pub(super) async fn settle(
     will: Option<Box<Will>>,
     last_word: &Secret,
 ) -> Start {
-    let limits = &broker.limits;
+    let (limits, protocol) = (&broker.limits, &broker.protocol);
     let asked = &connect.properties;
     let expiry_interval = expiry_interval(connect, limits.session_expiry_maximum);
     let receive_maximum = asked.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
@@ -40,6 +40,9 @@ pub(super) async fn settle(
     opened.session.outgoing.handle_connected(receive_maximum.min(limits.maximum_inflight));
     opened.handle.set_durable(opened.session.outlives_connection());
     let keep_alive = keep_alive(connect, limits.keep_alive_maximum);
+    let wants_response = asked.request_response_information == Some(true);
+    let response_information = protocol.response_information.as_ref().filter(|_| wants_response);
+    let response_information = response_information.and_then(|it| it.for_client(&client));
     let properties = ConnAckProperties {
         session_expiry_interval: (asked.session_expiry_interval.unwrap_or(0) != expiry_interval)
             .then_some(expiry_interval),
@@ -48,10 +51,15 @@ pub(super) async fn settle(
         topic_alias_maximum: Some(limits.topic_alias_maximum),
         assigned_client_identifier: connect.client_id.is_empty().then_some(&*client.client_id),
         server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
-        shared_subscription_available: Some(false),
         // Named and not carried through, it would have been refused [MQTT-4.12.0-5] [MQTT-4.12.0-6].
         authentication_method: asked.authentication_method,
         authentication_data: sent(last_word),
+        maximum_qos: Some(protocol.maximum_qos).filter(|qos| *qos < Qos::ExactlyOnce),
+        retain_available: unavailable(protocol.retain_available),
+        wildcard_subscription_available: unavailable(protocol.wildcard_subscriptions),
+        shared_subscription_available: unavailable(protocol.shared_subscriptions),
+        subscription_identifiers_available: unavailable(protocol.subscription_identifiers),
+        response_information: response_information.as_deref(),
         ..ConnAckProperties::default()
     };
     let connack =
@@ -70,24 +78,54 @@ pub(super) async fn settle(
         silence: Duration::from_millis(u64::from(keep_alive) * 1500),
         maximum_packet_size: asked.maximum_packet_size.map_or(u32::MAX, NonZeroU32::get),
         session_expiry_interval: asked.session_expiry_interval.unwrap_or(0),
+        topic_alias_maximum: asked
+            .topic_alias_maximum
+            .unwrap_or(0)
+            .min(limits.outgoing_topic_aliases),
+        problem_information: asked.request_problem_information.unwrap_or(true),
     };
     let authentication = Authentication::of(connect);
     Start { terms, tenant, client, opened, will, authentication, first_bytes }
 }
 
 /// CONNACK for a client that is not let in.
-pub(super) fn refusal(version: ProtocolVersion, refusal: &Refusal) -> Vec<u8> {
+///
+/// It says why where the reason is the protocol's or a limit's; what a step thinks of the client is for
+/// the log. What the client would not take for its length is left out `[MQTT-3.2.2-19]`.
+pub(super) fn refusal(terms: &RefusalTerms<'_>, refusal: &Refusal) -> Vec<u8> {
     // Hooks choose codes, too; one that CONNACK cannot carry must not leave, and none may let in.
     let asked = refusal.reason_code;
     let can_refuse = asked.is_failure() && asked.is_allowed_in(PacketType::ConnAck);
-    let connack = ConnAck {
-        session_present: false,
-        reason_code: if can_refuse { asked } else { ReasonCode::NotAuthorized },
-        properties: ConnAckProperties::default(),
+    let reason_code = if can_refuse { asked } else { ReasonCode::NotAuthorized };
+    let refers = matches!(reason_code, ReasonCode::UseAnotherServer | ReasonCode::ServerMoved);
+    let full = ConnAckProperties {
+        reason_string: Some(&*refusal.reason).filter(|_| refusal.step.is_none()),
+        server_reference: terms.server_reference.filter(|_| refers),
+        ..ConnAckProperties::default()
     };
     let mut out = Vec::new();
-    encode(connack, version, &mut out);
+    for properties in [full, ConnAckProperties::default()] {
+        out.clear();
+        let connack = ConnAck { session_present: false, reason_code, properties };
+        encode(connack, terms.version, &mut out);
+        if out.len() <= terms.maximum_packet_size as usize {
+            break;
+        }
+    }
     out
+}
+
+/// What the wording of a refusal depends on.
+pub(super) struct RefusalTerms<'a> {
+    pub version: ProtocolVersion,
+    /// Bytes.
+    pub maximum_packet_size: u32,
+    pub server_reference: Option<&'a str>,
+}
+
+/// CONNACK names what is not available; what it does not name is.
+fn unavailable(available: bool) -> Option<bool> {
+    (!available).then_some(false)
 }
 
 fn encode(connack: ConnAck<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {

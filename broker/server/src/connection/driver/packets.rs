@@ -35,7 +35,9 @@ impl<S: Stream> Driver<S> {
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
             | Packet::UnsubAck(_)
-            | Packet::PingResp => Err(Ending::Told(ReasonCode::ProtocolError)),
+            | Packet::PingResp => {
+                Err(Ending::Refused(ReasonCode::ProtocolError, "a packet that is not to come now"))
+            }
         }
     }
 
@@ -64,6 +66,9 @@ impl<S: Stream> Driver<S> {
         };
         let reply = match again {
             true => Reply::done(CommitSequence::NONE),
+            false if self.is_misdeclared(publish) => {
+                Reply::settled(ReasonCode::PayloadFormatInvalid)
+            }
             false => self.accept(topic, publish, now),
         };
         if reply.disconnect {
@@ -107,22 +112,26 @@ impl<S: Stream> Driver<S> {
         topic: Option<TopicName<'_>>,
         alias: Option<NonZeroU16>,
     ) -> Result<Box<str>, Ending> {
-        let invalid = || Ending::Told(ReasonCode::TopicAliasInvalid);
-        let alias = alias.ok_or(Ending::Told(ReasonCode::ProtocolError))?;
+        let alias = alias
+            .ok_or(Ending::Refused(ReasonCode::ProtocolError, "neither topic nor topic alias"))?;
         if alias.get() > self.broker.limits.topic_alias_maximum {
-            return Err(invalid());
+            let reason = "the topic alias is above the maximum";
+            return Err(Ending::Refused(ReasonCode::TopicAliasInvalid, reason));
         }
         let place = usize::from(alias.get()) - 1;
         match topic {
-            None => match self.aliases.get(place) {
+            None => match self.incoming_aliases.get(place) {
                 Some(topic) if !topic.is_empty() => Ok(topic.clone()),
-                _ => Err(Ending::Told(ReasonCode::ProtocolError)),
+                _ => Err(Ending::Refused(
+                    ReasonCode::ProtocolError,
+                    "the topic alias stands for no topic",
+                )),
             },
             Some(topic) => {
-                if self.aliases.len() <= place {
-                    self.aliases.resize(place + 1, Box::default());
+                if self.incoming_aliases.len() <= place {
+                    self.incoming_aliases.resize(place + 1, Box::default());
                 }
-                self.aliases[place] = topic.as_str().into();
+                self.incoming_aliases[place] = topic.as_str().into();
                 Ok(topic.as_str().into())
             }
         }
@@ -130,14 +139,31 @@ impl<S: Stream> Driver<S> {
 
     #[inline]
     fn check_publish(&self, topic: TopicName<'_>, publish: &Publish<'_>) -> Result<(), Ending> {
+        let protocol = &self.broker.protocol;
         let separators = topic.as_str().bytes().filter(|&byte| byte == b'/').count();
         if separators >= self.broker.limits.topic_levels {
-            return Err(Ending::Told(ReasonCode::TopicNameInvalid));
+            return Err(Ending::Refused(ReasonCode::TopicNameInvalid, "too many topic levels"));
         }
         if !publish.properties.subscription_identifiers.is_empty() {
-            return Err(Ending::Told(ReasonCode::ProtocolError));
+            let reason = "only the broker sends subscription identifiers in PUBLISH";
+            return Err(Ending::Refused(ReasonCode::ProtocolError, reason));
+        }
+        if publish.qos > protocol.maximum_qos {
+            return Err(Ending::Refused(ReasonCode::QosNotSupported, "above the maximum QoS"));
+        }
+        if publish.retain && !protocol.retain_available {
+            let reason = "messages are not retained here";
+            return Err(Ending::Refused(ReasonCode::RetainNotSupported, reason));
         }
         Ok(())
+    }
+
+    /// Whether the payload is looked at, said to be UTF-8, and is not.
+    #[inline]
+    fn is_misdeclared(&self, publish: &Publish<'_>) -> bool {
+        self.broker.protocol.check_payload_format
+            && publish.properties.payload_format_indicator == Some(true)
+            && std::str::from_utf8(publish.payload).is_err()
     }
 
     fn handle_puback(&mut self, id: PacketId) -> Result<(), Ending> {
@@ -176,7 +202,8 @@ impl<S: Stream> Driver<S> {
         let asked = disconnect.properties.session_expiry_interval;
         if let Some(expiry_interval) = asked {
             if self.terms.session_expiry_interval == 0 && expiry_interval > 0 {
-                return Ending::Told(ReasonCode::ProtocolError);
+                let reason = "a session that ends with its connection cannot be prolonged";
+                return Ending::Refused(ReasonCode::ProtocolError, reason);
             }
             let maximum = self.broker.limits.session_expiry_maximum;
             self.opened.session.expiry_interval = expiry_interval.min(maximum);
@@ -194,13 +221,14 @@ impl<S: Stream> Driver<S> {
         while let Some(acknowledgement) = self.opened.session.incoming.poll_acknowledgement(durable)
         {
             let Acknowledgement { kind, packet_id, reason_code } = acknowledgement;
-            let ack = Ack { packet_id, reason_code, properties: AckProperties::default() };
+            let properties = self.explained(reason_code);
+            let ack = Ack { packet_id, reason_code, properties };
             let packet = match kind {
                 AcknowledgementKind::PubAck => Packet::PubAck(ack),
                 AcknowledgementKind::PubRec => Packet::PubRec(ack),
                 AcknowledgementKind::PubComp => Packet::PubComp(ack),
             };
-            // An acknowledgement without properties always fits.
+            // An acknowledgement of bounded text always fits the protocol.
             let _ = self.send(&packet);
         }
         while let Some((_, bytes)) = self.deferred.pop_front_if(|(commit, _)| *commit <= durable) {
@@ -217,9 +245,35 @@ impl<S: Stream> Driver<S> {
         [acknowledgement, deferred].into_iter().flatten().min()
     }
 
+    /// What an acknowledgement with this code says about it, if the client wants to know and takes
+    /// packets that long `[MQTT-3.4.2-2]`.
+    #[inline]
+    pub(in crate::connection) fn explained(&self, code: ReasonCode) -> AckProperties<'static> {
+        let wanted = code.is_failure()
+            && self.terms.problem_information
+            && self.terms.maximum_packet_size >= EXPLAINED;
+        let reason_string = if wanted { explanation(code) } else { None };
+        AckProperties { reason_string, ..AckProperties::default() }
+    }
+
     pub(in crate::connection) fn send(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
         packet
             .encode(self.terms.version, &mut self.out)
             .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))
+    }
+}
+
+/// Bytes that an acknowledgement takes at most with an [`explanation`].
+const EXPLAINED: u32 = 96;
+
+/// What a client may know about a refused PUBLISH or SUBSCRIBE beyond its code.
+fn explanation(code: ReasonCode) -> Option<&'static str> {
+    match code {
+        ReasonCode::QuotaExceeded => Some("a limit of the broker is reached"),
+        ReasonCode::NotAuthorized => Some("no permission for this topic"),
+        ReasonCode::PayloadFormatInvalid => Some("the payload is not UTF-8"),
+        ReasonCode::TopicFilterInvalid => Some("too many levels in a topic filter"),
+        ReasonCode::ImplementationSpecificError => Some("a step of the pipeline failed"),
+        _ => None,
     }
 }

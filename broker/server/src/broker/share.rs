@@ -1,0 +1,111 @@
+//! A shared subscription of a tenant: the queue that its members fetch from.
+
+use std::sync::Arc;
+
+use hookmq_codec::{Qos, TopicFilter};
+use hookmq_core::{Message, Outgoing, QueueLimits, Shared, SharedId, SharedQueue};
+use parking_lot::Mutex;
+
+use super::session_handle::SessionHandle;
+
+/// One shared subscription. Connections fetch from it in their turns; nobody owns a message before it
+/// has one.
+#[derive(Debug)]
+pub struct Share {
+    pub id: SharedId,
+    /// With `$share/` and the share name.
+    pub filter: TopicFilter,
+    queue: Mutex<SharedQueue<Arc<SessionHandle>>>,
+}
+
+impl Share {
+    pub(super) fn new(id: SharedId, filter: TopicFilter, limits: QueueLimits) -> Self {
+        Self { id, filter, queue: Mutex::new(SharedQueue::new(limits)) }
+    }
+
+    /// Queues a message. A member that it gives is to be woken by the caller.
+    pub fn post(&self, message: Message) -> Shared<Arc<SessionHandle>> {
+        self.queue.lock().post(message)
+    }
+
+    /// A connected session subscribes or comes back. It gets what members that are away hold.
+    pub(super) fn join(&self, session: &Arc<SessionHandle>, maximum_qos: Qos) {
+        let durable = session.is_durable() && maximum_qos > Qos::AtMostOnce;
+        let mut queue = self.queue.lock();
+        queue.join(session.id, session.clone(), maximum_qos, durable);
+        let holders = queue.take_holders();
+        // A member that leaves locks its own place before this queue.
+        drop(queue);
+        let held = holders.iter().flat_map(|holder| holder.take_shared(self.id)).collect();
+        self.hand_back(held);
+    }
+
+    /// The session is no member any more; gives whether it was the last.
+    pub(super) fn leave(&self, session: &SessionHandle) -> bool {
+        let mut queue = self.queue.lock();
+        let called = queue.leave(session.id);
+        let deserted = queue.is_deserted();
+        drop(queue);
+        wake(called);
+        deserted
+    }
+
+    /// The member's connection is gone. What it has in flight goes to another member, if one is
+    /// connected, and stays with its session otherwise.
+    pub(super) fn set_offline(&self, session: &SessionHandle, outgoing: &mut Outgoing) {
+        let mut queue = self.queue.lock();
+        let (returned, holds) = match queue.has_others_online(session.id) {
+            true => (outgoing.take_shared(self.id), false),
+            false => (Vec::new(), outgoing.holds_shared(self.id)),
+        };
+        let called = queue.set_offline(session.id, holds);
+        drop(queue);
+        wake(called);
+        self.hand_back(returned);
+    }
+
+    /// Puts back what a member could not see through.
+    pub(super) fn hand_back(&self, messages: Vec<Message>) {
+        if !messages.is_empty() {
+            let called = self.queue.lock().hand_back(messages);
+            wake(called);
+        }
+    }
+
+    /// How many messages a member may fetch in this turn.
+    pub fn portion(&self) -> usize {
+        self.queue.lock().portion()
+    }
+
+    #[inline]
+    pub fn fetch(&self) -> Option<Message> {
+        self.queue.lock().fetch()
+    }
+
+    /// The member has room for more than there is. Gives whether there is more by now.
+    pub fn rest(&self, session: u64) -> bool {
+        let mut queue = self.queue.lock();
+        let called = queue.rest(session);
+        let more = !queue.is_empty();
+        drop(queue);
+        wake(called);
+        more
+    }
+
+    /// The member has no room: what waits is for others.
+    pub fn pass_on(&self) {
+        let called = self.queue.lock().pass_on();
+        wake(called);
+    }
+
+    /// Whether what waits here is guaranteed to a session that outlives its connection.
+    pub fn is_durable(&self) -> bool {
+        self.queue.lock().is_durable()
+    }
+}
+
+fn wake(called: Option<Arc<SessionHandle>>) {
+    if let Some(session) = called {
+        session.mailbox.wake();
+    }
+}
