@@ -11,6 +11,7 @@ use tokio::time::Sleep;
 use tracing::{debug, info};
 
 use super::Driver;
+use crate::broker::Broker;
 use crate::connection::Stream;
 use crate::connection::connect::{Refusal, identify};
 use crate::connection::ending::Ending;
@@ -43,6 +44,33 @@ impl Authentication {
     }
 }
 
+impl Renewal {
+    /// Asks the connect steps about what the client says now and what its connection shows.
+    fn begin(
+        broker: &Arc<Broker>,
+        client: &Client,
+        username: Option<String>,
+        method: Arc<str>,
+        opening: Option<&[u8]>,
+    ) -> Self {
+        let exchange = Arc::new(Exchange::default());
+        let attempt = ConnectAttempt {
+            connection: client.connection.clone(),
+            certificate: client.certificate.clone(),
+            client_id: client.client_id.to_string(),
+            username,
+            password: None,
+            authentication: Some(exchange.authentication(method, opening)),
+            identity: Identity::default(),
+        };
+        let deadline = Box::pin(tokio::time::sleep(broker.limits.connect_timeout));
+        let (broker, client_id) = (broker.clone(), client.client_id.clone());
+        let bound_or_same = |it: &Identity| Ok(it.client_id.clone().unwrap_or(client_id));
+        let steps = Box::pin(async move { identify(&broker, attempt, bound_or_same).await });
+        Self { exchange, steps, reply: None, deadline }
+    }
+}
+
 impl<S: Stream> Driver<S> {
     /// AUTH must go on with the method of CONNECT `[MQTT-4.12.0-5]` `[MQTT-4.12.1-1]`, and never comes
     /// where CONNECT has named none `[MQTT-4.12.0-7]`.
@@ -55,24 +83,13 @@ impl<S: Stream> Driver<S> {
         let data = auth.properties.authentication_data;
         match (auth.reason_code, &mut authentication.renewal) {
             (ReasonCode::ReAuthenticate, None) => {
-                let exchange = Arc::new(Exchange::default());
-                let attempt = ConnectAttempt {
-                    connection: self.client.connection.clone(),
-                    certificate: self.client.certificate.clone(),
-                    client_id: self.client.client_id.to_string(),
-                    username: authentication.username.clone(),
-                    password: None,
-                    authentication: Some(
-                        exchange.authentication(authentication.method.clone(), data),
-                    ),
-                    identity: Identity::default(),
-                };
-                let (broker, client_id) = (self.broker.clone(), self.client.client_id.clone());
-                let bound =
-                    |identity: &Identity| Ok(identity.client_id.clone().unwrap_or(client_id));
-                let steps = Box::pin(async move { identify(&broker, attempt, bound).await });
-                let deadline = Box::pin(tokio::time::sleep(self.broker.limits.connect_timeout));
-                authentication.renewal = Some(Renewal { exchange, steps, reply: None, deadline });
+                authentication.renewal = Some(Renewal::begin(
+                    &self.broker,
+                    &self.client,
+                    authentication.username.clone(),
+                    authentication.method.clone(),
+                    data,
+                ));
                 Ok(())
             }
             (ReasonCode::ContinueAuthentication, Some(renewal)) => match renewal.reply.take() {
