@@ -5,3 +5,4 @@ mod database_outage;
 mod first_light;
 mod hot_swap;
 mod site;
+mod sys;

@@ -6,6 +6,7 @@ mod malformed;
 mod memory;
 mod noise;
 mod oversize;
+mod stalled;
 
 use hookmq_codec::Qos;
 use hookmq_tests::client::{Client, publish};

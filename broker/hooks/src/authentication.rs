@@ -57,7 +57,8 @@ impl Authentication {
 }
 
 impl Exchange<'_> {
-    /// As [`Conversation::challenge`].
+    /// As [`Conversation::challenge`]. The client may take its time, up to the connection's deadline:
+    /// hold nothing meanwhile that others wait for.
     pub async fn challenge(&self, data: impl Into<Vec<u8>>) -> Option<Secret> {
         self.conversation.challenge(Secret::new(data.into())).await
     }

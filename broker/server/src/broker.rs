@@ -8,6 +8,7 @@ pub mod publisher;
 pub mod session_handle;
 pub mod sessions;
 pub mod share;
+pub mod sys;
 pub mod tenant;
 pub mod timers;
 pub mod topic_cache;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
-use hookmq_core::{CommitSequence, NewMessage};
+use hookmq_core::{CommitSequence, Delivery, Message, NewMessage};
 use hookmq_hooks::{
     Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Step, StepFailure,
 };
@@ -30,10 +31,11 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use self::limits::Limits;
+use self::mailbox::Posted;
 use self::metrics::Metrics;
 use self::protocol::ProtocolOptions;
 use self::publisher::{Publisher, Will};
-use self::tenant::Tenant;
+use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
@@ -118,6 +120,27 @@ impl Broker {
         let mut publisher = Publisher::new(self.clone(), tenant.clone(), client, parts.publisher);
         publisher.publish(parts);
         publisher.flush();
+    }
+
+    /// Publishes a message of the broker's own: retained in memory only, past hooks and permissions to
+    /// publish.
+    fn announce(self: &Arc<Self>, tenant: &Tenant, message: &Message) {
+        // There are few, on topics that nobody else can publish on.
+        let _ = tenant.announce(message);
+        let mut recipients = Recipients::default();
+        tenant.recipients(message.topic(), message.publisher(), &mut recipients);
+        for target in recipients.sessions {
+            let delivery = Delivery {
+                message: message.clone(),
+                qos: message.qos(),
+                retain: target.retain_as_published,
+                subscription_identifiers: target.subscription_identifiers,
+                shared: None,
+            };
+            if target.session.mailbox.post(delivery) == Posted::WakeLater {
+                target.session.mailbox.wake();
+            }
+        }
     }
 
     /// Waits until `commit` is durable.

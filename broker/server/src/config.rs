@@ -15,6 +15,7 @@ mod limits;
 mod locate;
 mod pipeline;
 mod protocol;
+mod sys;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,6 +38,7 @@ pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
+use crate::broker::sys::SysOptions;
 use crate::tls::TlsServer;
 
 /// All that the broker is told, checked.
@@ -52,6 +54,8 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     pub limits: Limits,
     pub protocol: ProtocolOptions,
+    /// Without it, there are no `$SYS` topics.
+    pub sys: Option<SysOptions>,
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
     pub pipeline: Blueprint,
@@ -153,6 +157,7 @@ impl Config {
             admin: None,
             limits: Limits::default(),
             protocol: ProtocolOptions::default(),
+            sys: sys::SysDocument::default().into(),
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),

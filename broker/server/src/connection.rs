@@ -55,3 +55,22 @@ pub async fn serve(
         }
     }
 }
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::driver::Driver;
+
+    fn size_of_output<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each of many idle connections has one of these.
+    #[test]
+    fn a_connected_client_costs_little_memory() {
+        let driver = size_of::<Driver<TcpStream>>();
+        assert!(driver <= 640, "the driver has {driver} bytes");
+        let run = size_of_output(|driver: Box<Driver<TcpStream>>| driver.run());
+        assert!(run <= 128, "its future has {run} bytes");
+    }
+}

@@ -69,6 +69,7 @@ impl Listener {
                     continue;
                 }
             };
+            broker.metrics.sockets_accepted.add(1);
             let Ok(place) = broker.places.clone().try_acquire_owned() else {
                 debug!(listener = &*name, %peer, "too many connections");
                 continue;

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
+use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
 use crate::config::{Config, ConfigError};
 use crate::listener::Listener;
@@ -28,6 +29,7 @@ pub struct Server {
     broker: Arc<Broker>,
     listeners: Vec<Listener>,
     admin: Option<(Arc<Admin>, TcpListener)>,
+    sys: Option<SysOptions>,
 }
 
 /// Time that clients get to be told that the broker stops.
@@ -72,7 +74,7 @@ impl Server {
             listeners
                 .push(bound.with_context(|| format!("bind the listener {name} to {address}"))?);
         }
-        Ok(Self { broker, listeners, admin })
+        Ok(Self { broker, listeners, admin, sys: config.sys })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
@@ -88,9 +90,12 @@ impl Server {
     /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let admin_address = self.admin_address();
-        let Self { broker, listeners, admin } = self;
+        let Self { broker, listeners, admin, sys } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
+        if let Some(options) = sys {
+            tasks.spawn(forever(sys::run(broker.clone(), options)));
+        }
         for listener in listeners {
             let (name, address) = (listener.name.clone(), listener.address);
             info!(listener = &*name, %address, tls = listener.is_tls(), "listening");

@@ -110,8 +110,8 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     for (name, counter) in [
         ("connections_accepted_total", &metrics.connections_accepted),
         ("connections_refused_total", &metrics.connections_refused),
-        ("messages_received_total", &metrics.messages_received),
-        ("messages_sent_total", &metrics.messages_sent),
+        ("sockets_accepted_total", &metrics.sockets_accepted),
+        ("sessions_expired_total", &metrics.sessions_expired),
         ("messages_overflowed_total", &metrics.messages_overflowed),
         ("publishes_denied_total", &metrics.publishes_denied),
         ("messages_dropped_by_hooks_total", &metrics.messages_dropped_by_hooks),
@@ -120,6 +120,17 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         ("step_failures_total", &metrics.step_failures),
     ] {
         write(name, "counter", counter.value());
+    }
+    let traffic = metrics.traffic.sum();
+    for (name, value) in [
+        ("packets_received_total", traffic.packets_received),
+        ("packets_sent_total", traffic.packets_sent),
+        ("bytes_received_total", traffic.bytes_received),
+        ("bytes_sent_total", traffic.bytes_sent),
+        ("messages_received_total", traffic.messages_received),
+        ("messages_sent_total", traffic.messages_sent),
+    ] {
+        write(name, "counter", value);
     }
     write("pipeline_generation", "gauge", admin.broker.pipeline.generation());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)

@@ -1,6 +1,10 @@
 //! Counters of the broker as a whole.
 
+mod traffic;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::traffic::{Traffic, TrafficCounters};
 
 /// A number that only grows, or with `sub` a level.
 #[derive(Debug, Default)]
@@ -16,6 +20,11 @@ impl Counter {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Raises the number to `least`, if it is below.
+    pub fn raise(&self, least: u64) {
+        self.0.fetch_max(least, Ordering::Relaxed);
+    }
+
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -24,11 +33,16 @@ impl Counter {
 /// What the broker counts. Connections add what they did after each turn, not after each message.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    pub traffic: TrafficCounters,
     pub connections: Counter,
+    /// The most there were at a time.
+    pub connections_maximum: Counter,
     pub connections_accepted: Counter,
     pub connections_refused: Counter,
-    pub messages_received: Counter,
-    pub messages_sent: Counter,
+    /// Sockets that were opened, whatever became of them.
+    pub sockets_accepted: Counter,
+    /// Sessions that ended because their clients did not come back in time.
+    pub sessions_expired: Counter,
     /// Not queued because the subscriber's bound was reached.
     pub messages_overflowed: Counter,
     /// Refused by authorize.
@@ -39,4 +53,11 @@ pub struct Metrics {
     /// Not emitted: the hop limit or the number of messages was reached.
     pub emissions_stopped: Counter,
     pub step_failures: Counter,
+}
+
+impl Metrics {
+    /// Messages that were accepted and did not reach a subscriber.
+    pub fn messages_dropped(&self) -> u64 {
+        self.messages_overflowed.value() + self.messages_dropped_by_hooks.value()
+    }
 }

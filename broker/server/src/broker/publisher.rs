@@ -15,6 +15,7 @@ use super::Broker;
 use super::mailbox::Posted;
 use super::session_handle::SessionHandle;
 use super::share::Share;
+use super::sys::is_sys;
 use super::tenant::{Recipients, Target, Tenant};
 use super::topic_cache::TopicCache;
 
@@ -188,6 +189,10 @@ impl Publisher {
     /// Routes what the publish steps have passed.
     fn settle(&mut self, outcome: PublishOutcome) -> Reply {
         match outcome {
+            PublishOutcome::Pass(message) if is_sys(message.topic().as_str()) => {
+                self.desk.broker.metrics.messages_dropped_by_hooks.add(1);
+                Reply::settled(ReasonCode::ImplementationSpecificError)
+            }
             PublishOutcome::Pass(message) => {
                 let route = self.routes.entry(message.topic().as_str());
                 let topic = message.topic();
@@ -221,6 +226,9 @@ impl Desk {
 
     #[cold]
     fn decide(&self, parts: &NewMessage<'_>) -> (Verdict, bool) {
+        if is_sys(parts.topic.as_str()) {
+            return (Verdict::Denied(Effect::Refuse), true);
+        }
         let access = Access {
             action: Action::Publish,
             topic: parts.topic.as_str(),

@@ -167,6 +167,7 @@ impl Broker {
         }
         drop(sessions);
         if let Some(Slot::Offline { session, .. }) = ended {
+            self.metrics.sessions_expired.add(1);
             self.forget(&tenant, &handle, session);
         }
         if let Some(will) = will {

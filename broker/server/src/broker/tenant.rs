@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hookmq_codec::{Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
 use hookmq_core::{
-    Message, Outgoing, QueueLimits, RetainedFull, RetainedMessages, SharedId, Subscription,
-    TopicTree,
+    Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages, SharedId,
+    Subscription, TopicTree,
 };
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
@@ -28,9 +28,14 @@ pub struct Tenant {
     /// Counts up with every change of `subscriptions`: what was matched before may be stale.
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
+    /// The broker's own, which take no room from the tenant's.
+    announced: RwLock<RetainedMessages>,
     /// By client id.
     pub(super) sessions: Mutex<FxHashMap<Arc<str>, Arc<SessionHandle>>>,
 }
+
+/// Far more than there are `$SYS` topics.
+const ANNOUNCED: RetainedLimits = RetainedLimits { messages: 1000, bytes: 1 << 20 };
 
 /// Whose subscription stands in the topic tree.
 #[derive(Debug)]
@@ -73,6 +78,7 @@ impl Tenant {
             queue_limits: limits.queue,
             generation: AtomicU64::new(1),
             retained: RwLock::new(RetainedMessages::new(limits.retained)),
+            announced: RwLock::new(RetainedMessages::new(ANNOUNCED)),
             sessions: Mutex::default(),
         }
     }
@@ -229,9 +235,16 @@ impl Tenant {
         self.retained.write().retain(message)
     }
 
+    /// Retains a message of the broker's own, in memory only.
+    pub(super) fn announce(&self, message: &Message) -> Result<(), RetainedFull> {
+        self.announced.write().retain(message)
+    }
+
     /// The retained messages that match a bare filter.
     pub fn retained(&self, filter: &str) -> Vec<Message> {
-        self.retained.read().matching(filter)
+        let mut messages = self.retained.read().matching(filter);
+        messages.extend(self.announced.read().matching(filter));
+        messages
     }
 }
 

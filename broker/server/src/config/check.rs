@@ -55,6 +55,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         admin,
         limits: document.limits.into(),
         protocol: document.protocol.into(),
+        sys: document.sys.into(),
         plugins,
         rules,
         pipeline,

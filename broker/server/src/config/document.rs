@@ -16,6 +16,7 @@ use serde_yaml::with::singleton_map;
 use super::bind::Bind;
 use super::limits::LimitsDocument;
 use super::protocol::ProtocolDocument;
+use super::sys::SysDocument;
 use super::{LogFormat, LogLevel};
 use crate::tls::ClientCertificates;
 
@@ -28,6 +29,7 @@ pub(super) struct Document {
     pub admin: Option<AdminDocument>,
     pub limits: LimitsDocument,
     pub protocol: ProtocolDocument,
+    pub sys: SysDocument,
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
     pub pipeline: PipelineDocument,
@@ -43,6 +45,7 @@ impl Default for Document {
             admin: None,
             limits: LimitsDocument::default(),
             protocol: ProtocolDocument::default(),
+            sys: SysDocument::default(),
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
             pipeline: PipelineDocument::default(),

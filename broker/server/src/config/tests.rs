@@ -304,10 +304,11 @@ fn the_example_is_sound_but_for_the_files_it_names() {
 fn the_commented_keys_of_the_example_are_the_defaults() {
     let example = include_str!("../../hookmq.example.yaml");
     let from = example.find("# limits:").unwrap();
-    let to = example.find("# Plugins:").unwrap();
+    let to = example.find("# Parts of MQTT").unwrap();
     let limits = example[from..to].lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
     let limits = limits.collect::<Vec<_>>().join("\n");
     let config = Scene::new(&sound_with(&limits)).load().unwrap();
     assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()));
+    assert_eq!(config.sys, Config::embedded("data".into(), &[]).sys);
     assert!(limits.matches("_").count() > 15, "{limits}");
 }

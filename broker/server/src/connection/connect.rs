@@ -13,15 +13,17 @@ use hookmq_hooks::{
     Access, Action, Authentication, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
     Decision, Identity, Secret,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use self::answer::RefusalTerms;
 use self::authentication::Candidate;
 use super::Stream;
 use super::driver::{Driver, Start};
+use super::ending::farewell;
 use super::exchange::Exchange;
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
+use crate::broker::sys::is_sys;
 
 /// Why a connection did not become a client's.
 #[derive(Debug)]
@@ -42,14 +44,14 @@ pub struct Refusal {
     pub username: Option<String>,
 }
 
+/// A client as the connect hooks establish it, with the last word of its authentication method.
+pub(super) type Identified = Result<(Arc<Client>, Secret), Box<Refusal>>;
+
 impl From<Box<Refusal>> for Refused {
     fn from(refusal: Box<Refusal>) -> Self {
         Self::Told(refusal)
     }
 }
-
-/// Time for a refusing CONNACK to leave.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Reads CONNECT, asks the connect hooks and opens the session, all in the time that the limits give.
 /// The driver's first act is to send CONNACK.
@@ -58,7 +60,7 @@ pub async fn connect<S: Stream>(
     mut stream: S,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
-) -> Result<Driver<S>, Refused> {
+) -> Result<Box<Driver<S>>, Refused> {
     let deadline = tokio::time::Instant::now() + broker.limits.connect_timeout;
     let mut received = Vec::new();
     let length =
@@ -79,17 +81,15 @@ pub async fn connect<S: Stream>(
     let method = connect.properties.authentication_method.map(|method| {
         exchange.authentication(method.into(), connect.properties.authentication_data)
     });
-    let has_method = method.is_some();
     let steps = identify_newcomer(&broker, &connect, facts, certificate, method);
-    let identified = async {
-        if !has_method {
-            return Ok(steps.await);
-        }
-        let (stream, behind, connect) = (&mut stream, &mut behind, &connect);
-        let maximum_packet_size = maximum;
-        let candidate = Candidate { stream, behind, connect, maximum_packet_size, deadline };
-        candidate.authenticate(&exchange, steps).await
+    let candidate = Candidate {
+        stream: &mut stream,
+        behind: &mut behind,
+        connect: &connect,
+        maximum_packet_size: maximum,
+        deadline,
     };
+    let identified = candidate.authenticate(&exchange, steps);
     let identified = match tokio::time::timeout_at(deadline, identified).await {
         Ok(Ok(identified)) => identified,
         Ok(Err(Refused::Told(refusal))) => Err(refusal),
@@ -101,7 +101,7 @@ pub async fn connect<S: Stream>(
         Err(refusal) => Err(refusal),
     };
     match opened {
-        Ok(start) => Ok(Driver::new(broker, stream, start, behind)),
+        Ok(start) => Ok(Box::new(Driver::new(broker, stream, start, behind))),
         Err(mut refusal) => {
             refusal.client_id = connect.client_id.to_owned();
             refusal.username = connect.username.map(str::to_owned);
@@ -112,7 +112,7 @@ pub async fn connect<S: Stream>(
                 server_reference: broker.protocol.server_reference.as_deref(),
             };
             let connack = answer::refusal(&terms, &refusal);
-            farewell(&mut stream, &connack).await;
+            farewell(stream, &connack).await;
             Err(Refused::Told(refusal))
         }
     }
@@ -155,15 +155,6 @@ async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Ref
     Refused::Told(refusal)
 }
 
-async fn farewell(stream: &mut impl Stream, connack: &[u8]) {
-    // The peer may be gone or may not read; either way the connection ends now.
-    let _ = tokio::time::timeout(FAREWELL, async {
-        stream.write_all(connack).await?;
-        stream.shutdown().await
-    })
-    .await;
-}
-
 /// Asks the connect hooks who sends this CONNECT.
 async fn identify_newcomer(
     broker: &Broker,
@@ -171,7 +162,7 @@ async fn identify_newcomer(
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
     authentication: Option<Authentication>,
-) -> Result<(Arc<Client>, Secret), Box<Refusal>> {
+) -> Identified {
     if connect.client_id.len() > broker.limits.client_id_length {
         return Err(refusal(ReasonCode::ClientIdentifierNotValid, "the client id is too long"));
     }
@@ -187,13 +178,12 @@ async fn identify_newcomer(
     identify(broker, attempt, |identity| client_id(connect, identity)).await
 }
 
-/// Asks the connect hooks and makes a client of what they establish, with the last word of its
-/// authentication method.
+/// Asks the connect hooks and makes a client of what they establish.
 pub(super) async fn identify(
     broker: &Broker,
     mut attempt: ConnectAttempt,
     client_id: impl FnOnce(&Identity) -> Result<Arc<str>, Box<Refusal>>,
-) -> Result<(Arc<Client>, Secret), Box<Refusal>> {
+) -> Identified {
     let pipeline = broker.pipeline.load();
     let last_word = pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
@@ -291,6 +281,9 @@ fn check_will(broker: &Broker, will: &hookmq_codec::Will<'_>) -> Result<(), Box<
     }
     if will.retain && !protocol.retain_available {
         return Err(refusal(ReasonCode::RetainNotSupported, "wills are not retained here"));
+    }
+    if is_sys(will.topic.as_str()) {
+        return Err(refusal(ReasonCode::NotAuthorized, "the will's topic is the broker's own"));
     }
     if will.topic.levels().count() > limits.topic_levels {
         return Err(refusal(ReasonCode::TopicNameInvalid, "too many levels in the will's topic"));

@@ -144,7 +144,7 @@ impl<S: Stream> Driver<S> {
                     let properties = AckProperties::default();
                     let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
                     // An acknowledgement without properties always fits.
-                    let _ = release.encode(self.terms.version, &mut self.out);
+                    let _ = self.send(&release);
                 }
             }
         }
@@ -160,6 +160,9 @@ impl<S: Stream> Driver<S> {
             delivery.message = message;
             let packet = outgoing(&delivery, Some(id), Dup::Again, now);
             if fits(&packet, &self.terms) {
+                self.traffic.packets_sent += 1;
+                self.traffic.messages_sent += 1;
+                self.traffic.payload_bytes_sent += packet.payload.len() as u32;
                 return packet.encode(self.terms.version, &mut self.out);
             }
         }
@@ -195,8 +198,11 @@ impl<S: Stream> Driver<S> {
             let in_flight = Delivery { message, subscription_identifiers, ..delivery };
             packet.packet_id = Some(self.opened.session.outgoing.assign(in_flight));
         }
+        let payload = packet.payload.len();
         packet.encode(self.terms.version, &mut self.out);
-        self.sent += 1;
+        self.traffic.packets_sent += 1;
+        self.traffic.messages_sent += 1;
+        self.traffic.payload_bytes_sent += payload as u32;
     }
 
     fn pass_deliver_steps(&mut self, message: Message) -> Option<Message> {

@@ -26,6 +26,7 @@ use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_rea
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use crate::broker::Broker;
+use crate::broker::metrics::Traffic;
 use crate::broker::publisher::{Publisher, Will};
 use crate::broker::session_handle::Asked;
 use crate::broker::sessions::OpenedSession;
@@ -87,8 +88,8 @@ pub struct Driver<S> {
     /// Since when the socket has taken nothing of what it is offered.
     stalled: Option<Instant>,
     timer: Option<Timer>,
-    received: u64,
-    pub(super) sent: u64,
+    /// What has passed in this turn.
+    pub(super) traffic: Traffic<u32>,
 }
 
 /// Turns of one poll, after which other tasks of the worker get theirs.
@@ -120,15 +121,21 @@ impl<S: Stream> Driver<S> {
             last_packet: Instant::now(),
             stalled: None,
             timer: None,
-            received: 0,
-            sent: 0,
+            traffic: Traffic::default(),
         }
     }
 
     /// Serves the client until it or the broker ends the connection, then leaves the session.
-    pub async fn run(mut self) {
-        self.broker.metrics.connections.add(1);
-        self.broker.metrics.connections_accepted.add(1);
+    ///
+    /// Boxed throughout: a future that holds the driver by value holds it several times over.
+    pub async fn run(mut self: Box<Self>) {
+        let metrics = &self.broker.metrics;
+        metrics.connections.add(1);
+        metrics.connections_maximum.raise(metrics.connections.value());
+        metrics.connections_accepted.add(1);
+        // CONNECT and CONNACK.
+        self.traffic.packets_received += 1;
+        self.traffic.packets_sent += 1;
         let behind = std::mem::take(&mut self.partial);
         let ending = match self.take_in(&behind) {
             Ok(used) => {
@@ -140,7 +147,7 @@ impl<S: Stream> Driver<S> {
         };
         self.publisher.flush();
         self.broker.metrics.connections.sub(1);
-        self.finish(ending).await;
+        Box::pin(self.finish(ending)).await;
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
@@ -152,9 +159,7 @@ impl<S: Stream> Driver<S> {
         if self.out.is_empty() {
             return_write_buffer(std::mem::take(&mut self.out));
         }
-        let metrics = &self.broker.metrics;
-        metrics.messages_received.add(std::mem::take(&mut self.received));
-        metrics.messages_sent.add(std::mem::take(&mut self.sent));
+        self.broker.metrics.traffic.add(std::mem::take(&mut self.traffic));
         match polled {
             Poll::Ready(ending) => Poll::Ready(ending),
             Poll::Pending => self.poll_deadline(context),
@@ -218,6 +223,7 @@ impl<S: Stream> Driver<S> {
             if read == 0 {
                 return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
             }
+            self.traffic.bytes_received += read as u32;
             let used = self.take_in(&buffer[..held + read])?;
             self.partial.clear();
             self.partial.extend_from_slice(&buffer[used..held + read]);
@@ -246,6 +252,7 @@ impl<S: Stream> Driver<S> {
         if read == 0 {
             return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
         }
+        self.traffic.bytes_received += read as u32;
         if read == missing {
             let whole = std::mem::take(&mut self.partial);
             self.take_in(&whole)?;
@@ -260,6 +267,7 @@ impl<S: Stream> Driver<S> {
         while let Some(packet) = frame(&bytes[used..], self.broker.limits.maximum_packet_size)? {
             used += packet.length;
             let packet = decode(packet, self.terms.version)?;
+            self.traffic.packets_received += 1;
             self.handle_packet(packet, now)?;
         }
         if used > 0 {
@@ -282,7 +290,10 @@ impl<S: Stream> Driver<S> {
             }
             match wrote.map_err(Ending::lost)? {
                 0 => return Poll::Ready(Err(Ending::Lost("the socket takes nothing".into()))),
-                wrote => self.written += wrote,
+                wrote => {
+                    self.written += wrote;
+                    self.traffic.bytes_sent += wrote as u32;
+                }
             }
         }
         if self.written > 0 {

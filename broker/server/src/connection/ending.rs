@@ -6,7 +6,7 @@ use hookmq_codec::{
     DecodeError, Disconnect, DisconnectProperties, Packet, ProtocolVersion, ReasonCode,
 };
 use hookmq_core::ReceiveMaximumExceeded;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{debug, info};
 
 use super::Stream;
@@ -32,6 +32,9 @@ pub enum Ending {
 
 /// Time for the last bytes to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Bytes that are read from a peer that has been told to go.
+const UNREAD: u64 = 1 << 20;
 
 impl Ending {
     pub fn lost(error: std::io::Error) -> Self {
@@ -70,6 +73,23 @@ impl Ending {
         Vec::new()
     }
 
+    /// What becomes of the will. `goes_on`: the session outlives the connection.
+    fn will(&self, goes_on: bool, will: Option<Box<Will>>) -> WillDue {
+        let Some(will) = will else { return WillDue::Never };
+        match self {
+            // A broker that stops on purpose has not lost its clients.
+            Self::Left { with_will: false } | Self::Told(ReasonCode::ServerShuttingDown) => {
+                WillDue::Never
+            }
+            _ if will.delay.is_zero() => WillDue::Now(will),
+            // The client is back before the delay is over [MQTT-3.1.3-9].
+            Self::TakenOver { ends_session: false } if goes_on => WillDue::Never,
+            // The session is over.
+            Self::TakenOver { .. } => WillDue::Now(will),
+            _ => WillDue::Later(will),
+        }
+    }
+
     fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Left { .. } | Self::Lost(_) => None,
@@ -95,48 +115,51 @@ impl From<ReceiveMaximumExceeded> for Ending {
     }
 }
 
+/// When a will is to be published.
+enum WillDue {
+    Never,
+    Now(Box<Will>),
+    /// After its delay, if the client has not come back.
+    Later(Box<Will>),
+}
+
+/// Sends the last bytes and closes. What the peer still sends is read for a while and thrown away: a
+/// socket that is closed with unread bytes is reset, and the reset may overtake what the peer is told.
+pub(super) async fn farewell(mut stream: impl Stream, last: &[u8]) {
+    // The peer may be gone or may not read; either way the connection ends now.
+    let _ = tokio::time::timeout(FAREWELL, async {
+        stream.write_all(last).await?;
+        stream.shutdown().await?;
+        if !last.is_empty() {
+            let mut rest = stream.take(UNREAD);
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
 impl<S: Stream> Driver<S> {
     /// Leaves the session, then the client: who waits for the session does not wait for the socket.
-    pub(super) async fn finish(self, ending: Ending) {
+    pub(super) async fn finish(self: Box<Self>, ending: Ending) {
         self.report(&ending);
-        let mut will = self.will;
-        match &ending {
-            // A broker that stops on purpose has not lost its clients.
-            Ending::Left { with_will: false } | Ending::Told(ReasonCode::ServerShuttingDown) => {
-                will = None;
-            }
-            // A session that goes on keeps its delayed will back [MQTT-3.1.3-9].
-            Ending::TakenOver { ends_session: false }
-                if self.opened.session.outlives_connection() =>
-            {
-                will = will.filter(|will| will.delay.is_zero());
-            }
-            _ => {}
-        }
-        let waits =
-            |will: &Will| !will.delay.is_zero() && !matches!(ending, Ending::TakenOver { .. });
-        let (later, now) = match will {
-            Some(will) if waits(&will) => (Some(will), None),
-            will => (None, will),
+        let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
+            *self;
+        let (now, later) = match ending.will(opened.session.outlives_connection(), will) {
+            WillDue::Never => (None, None),
+            WillDue::Now(will) => (Some(will), None),
+            WillDue::Later(will) => (None, Some(will)),
         };
-        self.broker.leave_session(&self.tenant, self.opened, self.batch, later);
+        broker.leave_session(&tenant, opened, batch, later);
         if let Some(will) = now {
-            self.broker.publish_will(&self.tenant, *will);
+            broker.publish_will(&tenant, *will);
         }
-        let mut out = self.out;
-        if self.terms.version.is_v5() {
-            let server_reference = self.broker.protocol.server_reference.as_deref();
-            out.extend(ending.disconnect(server_reference, self.terms.maximum_packet_size));
+        if terms.version.is_v5() {
+            let server_reference = broker.protocol.server_reference.as_deref();
+            out.extend(ending.disconnect(server_reference, terms.maximum_packet_size));
         }
-        let mut stream = self.stream;
-        // The client may be gone or may not read; either way the connection ends now.
-        let _ = tokio::time::timeout(FAREWELL, async {
-            if !matches!(ending, Ending::Lost(_)) {
-                stream.write_all(&out[self.written..]).await?;
-            }
-            stream.shutdown().await
-        })
-        .await;
+        let last = if matches!(ending, Ending::Lost(_)) { &[] } else { &out[written..] };
+        farewell(stream, last).await;
     }
 
     fn report(&self, ending: &Ending) {

@@ -17,7 +17,7 @@ use crate::connection::exchange::{Challenge, Exchange, Turn, auth, secret};
 const AUTH: u8 = PacketType::Auth as u8;
 const DISCONNECT: u8 = PacketType::Disconnect as u8;
 
-/// A client that has sent CONNECT with an authentication method, and waits for CONNACK.
+/// A client that has sent CONNECT and waits for CONNACK.
 pub(super) struct Candidate<'a, S> {
     pub(super) stream: &'a mut S,
     /// What was read behind the last packet.
@@ -29,7 +29,7 @@ pub(super) struct Candidate<'a, S> {
 }
 
 impl<S: Stream> Candidate<'_, S> {
-    /// Runs `steps`, and between them and the client the exchange.
+    /// Runs `steps`, and between them and the client the exchange of its authentication method.
     pub(super) async fn authenticate<T>(
         mut self,
         exchange: &Exchange,
@@ -107,9 +107,10 @@ impl<S: Stream> Candidate<'_, S> {
         }
     }
 
-    /// What is here already was sent before CONNACK.
+    /// What is here already was sent before CONNACK, which only a client without a method may do.
     fn expect_silence(&self) -> Result<(), Refused> {
-        match first_packet_type(self.behind) {
+        let has_method = self.connect.properties.authentication_method.is_some();
+        match first_packet_type(self.behind).filter(|_| has_method) {
             None => Ok(()),
             Some(DISCONNECT) => Err(left()),
             Some(_) => Err(out_of_turn("a packet before CONNACK that nobody asked for")),

@@ -13,7 +13,7 @@ use tracing::{debug, info};
 use super::Driver;
 use crate::broker::Broker;
 use crate::connection::Stream;
-use crate::connection::connect::{Refusal, identify};
+use crate::connection::connect::{Identified, Refusal, identify};
 use crate::connection::ending::Ending;
 use crate::connection::exchange::{Challenge, Exchange, Turn, auth, secret};
 
@@ -29,7 +29,7 @@ pub struct Authentication {
 /// `connect_timeout` bounds it.
 struct Renewal {
     exchange: Arc<Exchange>,
-    steps: BoxFuture<'static, Result<(Arc<Client>, Secret), Box<Refusal>>>,
+    steps: BoxFuture<'static, Identified>,
     /// Where the client's next AUTH goes; none while a step is thinking.
     reply: Option<oneshot::Sender<Secret>>,
     deadline: Pin<Box<Sleep>>,

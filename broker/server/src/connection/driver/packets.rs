@@ -44,7 +44,8 @@ impl<S: Stream> Driver<S> {
     /// The named checks of one PUBLISH, then one action.
     #[inline]
     fn handle_publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<(), Ending> {
-        self.received += 1;
+        self.traffic.messages_received += 1;
+        self.traffic.payload_bytes_received += publish.payload.len() as u32;
         let from_alias;
         let topic = match (publish.topic, publish.topic_alias) {
             (Some(topic), None) => topic,
@@ -232,6 +233,7 @@ impl<S: Stream> Driver<S> {
             let _ = self.send(&packet);
         }
         while let Some((_, bytes)) = self.deferred.pop_front_if(|(commit, _)| *commit <= durable) {
+            self.traffic.packets_sent += 1;
             self.out.extend_from_slice(&bytes);
         }
         if let Some(commit) = self.awaited_commit() {
@@ -257,6 +259,7 @@ impl<S: Stream> Driver<S> {
     }
 
     pub(in crate::connection) fn send(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
+        self.traffic.packets_sent += 1;
         packet
             .encode(self.terms.version, &mut self.out)
             .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))

@@ -1,0 +1,127 @@
+//! Packets, messages and bytes that pass, counted by each worker in a place of its own.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// What passed: in one turn of a connection, or since the broker began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic<N = u64> {
+    /// Packets of every type.
+    pub packets_received: N,
+    pub packets_sent: N,
+    /// As MQTT; without TLS and WebSocket.
+    pub bytes_received: N,
+    pub bytes_sent: N,
+    /// PUBLISH packets.
+    pub messages_received: N,
+    pub messages_sent: N,
+    /// Of these, payload alone.
+    pub payload_bytes_received: N,
+    pub payload_bytes_sent: N,
+}
+
+/// [`Traffic`] of all connections. Workers do not share a cache line.
+#[derive(Debug, Default)]
+pub struct TrafficCounters {
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard([AtomicU64; 8]);
+
+/// With more workers than this, some share.
+const SHARDS: usize = 16;
+
+thread_local! {
+    static PLACE: Cell<usize> = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS)
+    };
+}
+
+impl TrafficCounters {
+    /// Adds what passed in one turn.
+    #[inline]
+    pub fn add(&self, turn: Traffic<u32>) {
+        let shard = &self.shards[PLACE.get()];
+        for (counter, count) in shard.0.iter().zip(turn.fields()) {
+            if count > 0 {
+                counter.fetch_add(u64::from(count), Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub fn sum(&self) -> Traffic {
+        let mut sum = [0; 8];
+        for shard in &self.shards {
+            for (sum, counter) in sum.iter_mut().zip(&shard.0) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+        }
+        Traffic::from_fields(sum)
+    }
+}
+
+impl<N> Traffic<N> {
+    fn fields(self) -> [N; 8] {
+        [
+            self.packets_received,
+            self.packets_sent,
+            self.bytes_received,
+            self.bytes_sent,
+            self.messages_received,
+            self.messages_sent,
+            self.payload_bytes_received,
+            self.payload_bytes_sent,
+        ]
+    }
+
+    fn from_fields(fields: [N; 8]) -> Self {
+        let [
+            packets_received,
+            packets_sent,
+            bytes_received,
+            bytes_sent,
+            messages_received,
+            messages_sent,
+            payload_bytes_received,
+            payload_bytes_sent,
+        ] = fields;
+        Self {
+            packets_received,
+            packets_sent,
+            bytes_received,
+            bytes_sent,
+            messages_received,
+            messages_sent,
+            payload_bytes_received,
+            payload_bytes_sent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_threads_count_is_in_the_sum() {
+        let counters = TrafficCounters::default();
+        std::thread::scope(|scope| {
+            for _ in 0..SHARDS + 3 {
+                scope.spawn(|| {
+                    counters.add(Traffic {
+                        bytes_sent: 5,
+                        messages_received: 1,
+                        ..Default::default()
+                    });
+                });
+            }
+        });
+        let threads = SHARDS as u64 + 3;
+        let expected =
+            Traffic { bytes_sent: 5 * threads, messages_received: threads, ..Default::default() };
+        assert_eq!(counters.sum(), expected);
+    }
+}
