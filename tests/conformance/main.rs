@@ -3,6 +3,7 @@
 //! A statement's id names it in the specification: of 5.0 where nothing else is said.
 
 mod alias;
+mod authentication;
 mod connect;
 mod information;
 mod options;

@@ -68,6 +68,15 @@ pub(crate) struct LookupRow {
     pub on_denial: Option<String>,
 }
 
+/// The answer to a question for a credential.
+#[derive(FromRow)]
+pub(crate) struct CredentialRow {
+    /// Random, and the same for as long as the database lives.
+    pub stranger_key: String,
+    /// None where there is no credential, or none that counts.
+    pub secret: Option<String>,
+}
+
 /// How far the change log has come. A sequence number alone would miss what commits late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub(crate) struct LogMark {
@@ -160,6 +169,25 @@ impl Database {
                 let query = sqlx::query_as(include_str!("database/look_up_sqlite.sql"));
                 let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
                 self.fetch(pool, query.bind(limit)).await
+            }
+        }
+    }
+
+    /// One row, or none where the broker's own rows are missing.
+    pub(crate) async fn credential(
+        &self,
+        tenant: &str,
+        username: &str,
+        kind: &'static str,
+    ) -> Result<Vec<CredentialRow>, QueryError> {
+        let sql = include_str!("database/credential.sql");
+        let (tenant, username) = (tenant.to_owned(), username.to_owned());
+        match &self.pools {
+            Pools::Postgres(pool) => {
+                self.fetch(pool, sqlx::query_as(sql).bind(tenant).bind(username).bind(kind)).await
+            }
+            Pools::Sqlite(pool) => {
+                self.fetch(pool, sqlx::query_as(sql).bind(tenant).bind(username).bind(kind)).await
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Who is known, and what they may do: looked up once, remembered, kept current.
 
 mod cache;
+mod credentials;
 mod grants;
 mod principal;
 mod upkeep;
@@ -163,11 +164,7 @@ impl Shared {
         let timeout = self.settings.timeout;
         let result = match tokio::time::timeout(timeout, self.ask_once(&slot, key)).await {
             Ok(result) => result,
-            Err(_) => Err(DirectoryError::Unavailable(format!(
-                "{} did not answer within {} ms",
-                self.database.url(),
-                timeout.as_millis()
-            ))),
+            Err(_) => Err(self.too_slow()),
         };
         let Err(DirectoryError::Unavailable(_)) = result else { return result };
         self.trouble.notify_one();
@@ -191,15 +188,22 @@ impl Shared {
         if let Some(answer) = self.remembered(slot) {
             return Ok(answer);
         }
-        let away = match &*self.readiness.borrow() {
-            Readiness::Ready => None,
-            Readiness::Starting => Some(format!("{} is not reached yet", self.database.url())),
-            Readiness::NotReady { reason } => Some(reason.clone()),
-        };
-        if let Some(reason) = away {
-            return Err(DirectoryError::Unavailable(reason));
-        }
+        self.check_reachable()?;
         self.ask(slot, key).await
+    }
+
+    fn check_reachable(&self) -> Result<(), DirectoryError> {
+        let away = match &*self.readiness.borrow() {
+            Readiness::Ready => return Ok(()),
+            Readiness::Starting => format!("{} is not reached yet", self.database.url()),
+            Readiness::NotReady { reason } => reason.clone(),
+        };
+        Err(DirectoryError::Unavailable(away))
+    }
+
+    fn too_slow(&self) -> DirectoryError {
+        let (url, limit) = (self.database.url(), self.settings.timeout.as_millis());
+        DirectoryError::Unavailable(format!("{url} did not answer within {limit} ms"))
     }
 
     /// Asks the database, and remembers the answer unless it may be outdated by now.

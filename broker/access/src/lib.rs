@@ -2,13 +2,15 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`DatabaseProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+//! and decides. [`ScramSecret`] is what is kept of a password. [`DatabaseProgram`], [`ScramProgram`],
+//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
 
 mod certificate;
 mod database;
 mod directory;
 mod permissions;
 mod program;
+mod scram;
 mod settings;
 
 pub use certificate::{
@@ -23,5 +25,8 @@ pub use permissions::{
     BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
     PermissionSet, Ruling, Terms,
 };
-pub use program::{AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram};
+pub use program::{
+    AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram, ScramProgram, ScramSettings,
+};
+pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

@@ -1,4 +1,6 @@
-//! The builtin steps: `database`, `anonymous`, `open`.
+//! The builtin steps: `database`, `scram`, `anonymous`, `open`.
+
+mod scram;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use hookmq_hooks::{
     StepFailure,
 };
 
+pub use self::scram::{ScramProgram, ScramSettings};
 use crate::directory::Grants;
 use crate::{Directory, DirectoryError, PrincipalKey, Ruling};
 

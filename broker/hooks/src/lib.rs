@@ -5,6 +5,7 @@
 //! by one atomic pointer while calls in flight finish on the one they started with. No engine is
 //! known here.
 
+mod authentication;
 mod blueprint;
 mod client;
 mod message_patch;
@@ -14,6 +15,7 @@ mod run;
 mod step;
 mod verdict;
 
+pub use authentication::{Authentication, Conversation, Exchange};
 pub use blueprint::{Blueprint, Condition, Control, FailurePolicy, ProgramName, StepSpec};
 pub use client::{
     Attachment, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,

@@ -100,6 +100,11 @@ pub trait Program: Send + Sync {
         false
     }
 
+    /// The authentication methods that its connect step can carry through.
+    fn authentication_methods(&self) -> &[&str] {
+        &[]
+    }
+
     fn connect<'a>(
         &'a self,
         _attempt: &'a ConnectAttempt,

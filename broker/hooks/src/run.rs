@@ -9,7 +9,7 @@ use hookmq_core::{Message, NewMessage};
 use crate::{
     Access, Attribute, AuthorizeVerdict, Client, ConnectAttempt, ConnectVerdict, Control,
     DeliverVerdict, Denial, Effect, FailureKind, FailurePolicy, Hook, Identity, IdentityPatch,
-    MessagePatch, Pipeline, PublishVerdict, Step, StepFailure, StepSet, Voucher,
+    MessagePatch, Pipeline, PublishVerdict, Secret, Step, StepFailure, StepSet, Voucher,
 };
 
 /// Told of every step that gave no answer, for the log and the metrics.
@@ -57,51 +57,83 @@ pub enum PublishOutcome {
 }
 
 impl Pipeline {
-    /// Asks the connect steps. At least one must accept, and no required one refuse.
+    /// Asks the connect steps. At least one must accept, and no required one refuse. A client that
+    /// names an authentication method is let in only where a step has carried the method through;
+    /// gives the method's last word to the client, empty where there is none.
     pub async fn connect(
         &self,
         attempt: &mut ConnectAttempt,
         observer: &(dyn FailureObserver + Sync),
-    ) -> Result<(), Refusal> {
+    ) -> Result<Secret, Refusal> {
+        self.check_method(attempt)?;
         let mut accepted = false;
+        let mut last_word = None;
         for step in &self.connect.steps {
             if !step.wants(&attempt.connection.listener, attempt.identity.tenant.as_ref()) {
                 continue;
             }
             let result = step.program.connect(attempt).await;
             step.counters.count(&result);
-            let control = step.spec.control;
-            match result {
-                Ok(ConnectVerdict::Next(patch)) => attempt.identity.apply(patch, step.name()),
-                Ok(ConnectVerdict::Accept(patch)) => {
-                    attempt.identity.apply(patch, step.name());
-                    accepted |= control != Control::Optional;
-                    if control == Control::Sufficient {
-                        return Ok(());
+            // Who has taken the exchange and does not bring it to its end decides alone.
+            let has_exchange = attempt.authentication.as_ref().is_some_and(|it| it.is_begun());
+            let control = match has_exchange && last_word.is_none() {
+                true => Control::Required,
+                false => step.spec.control,
+            };
+            let (patch, accepts) = match result {
+                Ok(ConnectVerdict::Next(patch)) => (patch, false),
+                Ok(ConnectVerdict::Accept(patch)) => (patch, true),
+                Ok(ConnectVerdict::Authenticated { patch, data }) => {
+                    last_word = Some(data);
+                    (patch, true)
+                }
+                Ok(ConnectVerdict::Deny { .. }) | Err(_) if control != Control::Required => {
+                    if let Err(failure) = &result {
+                        observer.step_failed(step, failure);
                     }
+                    continue;
                 }
                 Ok(ConnectVerdict::Deny { reason_code, reason }) => {
-                    if control == Control::Required {
-                        return Err(Refusal::by(step, reason_code, reason));
-                    }
+                    return Err(Refusal::by(step, reason_code, reason));
                 }
                 Err(failure) => {
                     observer.step_failed(step, &failure);
-                    if control == Control::Required {
-                        let reason_code = match failure.kind {
-                            FailureKind::Unavailable => ReasonCode::ServerUnavailable,
-                            _ => ReasonCode::UnspecifiedError,
-                        };
-                        return Err(Refusal::by(step, reason_code, failure.to_string()));
-                    }
+                    return Err(Refusal::after(step, &failure));
                 }
+            };
+            if has_exchange && last_word.is_none() {
+                let reason = "the step left its exchange unfinished";
+                return Err(Refusal::by(step, ReasonCode::NotAuthorized, reason.into()));
+            }
+            attempt.identity.apply(patch, step.name());
+            accepted |= accepts && step.spec.control != Control::Optional;
+            if accepts && step.spec.control == Control::Sufficient {
+                break;
             }
         }
-        match accepted {
+        let (reason_code, reason) = match (&attempt.authentication, last_word) {
+            (Some(_), None) => {
+                let reason = "no connect step has carried the authentication method through";
+                (ReasonCode::BadAuthenticationMethod, reason)
+            }
+            (_, last_word) if accepted => return Ok(last_word.unwrap_or_default()),
+            _ => (ReasonCode::NotAuthorized, "no connect step vouched for this client"),
+        };
+        Err(Refusal { reason_code, reason: reason.into(), step: None })
+    }
+
+    /// Spares the steps a client whose method none of them knows.
+    fn check_method(&self, attempt: &ConnectAttempt) -> Result<(), Refusal> {
+        let Some(wish) = &attempt.authentication else { return Ok(()) };
+        let knows_it = |step: &Arc<Step>| {
+            step.wants_listener(&attempt.connection.listener)
+                && step.program.authentication_methods().contains(&wish.method())
+        };
+        match self.connect.steps.iter().any(knows_it) {
             true => Ok(()),
             false => Err(Refusal {
-                reason_code: ReasonCode::NotAuthorized,
-                reason: "no connect step vouched for this client".into(),
+                reason_code: ReasonCode::BadAuthenticationMethod,
+                reason: format!("no connect step knows the method {:?}", wish.method()),
                 step: None,
             }),
         }
@@ -284,6 +316,14 @@ impl Identity {
 impl Refusal {
     fn by(step: &Step, reason_code: ReasonCode, reason: String) -> Self {
         Self { reason_code, reason, step: Some(step.name().clone()) }
+    }
+
+    fn after(step: &Step, failure: &StepFailure) -> Self {
+        let reason_code = match failure.kind {
+            FailureKind::Unavailable => ReasonCode::ServerUnavailable,
+            _ => ReasonCode::UnspecifiedError,
+        };
+        Self::by(step, reason_code, failure.to_string())
     }
 }
 

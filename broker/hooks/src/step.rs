@@ -38,11 +38,14 @@ impl Step {
     /// Whether the conditions on listener and tenant hold; a tenant that is not known yet fits none.
     pub(crate) fn wants(&self, listener: &Arc<str>, tenant: Option<&Arc<str>>) -> bool {
         let condition = &self.spec.condition;
-        let listener_fits =
-            condition.listeners.is_empty() || condition.listeners.contains(listener);
         let tenant_fits = condition.tenants.is_empty()
             || tenant.is_some_and(|tenant| condition.tenants.contains(tenant));
-        listener_fits && tenant_fits
+        self.wants_listener(listener) && tenant_fits
+    }
+
+    pub(crate) fn wants_listener(&self, listener: &Arc<str>) -> bool {
+        let listeners = &self.spec.condition.listeners;
+        listeners.is_empty() || listeners.contains(listener)
     }
 
     /// Whether the program itself asks for `topic`.

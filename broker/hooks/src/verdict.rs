@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 
-use crate::{Attachment, Emission, MessagePatch};
+use crate::{Attachment, Emission, MessagePatch, Secret};
 
 /// "Who is this?"
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,12 @@ pub enum ConnectVerdict {
     Next(IdentityPatch),
     /// This step vouches for the client.
     Accept(IdentityPatch),
+    /// This step vouches for the client, because the exchange that it has held with it succeeded.
+    Authenticated {
+        patch: IdentityPatch,
+        /// The method's last word to the client; empty where it has none.
+        data: Secret,
+    },
     Deny {
         reason_code: ReasonCode,
         reason: String,

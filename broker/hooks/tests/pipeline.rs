@@ -135,6 +135,7 @@ fn attempt() -> ConnectAttempt {
         client_id: String::new(),
         username: None,
         password: None,
+        authentication: None,
         identity: Identity::default(),
     }
 }
@@ -170,7 +171,7 @@ fn connect(steps: Vec<(Control, Answers<ConnectVerdict>)>) -> Result<Identity, R
         panic!("the programs are ready at once");
     };
     drop(future);
-    result.map(|()| attempt.identity).map_err(|refusal| refusal.reason_code)
+    result.map(|_| attempt.identity).map_err(|refusal| refusal.reason_code)
 }
 
 fn named(username: &str) -> IdentityPatch {

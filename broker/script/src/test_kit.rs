@@ -81,6 +81,7 @@ fn attempt(description: Map) -> Fallible<AttemptRef> {
         client_id: fields.text("claimed_client_id")?.unwrap_or_default(),
         username: fields.text("claimed_username")?,
         password: has_password.then(Secret::default),
+        authentication: None,
         identity: Identity {
             tenant: fields.text("tenant")?.map(Arc::from),
             username: fields.text("username")?.map(Arc::from),

@@ -1,4 +1,4 @@
-//! The command line: `hookmq run`, `check` and `demo`.
+//! The command line: `hookmq run`, `check`, `demo` and `credential`.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Bind, Config, LogLevel, Transport, is_loopback};
+use crate::credential::CredentialCommand;
 use crate::demo::{self, Demo, DemoPaths};
 
 /// An MQTT broker that its operators program.
@@ -27,6 +28,9 @@ pub enum Command {
     Check(CheckOptions),
     /// Make a set-up to try: certificates and a configuration.
     Demo(DemoOptions),
+    /// Make what a client is authenticated by, for the table `credentials`.
+    #[command(subcommand)]
+    Credential(CredentialCommand),
 }
 
 /// With a configuration file, or without one for an open broker.

@@ -6,6 +6,7 @@ mod connect;
 mod delivery;
 mod driver;
 mod ending;
+mod exchange;
 mod subscriptions;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod credential;
 pub mod demo;
 pub mod listener;
 pub mod programs;

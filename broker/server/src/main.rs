@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Check(options) => return options.run(check_programs),
         Command::Run(options) => run(&options),
         Command::Demo(options) => make_demo(&options),
+        Command::Credential(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousProgram, AnonymousSettings, DatabaseProgram, Directory, OpenProgram};
+use hookmq_access::{AnonymousProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram};
 use hookmq_hooks::{
     AssembleError, Blueprint, Hook, Pipeline, PipelineCell, Program, ProgramIdentity, ProgramKind,
     ProgramName, StepSpec,
@@ -13,6 +13,7 @@ use hookmq_hooks::{
 use hookmq_script::{LogLevel, Problem, RuleEngine, RuleError};
 use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{Config, PluginsConfig};
@@ -193,17 +194,21 @@ fn builtin(
 ) -> Result<Arc<dyn Program>, ProgramError> {
     let name = &step.program.name;
     match (&**name, directory) {
-        ("anonymous", _) => {
-            let settings: AnonymousSettings = match &step.settings {
-                Value::Null => AnonymousSettings::default(),
-                settings => serde_json::from_value(settings.clone())
-                    .map_err(|error| ProgramError::Settings { name: name.clone(), error })?,
-            };
-            Ok(Arc::new(AnonymousProgram::new(settings)))
-        }
+        ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
+        ("scram", Some(directory)) => {
+            Ok(Arc::new(ScramProgram::new(directory.clone(), settings(step)?)))
+        }
         _ => Err(ProgramError::NoSuchBuiltin(name.clone())),
+    }
+}
+
+fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, ProgramError> {
+    match &step.settings {
+        Value::Null => Ok(T::default()),
+        settings => serde_json::from_value(settings.clone())
+            .map_err(|error| ProgramError::Settings { name: step.program.name.clone(), error }),
     }
 }
 

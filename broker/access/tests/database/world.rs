@@ -196,6 +196,7 @@ fn attempt(newcomer: &Newcomer) -> ConnectAttempt {
         client_id: "claimed".into(),
         username: None,
         password: None,
+        authentication: None,
         identity,
     }
 }

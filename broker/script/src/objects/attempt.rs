@@ -26,6 +26,7 @@ impl AttemptRef {
             client_id: attempt.client_id.clone(),
             username: attempt.username.clone(),
             password: None,
+            authentication: None,
             identity: attempt.identity.clone(),
         };
         Self(Arc::new(Attempt { facts, has_password: attempt.password.is_some() }))

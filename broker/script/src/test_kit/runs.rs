@@ -29,7 +29,7 @@ fn connect(context: NativeCallContext, client: AttemptRef) -> Fallible<Map> {
     let verdict = Verdict::of_connect(value).map_err(bad_output)?;
     let mut outcome = flags(["accepted", "passed_on", "denied"]);
     let patch = match verdict {
-        ConnectVerdict::Accept(patch) => {
+        ConnectVerdict::Accept(patch) | ConnectVerdict::Authenticated { patch, .. } => {
             set(&mut outcome, "accepted", true);
             patch
         }

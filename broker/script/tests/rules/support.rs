@@ -81,6 +81,7 @@ pub fn attempt() -> ConnectAttempt {
         client_id: "claimed-id".into(),
         username: Some("claimed-name".into()),
         password: Some(Secret::new(b"hunter2".to_vec())),
+        authentication: None,
         identity: Identity { tenant: Some("acme".into()), ..Identity::default() },
     }
 }

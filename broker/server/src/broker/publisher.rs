@@ -141,6 +141,12 @@ impl Publisher {
         &self.desk.pipeline
     }
 
+    /// Goes on as the same client with what is established about it now.
+    pub fn renew_client(&mut self, client: Arc<Client>) {
+        self.desk.client = client;
+        self.routes.clear();
+    }
+
     /// Gives back the memory that only a busy publisher needs.
     pub fn shrink(&mut self) {
         self.routes.clear();

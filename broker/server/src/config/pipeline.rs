@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hookmq_access::AnonymousSettings;
+use hookmq_access::{AnonymousSettings, ScramSettings};
 use hookmq_codec::TopicName;
 use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
 };
+use serde::de::DeserializeOwned;
 
 use super::check::Check;
 use super::document::{OnFailure, PipelineDocument, StepDocument};
@@ -23,10 +24,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The builtin steps and the hooks that they answer.
-const BUILTINS: [(&str, &[Hook]); 3] = [
+const BUILTINS: [(&str, &[Hook]); 4] = [
     ("anonymous", &[Hook::Connect]),
     ("database", &[Hook::Connect, Hook::Authorize]),
     ("open", &[Hook::Authorize]),
+    ("scram", &[Hook::Connect]),
 ];
 
 pub(super) fn step_path(hook: Hook, position: usize) -> KeyPath {
@@ -167,7 +169,7 @@ impl StepCheck<'_> {
             let hooks = hooks.collect::<Vec<_>>().join(" and ");
             self.problem("builtin", format!("{name:?} is a step of {hooks}"));
         }
-        if name == "database" && !self.surroundings.has_database {
+        if matches!(name, "database" | "scram") && !self.surroundings.has_database {
             self.problem("builtin", "it needs the section `database`");
         }
     }
@@ -194,10 +196,12 @@ impl StepCheck<'_> {
             return;
         }
         let path = self.path.key("config");
-        if *program.name != *"anonymous" || program.kind == ProgramKind::Rule {
-            return self.check.problem(&path, "this step takes none");
-        }
-        if let Err(error) = serde_path_to_error::deserialize::<_, AnonymousSettings>(settings) {
+        let problem = match (program.kind, &*program.name) {
+            (ProgramKind::Builtin, "anonymous") => problem_of::<AnonymousSettings>(settings),
+            (ProgramKind::Builtin, "scram") => problem_of::<ScramSettings>(settings),
+            _ => return self.check.problem(&path, "this step takes none"),
+        };
+        if let Some(error) = problem {
             self.check.problem(&path.join(error.path()), error.inner());
         }
     }
@@ -220,4 +224,10 @@ impl StepCheck<'_> {
             }
         }
     }
+}
+
+fn problem_of<T: DeserializeOwned>(
+    settings: &serde_json::Value,
+) -> Option<serde_path_to_error::Error<serde_json::Error>> {
+    serde_path_to_error::deserialize::<_, T>(settings).err()
 }

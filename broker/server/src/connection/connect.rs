@@ -1,6 +1,7 @@
 //! From accept to CONNACK: who the client is, which session it gets, what it is told.
 
 mod answer;
+mod authentication;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use std::time::Duration;
 use hookmq_codec::{Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
-    Access, Action, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Decision, Identity,
-    Secret,
+    Access, Action, Authentication, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
+    Decision, Identity, Secret,
 };
 use tokio::io::AsyncReadExt;
 
 use self::answer::RefusalTerms;
+use self::authentication::Candidate;
 use super::Stream;
 use super::driver::{Driver, Start};
 use super::ending::farewell;
+use super::exchange::Exchange;
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
 use crate::broker::sys::is_sys;
@@ -41,6 +44,15 @@ pub struct Refusal {
     pub username: Option<String>,
 }
 
+/// A client as the connect hooks establish it, with the last word of its authentication method.
+pub(super) type Identified = Result<(Arc<Client>, Secret), Box<Refusal>>;
+
+impl From<Box<Refusal>> for Refused {
+    fn from(refusal: Box<Refusal>) -> Self {
+        Self::Told(refusal)
+    }
+}
+
 /// Reads CONNECT, asks the connect hooks and opens the session, all in the time that the limits give.
 /// The driver's first act is to send CONNACK.
 pub async fn connect<S: Stream>(
@@ -55,7 +67,7 @@ pub async fn connect<S: Stream>(
         tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
             .await
             .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
-    let behind = received.split_off(length);
+    let mut behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
         Some(packet) => decode_connect(packet),
@@ -65,14 +77,27 @@ pub async fn connect<S: Stream>(
         Err(error) => return Err(refuse_undecodable(&mut stream, error).await),
     };
     let facts = ConnectionFacts { protocol: connect.version, ..facts };
-    let identified =
-        tokio::time::timeout_at(deadline, identify(&broker, &connect, facts, certificate));
-    let client = match identified.await {
-        Ok(identified) => identified,
+    let exchange = Arc::new(Exchange::default());
+    let method = connect.properties.authentication_method.map(|method| {
+        exchange.authentication(method.into(), connect.properties.authentication_data)
+    });
+    let steps = identify_newcomer(&broker, &connect, facts, certificate, method);
+    let candidate = Candidate {
+        stream: &mut stream,
+        behind: &mut behind,
+        connect: &connect,
+        maximum_packet_size: maximum,
+        deadline,
+    };
+    let identified = candidate.authenticate(&exchange, steps);
+    let identified = match tokio::time::timeout_at(deadline, identified).await {
+        Ok(Ok(identified)) => identified,
+        Ok(Err(Refused::Told(refusal))) => Err(refusal),
+        Ok(Err(silently)) => return Err(silently),
         Err(_) => Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long")),
     };
-    let opened = match client {
-        Ok(client) => open(&broker, &connect, client).await,
+    let opened = match identified {
+        Ok((client, last_word)) => open(&broker, &connect, client, &last_word).await,
         Err(refusal) => Err(refusal),
     };
     match opened {
@@ -130,38 +155,46 @@ async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Ref
     Refused::Told(refusal)
 }
 
-/// Asks the connect hooks and makes a client of what they establish.
-async fn identify(
+/// Asks the connect hooks who sends this CONNECT.
+async fn identify_newcomer(
     broker: &Broker,
     connect: &Connect<'_>,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
-) -> Result<Arc<Client>, Box<Refusal>> {
+    authentication: Option<Authentication>,
+) -> Identified {
     if connect.client_id.len() > broker.limits.client_id_length {
         return Err(refusal(ReasonCode::ClientIdentifierNotValid, "the client id is too long"));
     }
-    if connect.properties.authentication_method.is_some() {
-        return Err(refusal(ReasonCode::BadAuthenticationMethod, "no such authentication method"));
-    }
-    let mut attempt = ConnectAttempt {
+    let attempt = ConnectAttempt {
         connection: facts,
         certificate,
         client_id: connect.client_id.to_owned(),
         username: connect.username.map(str::to_owned),
         password: connect.password.map(|password| Secret::new(password.to_vec())),
+        authentication,
         identity: Identity::default(),
     };
+    identify(broker, attempt, |identity| client_id(connect, identity)).await
+}
+
+/// Asks the connect hooks and makes a client of what they establish.
+pub(super) async fn identify(
+    broker: &Broker,
+    mut attempt: ConnectAttempt,
+    client_id: impl FnOnce(&Identity) -> Result<Arc<str>, Box<Refusal>>,
+) -> Identified {
     let pipeline = broker.pipeline.load();
-    pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
+    let last_word = pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
     })?;
-    let client_id = client_id(connect, &attempt.identity)?;
+    let client_id = client_id(&attempt.identity)?;
     let ConnectAttempt { connection, certificate, identity, .. } = attempt;
     let (Some(tenant), Some(username)) = (identity.tenant, identity.username) else {
         let reason = "no connect step has named a tenant and a username";
         return Err(refusal(ReasonCode::NotAuthorized, reason));
     };
-    Ok(Arc::new(Client {
+    let client = Arc::new(Client {
         tenant,
         username,
         client_id,
@@ -171,7 +204,8 @@ async fn identify(
         attachments: identity.attachments,
         connection,
         certificate,
-    }))
+    });
+    Ok((client, last_word))
 }
 
 /// The client's own id, the one that a step bound, or one that we make up.
@@ -198,6 +232,7 @@ async fn open(
     broker: &Arc<Broker>,
     connect: &Connect<'_>,
     client: Arc<Client>,
+    last_word: &Secret,
 ) -> Result<Start, Box<Refusal>> {
     if let Some(will) = &connect.will {
         let access = Access {
@@ -235,7 +270,7 @@ async fn open(
             client: client.clone(),
         })
     });
-    Ok(answer::settle(broker, connect, tenant, client, opened, will).await)
+    Ok(answer::settle(broker, connect, tenant, client, opened, will, last_word).await)
 }
 
 /// A will asks for no more than the client could publish itself `[MQTT-3.2.2-12]` `[MQTT-3.2.2-13]`.

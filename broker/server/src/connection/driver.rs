@@ -3,6 +3,7 @@
 //! In one turn it reads what the socket has, handles every packet, takes what others have posted,
 //! wakes each subscriber it touched once, and writes once.
 
+mod authentication;
 mod packets;
 
 use std::collections::VecDeque;
@@ -18,6 +19,7 @@ use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
+pub use self::authentication::Authentication;
 use super::Stream;
 use super::aliases::OutgoingAliases;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
@@ -53,6 +55,7 @@ pub struct Start {
     pub client: Arc<Client>,
     pub opened: OpenedSession,
     pub will: Option<Box<Will>>,
+    pub authentication: Option<Box<Authentication>>,
     /// CONNACK, encoded.
     pub first_bytes: Vec<u8>,
 }
@@ -79,6 +82,8 @@ pub struct Driver<S> {
     pub(super) written: usize,
     /// Encoded answers that wait for their commits, in order.
     pub(super) deferred: VecDeque<(CommitSequence, Vec<u8>)>,
+    /// None where CONNECT has named no authentication method.
+    authentication: Option<Box<Authentication>>,
     last_packet: Instant,
     /// Since when the socket has taken nothing of what it is offered.
     stalled: Option<Instant>,
@@ -93,7 +98,7 @@ const TURNS: usize = 16;
 impl<S: Stream> Driver<S> {
     /// `behind` is what the client has sent after CONNECT.
     pub fn new(broker: Arc<Broker>, stream: S, start: Start, behind: Vec<u8>) -> Self {
-        let Start { terms, tenant, client, opened, will, first_bytes } = start;
+        let Start { terms, tenant, client, opened, will, authentication, first_bytes } = start;
         let session = opened.handle.id;
         Self {
             publisher: Publisher::new(broker.clone(), tenant.clone(), client.clone(), session),
@@ -112,6 +117,7 @@ impl<S: Stream> Driver<S> {
             out: first_bytes,
             written: 0,
             deferred: VecDeque::new(),
+            authentication,
             last_packet: Instant::now(),
             stalled: None,
             timer: None,
@@ -169,6 +175,11 @@ impl<S: Stream> Driver<S> {
                     return Poll::Ready(Ending::TakenOver { ends_session });
                 }
                 Some(Asked::Disconnect(code)) => return Poll::Ready(Ending::Told(code)),
+            }
+            if self.authentication.is_some()
+                && let Err(ending) = self.poll_renewal(context)
+            {
+                return Poll::Ready(ending);
             }
             // While the client does not read, it is not read from, and nothing is prepared for it.
             match self.poll_write(context) {

@@ -91,6 +91,7 @@ fn attempt(client_id: &str) -> ConnectAttempt {
         client_id: client_id.into(),
         username: None,
         password: None,
+        authentication: None,
         identity: Identity::default(),
     }
 }

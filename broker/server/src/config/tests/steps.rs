@@ -20,6 +20,7 @@ fn steps_are_checked_where_they_stand() {
         ("connect", "{builtin: root}", "6:8: pipeline.connect[0].builtin: \"root\" is none; there"),
         ("connect", "{builtin: open}", "6:8: pipeline.connect[0].builtin: \"open\" is a step of a"),
         ("connect", "{builtin: database}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
+        ("connect", "{builtin: scram}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
         ("connect", "{rule: x}", "6:8: pipeline.connect[0].rule: there is no file rules/x.rhai"),
         ("publish", "{plugin: x}", "10:8: pipeline.publish[0].plugin: there is no file plugins/x"),
         (

@@ -8,7 +8,7 @@ use hookmq_codec::{
     ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, Qos, ReasonCode,
 };
 use hookmq_core::NEVER_EXPIRES;
-use hookmq_hooks::Client;
+use hookmq_hooks::{Client, Secret};
 use hookmq_store::Change;
 
 use super::Refusal;
@@ -16,7 +16,8 @@ use crate::broker::Broker;
 use crate::broker::publisher::Will;
 use crate::broker::sessions::OpenedSession;
 use crate::broker::tenant::Tenant;
-use crate::connection::driver::{Start, Terms};
+use crate::connection::driver::{Authentication, Start, Terms};
+use crate::connection::exchange::sent;
 
 /// Settles what the client and the broker may expect of each other, and words CONNACK.
 pub(super) async fn settle(
@@ -26,6 +27,7 @@ pub(super) async fn settle(
     client: Arc<Client>,
     mut opened: OpenedSession,
     will: Option<Box<Will>>,
+    last_word: &Secret,
 ) -> Start {
     let (limits, protocol) = (&broker.limits, &broker.protocol);
     let asked = &connect.properties;
@@ -49,6 +51,9 @@ pub(super) async fn settle(
         topic_alias_maximum: Some(limits.topic_alias_maximum),
         assigned_client_identifier: connect.client_id.is_empty().then_some(&*client.client_id),
         server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+        // Named and not carried through, it would have been refused [MQTT-4.12.0-5] [MQTT-4.12.0-6].
+        authentication_method: asked.authentication_method,
+        authentication_data: sent(last_word),
         maximum_qos: Some(protocol.maximum_qos).filter(|qos| *qos < Qos::ExactlyOnce),
         retain_available: unavailable(protocol.retain_available),
         wildcard_subscription_available: unavailable(protocol.wildcard_subscriptions),
@@ -79,7 +84,8 @@ pub(super) async fn settle(
             .min(limits.outgoing_topic_aliases),
         problem_information: asked.request_problem_information.unwrap_or(true),
     };
-    Start { terms, tenant, client, opened, will, first_bytes }
+    let authentication = Authentication::of(connect);
+    Start { terms, tenant, client, opened, will, authentication, first_bytes }
 }
 
 /// CONNACK for a client that is not let in.

@@ -29,9 +29,9 @@ impl<S: Stream> Driver<S> {
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
             Packet::PingReq => self.send(&Packet::PingResp),
             Packet::Disconnect(disconnect) => Err(self.handle_disconnect(&disconnect)),
-            // A second CONNECT [MQTT-3.1.0-2], AUTH without a method, and what only servers send.
+            Packet::Auth(auth) => self.handle_auth(&auth),
+            // A second CONNECT [MQTT-3.1.0-2], and what only servers send.
             Packet::Connect(_)
-            | Packet::Auth(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
             | Packet::UnsubAck(_)
