@@ -14,6 +14,7 @@ mod retained;
 mod session;
 mod shared;
 mod subscribe;
+mod websocket;
 mod will;
 mod window;
 

@@ -1,6 +1,7 @@
 //! Clients that break the rules, and what they cannot do to the broker and to others.
 
 mod authentication;
+mod arrival;
 mod limits;
 mod malformed;
 mod memory;
@@ -8,6 +9,9 @@ mod noise;
 mod oversize;
 mod shared_group;
 mod stalled;
+mod proxy;
+mod unix_socket;
+mod websocket;
 
 use hookmq_codec::Qos;
 use hookmq_tests::client::{Client, publish};
@@ -22,9 +26,14 @@ struct Bystanders {
 
 impl Bystanders {
     fn new(scene: &Scene) -> Self {
-        let mut subscriber = scene.client("bystander 1");
+        Self::of(|client_id| scene.client(client_id))
+    }
+
+    /// Who come in as `connect` lets a client id.
+    fn of(connect: impl Fn(&str) -> Client) -> Self {
+        let mut subscriber = connect("bystander 1");
         subscriber.subscribe("bystanders", Qos::AtLeastOnce);
-        Self { publisher: scene.client("bystander 2"), subscriber, exchanged: 0 }
+        Self { publisher: connect("bystander 2"), subscriber, exchanged: 0 }
     }
 
     /// A message arrives.

@@ -12,6 +12,7 @@ mod document;
 mod error;
 pub(crate) mod file;
 mod limits;
+mod listener;
 mod locate;
 mod pipeline;
 mod protocol;
@@ -19,9 +20,7 @@ mod sys;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hookmq_access::DatabaseSettings;
 use hookmq_hooks::{
@@ -36,10 +35,10 @@ pub(crate) use self::admin::load_or_create_token;
 pub(crate) use self::bind::is_loopback;
 pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
+pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSettings};
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 use crate::broker::sys::SysOptions;
-use crate::tls::TlsServer;
 
 /// All that the broker is told, checked.
 #[derive(Debug, Clone)]
@@ -62,14 +61,6 @@ pub struct Config {
     pub log: LogConfig,
     /// Tells where a step stands. None without a file.
     source: Option<Source>,
-}
-
-/// A place where clients arrive.
-#[derive(Debug, Clone)]
-pub struct ListenerConfig {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// The plugin host, and the plugins' files: `<dir>/<name>.wasm`.
@@ -137,12 +128,10 @@ impl Config {
     }
 
     /// A broker for everybody, without a file: every client is `anonymous` of the tenant `default`
-    /// and may do anything. Listeners are plain TCP.
-    pub fn embedded(data_dir: PathBuf, listeners: &[SocketAddr]) -> Self {
-        let listeners = (1..).zip(listeners).map(|(number, address)| ListenerConfig {
-            name: format!("listener-{number}").into(),
-            address: *address,
-            tls: None,
+    /// and may do anything. Listeners have no TLS.
+    pub fn embedded(data_dir: PathBuf, listeners: &[Bind]) -> Self {
+        let listeners = (1..).zip(listeners).map(|(number, bind)| {
+            ListenerConfig::plain(format!("listener-{number}").into(), bind.clone())
         });
         let open = |name: &str| StepSpec {
             program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },

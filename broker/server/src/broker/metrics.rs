@@ -5,6 +5,7 @@ mod traffic;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::traffic::{Traffic, TrafficCounters};
+use crate::admission::Bound;
 
 /// A number that only grows, or with `sub` a level.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ pub struct Metrics {
     pub sockets_accepted: Counter,
     /// Sessions that ended because their clients did not come back in time.
     pub sessions_expired: Counter,
+    /// Closed at a bound before they were clients; each is counted as refused, too.
+    pub connections_shed: [Counter; Bound::ALL.len()],
     /// Not queued because the subscriber's bound was reached.
     pub messages_overflowed: Counter,
     /// Refused by authorize.
@@ -56,6 +59,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts a connection that was closed at `bound`.
+    pub fn shed(&self, bound: Bound) {
+        self.connections_refused.add(1);
+        self.connections_shed[bound as usize].add(1);
+    }
+
     /// Messages that were accepted and did not reach a subscriber.
     pub fn messages_dropped(&self) -> u64 {
         self.messages_overflowed.value() + self.messages_dropped_by_hooks.value()

@@ -1,5 +1,6 @@
 //! The `limits` section: the broker's bounds under names that say their units.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hookmq_core::{QueueLimits, RetainedLimits};
@@ -47,6 +48,15 @@ pub(super) struct LimitsDocument {
     write_timeout_ms: u32,
     #[serde(deserialize_with = "positive")]
     connections: u32,
+    connections_per_address: u32,
+    connection_rate_per_s: u32,
+    connection_rate_per_address_per_s: u32,
+    #[serde(deserialize_with = "positive")]
+    pending_connections: u32,
+    #[serde(deserialize_with = "positive")]
+    tls_handshakes: u32,
+    #[serde(deserialize_with = "positive")]
+    pending_authentications: u32,
     #[serde(deserialize_with = "positive")]
     sessions: usize,
     emitted_hops: u8,
@@ -74,7 +84,13 @@ impl Default for LimitsDocument {
             keep_alive_maximum_s: limits.keep_alive_maximum,
             connect_timeout_ms: milliseconds(limits.connect_timeout),
             write_timeout_ms: milliseconds(limits.write_timeout),
-            connections: u32::try_from(limits.connections).unwrap_or(u32::MAX),
+            connections: number(limits.connections),
+            connections_per_address: or_zero(limits.connections_per_address),
+            connection_rate_per_s: or_zero(limits.connection_rate),
+            connection_rate_per_address_per_s: or_zero(limits.connection_rate_per_address),
+            pending_connections: number(limits.pending_connections),
+            tls_handshakes: number(limits.tls_handshakes),
+            pending_authentications: number(limits.pending_authentications),
             sessions: limits.sessions,
             emitted_hops: limits.emitted_hops,
             emitted_messages: limits.emitted_messages,
@@ -104,6 +120,14 @@ impl From<LimitsDocument> for Limits {
             connect_timeout: Duration::from_millis(document.connect_timeout_ms.into()),
             write_timeout: Duration::from_millis(document.write_timeout_ms.into()),
             connections: document.connections as usize,
+            connections_per_address: NonZeroU32::new(document.connections_per_address),
+            connection_rate: NonZeroU32::new(document.connection_rate_per_s),
+            connection_rate_per_address: NonZeroU32::new(
+                document.connection_rate_per_address_per_s,
+            ),
+            pending_connections: document.pending_connections as usize,
+            tls_handshakes: document.tls_handshakes as usize,
+            pending_authentications: document.pending_authentications as usize,
             sessions: document.sessions,
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
@@ -113,6 +137,13 @@ impl From<LimitsDocument> for Limits {
 
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What is not bounded is written as 0.
+fn or_zero(bound: Option<NonZeroU32>) -> u32 {
+    bound.map_or(0, NonZeroU32::get)
 }
 
 fn packet_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod listeners;
 mod secrets;
 mod steps;
 
@@ -110,7 +111,7 @@ log: {level: debug, format: json}
     );
     scene.write("plugins/stamp.wasm", "", 0o644);
     let config = scene.load().unwrap();
-    assert_eq!(config.listeners[0].address, "[::1]:1883".parse().unwrap());
+    assert_eq!(config.listeners[0].bind, "tcp://[::1]:1883".parse().unwrap());
     let database = config.database.unwrap();
     assert_eq!(database.timeout, Duration::from_millis(250));
     assert_eq!(database.url, hookmq_access::DatabaseUrl::sqlite(scene.path("data/hookmq.db")));
@@ -174,95 +175,6 @@ fn a_file_that_is_empty_or_absent_says_what_is_needed() {
     assert!(absent.starts_with("/nowhere/mq.yaml: cannot read it: No such file"), "{absent}");
 }
 
-fn with_listener(keys: &str) -> String {
-    format!("{}\n", SOUND.replace("bind: tcp://127.0.0.1:0", keys))
-}
-
-#[test]
-fn listeners_bind_what_is_supported_and_safe() {
-    let table = [
-        ("bind: ws://127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: ws:// is not supported yet"),
-        ("bind: 127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp:// or"),
-        ("bind: tcp://localhost:80", "mq.yaml:3:5: listeners[0].bind: \"localhost:80\" is not an"),
-        ("bind: tcp://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
-        ("bind: tls://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a tls:// listener needs `tls`"),
-        (
-            "bind: tcp://127.0.0.1:0\n    tls: {certificate: a, key: b}",
-            "mq.yaml:4:5: listeners[0].tls: a tcp:// listener has none",
-        ),
-    ];
-    for (keys, expected) in table {
-        assert_problem(&with_listener(keys), expected);
-    }
-}
-
-#[test]
-fn listeners_have_names_and_addresses_of_their_own() {
-    let two = "tcp://127.0.0.1:7\n  - name: plain\n    bind: tcp://127.0.0.1:7";
-    let text = SOUND.replace("tcp://127.0.0.1:0", two);
-    assert_eq!(
-        report(&text),
-        [
-            "mq.yaml:4:5: listeners[1].name: there is another listener named \"plain\"",
-            "mq.yaml:5:5: listeners[1].bind: another listener binds 127.0.0.1:7",
-        ]
-    );
-    assert_problem(
-        &SOUND.replace("name: plain", "name: a b"),
-        "mq.yaml:2:5: listeners[0].name: \"a b\" is no name",
-    );
-}
-
-#[test]
-fn tls_files_are_checked_at_their_keys() {
-    let scene = Scene::new(&with_listener(
-        "bind: tls://127.0.0.1:0\n    tls:\n      key: a.key\n      certificate: a.crt",
-    ));
-    assert_eq!(
-        scene.report(),
-        ["mq.yaml:6:7: listeners[0].tls.certificate: cannot read a.crt: \
-              No such file or directory (os error 2)"]
-    );
-    scene.write("a.crt", "nothing", 0o644);
-    assert!(scene.report()[0].ends_with("a.crt holds no certificate in PEM form"));
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
-    scene.write("a.crt", &certificate.pem(), 0o644);
-    scene.write("a.key", &key.serialize_pem(), 0o644);
-    assert!(
-        scene.report()[0]
-            .starts_with("mq.yaml:5:7: listeners[0].tls.key: a.key is open to others (mode 0644)")
-    );
-    scene.write("a.key", &key.serialize_pem(), 0o600);
-    assert!(scene.load().unwrap().listeners[0].tls.is_some());
-}
-
-#[test]
-fn trust_anchors_are_checked_at_their_place() {
-    let scene = Scene::new(&with_listener(
-        "bind: tls://127.0.0.1:0
-    tls:
-      certificate: a.crt
-      key: a.key
-      client_certificates: required
-      trust_anchors:
-        - {name: one, file: a.crt}
-        - name: one
-          file: nowhere.crt",
-    ));
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
-    scene.write("a.crt", &certificate.pem(), 0o644);
-    scene.write("a.key", &key.serialize_pem(), 0o600);
-    let report = scene.report();
-    let anchors = "listeners[0].tls.trust_anchors[1]";
-    assert_eq!(
-        report[0],
-        format!("mq.yaml:10:11: {anchors}.name: there is another trust anchor named \"one\"")
-    );
-    assert!(report[1].starts_with(&format!("mq.yaml:11:11: {anchors}.file: cannot read")));
-}
-
 #[test]
 fn the_admin_api_is_not_public_by_accident() {
     assert_problem(
@@ -296,7 +208,7 @@ fn the_example_is_sound_but_for_the_files_it_names() {
     scene.write("tls/devices-ca.crt", &certificate.pem(), 0o644);
     scene.write("tls/server.key", &key.serialize_pem(), 0o600);
     let config = scene.load().unwrap();
-    assert_eq!(config.listeners.len(), 2);
+    assert_eq!(config.listeners.len(), 4);
     assert_eq!(config.pipeline.all().count(), 7);
 }
 

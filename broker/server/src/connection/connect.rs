@@ -21,6 +21,7 @@ use super::Stream;
 use super::driver::{Driver, Start};
 use super::ending::farewell;
 use super::exchange::Exchange;
+use crate::admission::{Arrival, Bound, Late};
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
 use crate::broker::sys::is_sys;
@@ -30,6 +31,8 @@ use crate::broker::sys::is_sys;
 pub enum Refused {
     /// Nothing that was said deserves an answer.
     Silently(String),
+    /// It took longest when too many were pending, and nothing was said.
+    Shed(Bound),
     /// CONNACK was sent with this code.
     Told(Box<Refusal>),
 }
@@ -42,6 +45,8 @@ pub struct Refusal {
     pub step: Option<Arc<str>>,
     pub client_id: String,
     pub username: Option<String>,
+    /// Where a bound of the broker refuses, and not what the client is.
+    pub bound: Option<Bound>,
 }
 
 /// A client as the connect hooks establish it, with the last word of its authentication method.
@@ -53,20 +58,20 @@ impl From<Box<Refusal>> for Refused {
     }
 }
 
-/// Reads CONNECT, asks the connect hooks and opens the session, all in the time that the limits give.
-/// The driver's first act is to send CONNACK.
+/// Reads CONNECT and asks the connect hooks in the time that is left, then opens the session. The
+/// driver's first act is to send CONNACK.
 pub async fn connect<S: Stream>(
     broker: Arc<Broker>,
     mut stream: S,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
+    mut arrival: Arrival,
 ) -> Result<Box<Driver<S>>, Refused> {
-    let deadline = tokio::time::Instant::now() + broker.limits.connect_timeout;
     let mut received = Vec::new();
-    let length =
-        tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
-            .await
-            .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
+    let length = arrival
+        .within(read_connect(&broker, &mut stream, &mut received))
+        .await
+        .unwrap_or_else(|late| Err(late.into()))?;
     let mut behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
@@ -87,14 +92,17 @@ pub async fn connect<S: Stream>(
         behind: &mut behind,
         connect: &connect,
         maximum_packet_size: maximum,
-        deadline,
+        deadline: arrival.deadline(),
     };
     let identified = candidate.authenticate(&exchange, steps);
-    let identified = match tokio::time::timeout_at(deadline, identified).await {
+    let identified = match arrival.within(identified).await {
         Ok(Ok(identified)) => identified,
         Ok(Err(Refused::Told(refusal))) => Err(refusal),
         Ok(Err(silently)) => return Err(silently),
-        Err(_) => Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long")),
+        Err(Late::TimedOut) => {
+            Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long"))
+        }
+        Err(Late::GivenAway) => Err(busy(Bound::PendingConnections)),
     };
     let opened = match identified {
         Ok((client, last_word)) => open(&broker, &connect, client, &last_word).await,
@@ -184,6 +192,7 @@ pub(super) async fn identify(
     mut attempt: ConnectAttempt,
     client_id: impl FnOnce(&Identity) -> Result<Arc<str>, Box<Refusal>>,
 ) -> Identified {
+    let _turn = broker.admission.begin_authentication().map_err(busy)?;
     let pipeline = broker.pipeline.load();
     let last_word = pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
@@ -302,5 +311,20 @@ fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {
         step: None,
         client_id: String::new(),
         username: None,
+        bound: None,
     })
+}
+
+/// Better luck later; of no interest to operators beyond its count.
+fn busy(bound: Bound) -> Box<Refusal> {
+    Box::new(Refusal { bound: Some(bound), ..*refusal(ReasonCode::ServerBusy, bound.key()) })
+}
+
+impl From<Late> for Refused {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::TimedOut => Self::Silently("no CONNECT in time".into()),
+            Late::GivenAway => Self::Shed(Bound::PendingConnections),
+        }
+    }
 }
