@@ -64,8 +64,10 @@ impl WaitingRoom {
 impl Seat {
     /// Completes when the seat is given to somebody else. Cancel-safe.
     pub async fn given_away(&mut self) -> GivenAway {
-        // Nothing is ever sent.
-        let _ = (&mut self.given_away).await;
+        if !self.given_away.is_terminated() {
+            // Nothing is ever sent.
+            let _ = (&mut self.given_away).await;
+        }
         GivenAway
     }
 }

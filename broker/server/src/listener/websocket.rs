@@ -59,9 +59,10 @@ impl WebSocket {
         }
     }
 
-    /// Queues what may stand between two frames.
+    /// Queues what may stand between two frames, one pong at a time: whoever sends pings and reads no
+    /// pongs gets the last one only.
     fn queue_control_frames(&mut self) {
-        if self.announced > 0 {
+        if self.announced > 0 || !self.ahead.is_empty() {
             return;
         }
         if let Some(payload) = self.pong.take() {
@@ -73,8 +74,13 @@ impl WebSocket {
         }
     }
 
-    fn poll_write_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written < self.ahead.len() {
+    /// Writes what is queued between two frames; behind a half-written one it goes with the next write.
+    fn poll_write_control_frames(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.announced == 0 {
+            self.queue_control_frames();
+            if self.ahead.is_empty() {
+                break;
+            }
             let rest = &self.ahead[self.written..];
             let wrote = ready!(Pin::new(&mut self.inner).poll_write(context, rest))?;
             self.take_written(wrote)?;
@@ -100,9 +106,8 @@ impl WebSocket {
     /// Sends pongs and close frames while there is nothing else to write; never holds up reading.
     fn answer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         self.queue_control_frames();
-        // Behind a half-written frame they go with the next write.
         let is_due = self.announced == 0 && !self.ahead.is_empty();
-        if is_due && self.poll_write_ahead(context)?.is_ready() {
+        if is_due && self.poll_write_control_frames(context)?.is_ready() {
             let _ = Pin::new(&mut self.inner).poll_flush(context)?;
         }
         Ok(())
@@ -165,10 +170,10 @@ impl AsyncWrite for WebSocket {
             return Poll::Ready(Ok(0));
         }
         if this.announced == 0 {
-            this.queue_control_frames();
-            if this.closing == Closing::Sent {
+            if this.closing != Closing::No {
                 return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
             }
+            this.queue_control_frames();
             this.announced = bytes.len().min(LONGEST_FRAME);
             write_binary_header(this.announced, &mut this.ahead);
         }
@@ -185,10 +190,7 @@ impl AsyncWrite for WebSocket {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.queue_control_frames();
-        if this.announced == 0 {
-            ready!(this.poll_write_ahead(context))?;
-        }
+        ready!(this.poll_write_control_frames(context))?;
         Pin::new(&mut this.inner).poll_flush(context)
     }
 

@@ -81,3 +81,26 @@ async fn a_violation_is_told_by_its_code() {
         assert_eq!(answer, [&[0x88, 2][..], &code.to_be_bytes()].concat());
     }
 }
+
+#[tokio::test]
+async fn pings_of_a_client_that_reads_no_pongs_cost_nothing() {
+    let (near, mut far) = duplex(64);
+    let mut socket = WebSocket::new(Box::new(near), 1000);
+    let reading = tokio::spawn(async move {
+        assert_eq!(socket.read_u8().await.unwrap(), b'x');
+        socket
+    });
+    for _ in 0..10_000 {
+        far.write_all(&frame(0x89, &[1; 100])).await.unwrap();
+    }
+    far.write_all(&[frame(0x89, b"last"), frame(0x82, b"x")].concat()).await.unwrap();
+    let mut socket = reading.await.unwrap();
+    assert!(socket.ahead.len() <= 102, "{} bytes wait", socket.ahead.len());
+    let flushing = tokio::spawn(async move {
+        socket.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    far.read_to_end(&mut received).await.unwrap();
+    flushing.await.unwrap();
+    assert!(received.ends_with(b"\x8A\x04last\x88\x02\x03\xE8"), "the last ping is answered");
+}
