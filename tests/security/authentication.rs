@@ -9,7 +9,7 @@ use hookmq_tests::scram::ScramClient;
 
 use ReasonCode::{ContinueAuthentication, NotAuthorized, ReAuthenticate, Success};
 
-const LIMITS: &str = "limits: {connect_timeout_ms: 500}";
+const LIMITS: &str = "limits: {connect_timeout_ms: 1000}";
 
 fn pump() -> ScramClient {
     ScramClient::new("pump", PASSWORD)
