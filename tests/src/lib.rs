@@ -6,5 +6,6 @@ pub mod certificates;
 pub mod client;
 pub mod mosquitto;
 pub mod postgres;
+pub mod process;
 pub mod scene;
 pub mod wait;

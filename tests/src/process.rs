@@ -1,0 +1,29 @@
+//! Child processes that do not outlive the test which started them.
+
+use std::process::{Child, Command, ExitStatus};
+
+use crate::wait::wait_until;
+
+/// A process that is ended with its owner.
+pub struct Running(pub Child);
+
+impl Running {
+    /// # Panics
+    /// Where the program cannot be started; `advice` says how to get it.
+    pub fn spawn(command: &mut Command, advice: &str) -> Self {
+        Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}: {advice}")))
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self, what: &str) -> ExitStatus {
+        wait_until(&format!("{what} ends"), || self.0.try_wait().expect("wait for a process"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
