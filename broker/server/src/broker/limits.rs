@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::RetainedLimits;
 
 use super::mailbox::MailboxLimits;
@@ -23,6 +24,8 @@ pub struct Limits {
     pub topic_alias_maximum: u16,
     pub client_id_length: usize,
     pub filters_per_client: usize,
+    /// Of one packet.
+    pub decode: DecodeLimits,
     /// Seconds.
     pub session_expiry_maximum: u32,
     /// Seconds; what a client asks for beyond it is lowered.
@@ -38,6 +41,17 @@ pub struct Limits {
     pub emitted_messages: usize,
 }
 
+impl Limits {
+    /// Whether a message, or a will, may be on `topic`: it has no more levels than allowed, and does
+    /// not look like a shared subscription, which no filter could match.
+    #[inline]
+    pub fn allows_topic(&self, topic: TopicName<'_>) -> bool {
+        let topic = topic.as_str();
+        let separators = topic.bytes().filter(|&byte| byte == b'/').count();
+        separators < self.topic_levels && !topic.starts_with("$share/")
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -50,6 +64,7 @@ impl Default for Limits {
             topic_alias_maximum: 16,
             client_id_length: 256,
             filters_per_client: 10_000,
+            decode: DecodeLimits { filters: 1000, user_properties: 1000 },
             session_expiry_maximum: 7 * 24 * 3600,
             keep_alive_maximum: u16::MAX,
             connect_timeout: Duration::from_secs(5),

@@ -5,7 +5,9 @@ mod answer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmq_codec::{Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame};
+use hookmq_codec::{
+    Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect_within, frame,
+};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Decision, Identity,
@@ -57,7 +59,7 @@ pub async fn connect<S: Stream>(
     let behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
-        Some(packet) => decode_connect(packet),
+        Some(packet) => decode_connect_within(packet, broker.limits.decode),
         None => Err(DecodeError::Truncated),
     }) {
         Ok(connect) => connect,
@@ -111,13 +113,15 @@ async fn read_connect(
 }
 
 async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Refused {
-    let reason_code = error.reason_code();
-    if reason_code != ReasonCode::UnsupportedProtocolVersion {
-        return Refused::Silently(error.to_string());
-    }
-    // A client of an unknown version is answered in the form of 3.1.1, which is the oldest.
-    let refusal = refusal(reason_code, error.to_string());
-    farewell(stream, &answer::refusal(ProtocolVersion::V311, &refusal)).await;
+    let version = match error {
+        // A client of an unknown version is answered in the form of 3.1.1, which is the oldest.
+        DecodeError::ProtocolName | DecodeError::ProtocolLevel(_) => ProtocolVersion::V311,
+        // Only 5.0 has them.
+        DecodeError::TooManyUserProperties { .. } => ProtocolVersion::V5,
+        _ => return Refused::Silently(error.to_string()),
+    };
+    let refusal = refusal(error.reason_code(), error.to_string());
+    farewell(stream, &answer::refusal(version, &refusal)).await;
     Refused::Told(refusal)
 }
 
@@ -200,6 +204,12 @@ async fn open(
     client: Arc<Client>,
 ) -> Result<Start, Box<Refusal>> {
     if let Some(will) = &connect.will {
+        if !broker.limits.allows_topic(will.topic) {
+            return Err(refusal(
+                ReasonCode::TopicNameInvalid,
+                "no message may have the will's topic",
+            ));
+        }
         let access = Access {
             action: Action::Publish,
             topic: will.topic.as_str(),

@@ -130,8 +130,7 @@ impl<S: Stream> Driver<S> {
 
     #[inline]
     fn check_publish(&self, topic: TopicName<'_>, publish: &Publish<'_>) -> Result<(), Ending> {
-        let separators = topic.as_str().bytes().filter(|&byte| byte == b'/').count();
-        if separators >= self.broker.limits.topic_levels {
+        if !self.broker.limits.allows_topic(topic) {
             return Err(Ending::Told(ReasonCode::TopicNameInvalid));
         }
         if !publish.properties.subscription_identifiers.is_empty() {
