@@ -24,7 +24,6 @@ use hookmq_hooks::{
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use self::limits::Limits;
@@ -32,6 +31,7 @@ use self::metrics::Metrics;
 use self::publisher::{Publisher, Will};
 use self::tenant::Tenant;
 use self::timers::Timers;
+use crate::admission::Admission;
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
 pub struct Broker {
@@ -40,8 +40,7 @@ pub struct Broker {
     pub metrics: Metrics,
     pub store: Arc<dyn Store>,
     pub started: Instant,
-    /// One for each open socket.
-    pub places: Arc<Semaphore>,
+    pub admission: Admission,
     /// Where permissions come from, if not from the pipeline's programs alone.
     directory: Option<Directory>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
@@ -63,7 +62,7 @@ impl Broker {
     ) -> Arc<Self> {
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
-            places: Arc::new(Semaphore::new(limits.connections)),
+            admission: Admission::new(&limits),
             limits,
             metrics: Metrics::default(),
             store,

@@ -1,6 +1,5 @@
 //! The command line: `hookmq run`, `check` and `demo`.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Bind, Config, LogLevel, Transport, is_loopback};
+use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::demo::{self, Demo, DemoPaths};
 
 /// An MQTT broker that its operators program.
@@ -113,22 +112,21 @@ impl RunOptions {
             "without --config nothing says who may connect: write a configuration, or let \
              everybody do anything with --allow-anonymous"
         );
-        let addresses = self.listen.iter().map(|bind| self.open_address(bind));
-        let addresses = addresses.collect::<Result<Vec<_>>>()?;
-        Ok(Config::embedded(self.data_dir.clone(), &addresses))
+        self.listen.iter().try_for_each(|bind| self.check_open(bind))?;
+        Ok(Config::embedded(self.data_dir.clone(), &self.listen))
     }
 
-    fn open_address(&self, bind: &Bind) -> Result<SocketAddr> {
-        let address = bind.address;
-        if bind.transport == Transport::Tls {
-            bail!("--listen tls://{address} needs certificates, which --config can name");
+    fn check_open(&self, bind: &Bind) -> Result<()> {
+        let Bind::Network { transport, address } = bind else { return Ok(()) };
+        if transport.is_encrypted() {
+            bail!("--listen {bind} needs certificates, which --config can name");
         }
         ensure!(
-            self.allow_public || is_loopback(address),
+            self.allow_public || is_loopback(*address),
             "--allow-anonymous on {address} opens the broker to other machines; if that is meant, \
              add --allow-public"
         );
-        Ok(address)
+        Ok(())
     }
 }
 
@@ -189,7 +187,7 @@ mod tests {
         let config = run(&[&listen[..], &["--allow-anonymous", "--data-dir", "d"]].concat());
         let config = config.unwrap();
         assert_eq!(config.data_dir, PathBuf::from("d"));
-        assert_eq!(config.listeners[0].address, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(config.listeners[0].bind, "tcp://127.0.0.1:0".parse().unwrap());
         assert_eq!(&*config.pipeline.connect[0].program.name, "anonymous");
         assert_eq!(&*config.pipeline.authorize[0].program.name, "open");
     }
@@ -209,7 +207,7 @@ mod tests {
     #[test]
     fn options_without_meaning_are_refused() {
         let table: [(&[&str], &str); 5] = [
-            (&["--listen", "ws://127.0.0.1:80", "--allow-anonymous"], "not supported yet"),
+            (&["--listen", "wss://127.0.0.1:80", "--allow-anonymous"], "--config"),
             (&["--listen", "tls://127.0.0.1:0", "--allow-anonymous"], "--config"),
             (&["--listen", "tcp://localhost:1883"], "IP address"),
             (&["--config", "a.yaml", "--allow-anonymous"], "cannot be used with"),

@@ -12,14 +12,13 @@ mod document;
 mod error;
 pub(crate) mod file;
 mod limits;
+mod listener;
 mod locate;
 mod pipeline;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use hookmq_access::DatabaseSettings;
 use hookmq_hooks::{
@@ -34,8 +33,8 @@ pub(crate) use self::admin::load_or_create_token;
 pub(crate) use self::bind::is_loopback;
 pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
+pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSettings};
 use crate::broker::limits::Limits;
-use crate::tls::TlsServer;
 
 /// All that the broker is told, checked.
 #[derive(Debug, Clone)]
@@ -55,14 +54,6 @@ pub struct Config {
     pub log: LogConfig,
     /// Tells where a step stands. None without a file.
     source: Option<Source>,
-}
-
-/// A place where clients arrive.
-#[derive(Debug, Clone)]
-pub struct ListenerConfig {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// The plugin host, and the plugins' files: `<dir>/<name>.wasm`.
@@ -130,12 +121,10 @@ impl Config {
     }
 
     /// A broker for everybody, without a file: every client is `anonymous` of the tenant `default`
-    /// and may do anything. Listeners are plain TCP.
-    pub fn embedded(data_dir: PathBuf, listeners: &[SocketAddr]) -> Self {
-        let listeners = (1..).zip(listeners).map(|(number, address)| ListenerConfig {
-            name: format!("listener-{number}").into(),
-            address: *address,
-            tls: None,
+    /// and may do anything. Listeners have no TLS.
+    pub fn embedded(data_dir: PathBuf, listeners: &[Bind]) -> Self {
+        let listeners = (1..).zip(listeners).map(|(number, bind)| {
+            ListenerConfig::plain(format!("listener-{number}").into(), bind.clone())
         });
         let open = |name: &str| StepSpec {
             program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },

@@ -7,6 +7,7 @@ mod driver;
 mod ending;
 mod subscriptions;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hookmq_hooks::{CertificateFacts, ConnectionFacts};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info};
 
 use self::connect::Refused;
+use crate::admission::{Arrival, Bound};
 use crate::broker::Broker;
 
 /// What a connection is made of: bytes both ways.
@@ -27,16 +29,22 @@ pub async fn serve(
     stream: impl Stream,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
+    arrival: Arrival,
 ) {
     let peer = facts.peer;
     let listener = facts.listener.clone();
     // Boxed, so that a long-lived connection does not keep the memory of its beginning.
-    let connecting = Box::pin(connect::connect(broker.clone(), stream, facts, certificate));
+    let connecting =
+        Box::pin(connect::connect(broker.clone(), stream, facts, certificate, arrival));
     match connecting.await {
         Ok(driver) => driver.run().await,
         Err(Refused::Silently(why)) => {
             broker.metrics.connections_refused.add(1);
             debug!(listener = &*listener, ?peer, why, "connection closed before CONNECT");
+        }
+        Err(Refused::Shed(bound)) => shed(&broker, &listener, peer, bound),
+        Err(Refused::Told(refusal)) if let Some(bound) = refusal.bound => {
+            shed(&broker, &listener, peer, bound);
         }
         Err(Refused::Told(refusal)) => {
             broker.metrics.connections_refused.add(1);
@@ -52,4 +60,10 @@ pub async fn serve(
             );
         }
     }
+}
+
+/// Tells of a connection that is closed at a bound, which under attack are many.
+pub(crate) fn shed(broker: &Broker, listener: &str, peer: Option<SocketAddr>, bound: Bound) {
+    broker.metrics.shed(bound);
+    debug!(listener, ?peer, bound = bound.key(), "connection closed at a bound");
 }

@@ -1,6 +1,7 @@
 //! The HookMQ broker: listeners, the connection driver, the admin API and configuration.
 
 pub mod admin;
+pub mod admission;
 pub mod broker;
 pub mod cli;
 pub mod config;

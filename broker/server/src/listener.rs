@@ -1,160 +1,261 @@
-//! Where clients arrive: sockets, the accept loop, the TLS handshake in the client's own task.
+//! Where clients arrive: sockets, the accept loop, and all that precedes CONNECT in a client's own
+//! task: PROXY header, TLS handshake, WebSocket upgrade.
+
+mod proxy;
+mod socket;
+mod tls;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hookmq_access::certificate_facts;
 use hookmq_codec::ProtocolVersion;
 use hookmq_hooks::{CertificateFacts, ConnectionFacts};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio::net::TcpStream;
 use tracing::{debug, info, warn};
 
+use self::proxy::read_header;
+use self::socket::{Accepted, Socket};
+use self::tls::{HandshakeError, TlsClient, handshake};
+use self::websocket::{UpgradeError, upgrade};
+use crate::admission::{Arrival, Bound, Late, Place};
 use crate::broker::Broker;
-use crate::connection::serve;
+use crate::config::{Bind, ListenerConfig, WebSocketSettings};
+use crate::connection::{Stream, serve, shed};
 use crate::tls::TlsServer;
 
 /// A bound socket that is not accepting yet.
 pub struct Listener {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    socket: TcpListener,
-    tls: Option<Arc<TlsServer>>,
+    config: Arc<ListenerConfig>,
+    /// Where it is; with port 0 configured, the port that was given.
+    bind: Bind,
+    socket: Socket,
 }
 
-/// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 4096;
+/// Somebody whose socket was accepted.
+struct Newcomer {
+    broker: Arc<Broker>,
+    listener: Arc<ListenerConfig>,
+    peer: Option<SocketAddr>,
+    place: Place,
+    arrival: Arrival,
+}
+
+type Certificate = Option<Arc<CertificateFacts>>;
+
+/// A stream that CONNECT may come over. TCP and TLS have drivers of their own, as most clients use
+/// them; whatever else there is shares one.
+enum Prepared {
+    Tcp(TcpStream),
+    Tls(TlsClient, Certificate),
+    WebSocket(Box<dyn Stream>, Certificate),
+}
+
+/// Why a newcomer does not get as far as CONNECT.
+#[derive(Debug, thiserror::Error)]
+enum TurnedAway {
+    #[error("at a bound")]
+    Bound(Bound),
+    #[error("not done in time")]
+    TimedOut,
+    #[error("not a trusted proxy")]
+    NotAProxy,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("{0}")]
+    Upgrade(#[from] UpgradeError),
+}
 
 /// Rest after an accept that failed for lack of something (descriptors, memory).
 const BREATH: Duration = Duration::from_millis(50);
 
-/// TLS handshakes at a time, so that a crowd of new clients leaves room for those that are connected.
-const HANDSHAKES: usize = 1024;
-
 impl Listener {
-    /// Binds `address`; port 0 lets the system choose.
-    pub fn bind(
-        name: Arc<str>,
-        address: SocketAddr,
-        tls: Option<Arc<TlsServer>>,
-    ) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
-        Ok(Self { name, address: socket.local_addr()?, socket, tls })
+    /// Binds where `config` says; port 0 lets the system choose.
+    pub fn bind(config: ListenerConfig) -> io::Result<Self> {
+        let (socket, bind) = match &config.bind {
+            Bind::Network { transport, address } => {
+                let socket = Socket::bind_tcp(*address)?;
+                let address = socket.local_address()?.unwrap_or(*address);
+                (socket, Bind::Network { transport: *transport, address })
+            }
+            Bind::Unix(path) => (Socket::bind_unix(path, config.mode)?, config.bind.clone()),
+        };
+        Ok(Self { config: Arc::new(config), bind, socket })
     }
 
-    pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+    pub fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// Where clients reach it.
+    pub fn place(&self) -> &Bind {
+        &self.bind
     }
 
     /// Accepts until the task is dropped; every client gets a task of its own.
     pub async fn run(self, broker: Arc<Broker>) {
-        let Self { name, socket, tls, .. } = self;
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         loop {
-            let (stream, peer) = match socket.accept().await {
-                Ok(accepted) => accepted,
+            match self.socket.accept().await {
+                Ok(accepted) => {
+                    let peer = accepted.peer();
+                    if let Err(why) = self.welcome(&broker, accepted) {
+                        report(&broker, &self.config.name, peer, &why);
+                    }
+                }
                 Err(error) => {
-                    warn!(listener = &*name, %error, "cannot accept a connection");
+                    warn!(listener = &*self.config.name, %error, "cannot accept a connection");
                     tokio::time::sleep(BREATH).await;
-                    continue;
                 }
-            };
-            let Ok(place) = broker.places.clone().try_acquire_owned() else {
-                debug!(listener = &*name, %peer, "too many connections");
-                continue;
-            };
-            let facts = ConnectionFacts {
-                listener: name.clone(),
-                peer: Some(peer),
-                // CONNECT says which; until then nobody reads it.
-                protocol: ProtocolVersion::V311,
-                encrypted: tls.is_some(),
-            };
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(listener = &*name, %peer, %error, "connection closed at once");
-                continue;
             }
-            let broker = broker.clone();
-            let Some(tls) = tls.clone() else {
-                tokio::spawn(async move {
-                    serve(broker, stream, facts, None).await;
-                    drop(place);
-                });
-                continue;
-            };
-            let Ok(turn) = handshakes.clone().try_acquire_owned() else {
-                debug!(listener = &*name, %peer, "too many TLS handshakes");
-                continue;
-            };
-            tokio::spawn(async move {
-                if let Some((stream, certificate)) = handshake(&broker, &tls, stream, &facts).await
-                {
-                    drop(turn);
-                    serve(broker, stream, facts, certificate).await;
-                }
-                drop(place);
-            });
         }
+    }
+
+    fn welcome(&self, broker: &Arc<Broker>, accepted: Accepted) -> Result<(), TurnedAway> {
+        let peer = accepted.peer();
+        let now = Instant::now();
+        let admission = &broker.admission;
+        let mut place = admission.enter(now)?;
+        match (&self.config.proxies, peer) {
+            (None, None) => {}
+            (None, Some(peer)) => admission.come_from(&mut place, peer.ip(), now)?,
+            // The header says where the client comes from.
+            (Some(proxies), Some(peer)) if proxies.trusts(peer.ip()) => {}
+            (Some(_), _) => return Err(TurnedAway::NotAProxy),
+        }
+        let newcomer = Newcomer {
+            broker: broker.clone(),
+            listener: self.config.clone(),
+            peer,
+            place,
+            arrival: admission.arrive(now)?,
+        };
+        match accepted {
+            Accepted::Unix(stream) => {
+                tokio::spawn(newcomer.serve(Box::new(stream) as Box<dyn Stream>, None));
+            }
+            Accepted::Tcp(stream, _) => {
+                stream.set_nodelay(true)?;
+                tokio::spawn(newcomer.receive(stream));
+            }
+        }
+        Ok(())
     }
 }
 
-/// The TLS handshake, and what the client's certificate says, if it showed one. A refusal is logged
-/// here, with the reason.
-async fn handshake(
-    broker: &Broker,
-    tls: &TlsServer,
-    stream: TcpStream,
-    facts: &ConnectionFacts,
-) -> Option<(Box<TlsStream<TcpStream>>, Option<Arc<CertificateFacts>>)> {
-    let listener = &*facts.listener;
-    let peer = facts.peer;
-    let accepted = TlsAcceptor::from(tls.config.clone()).accept(stream);
-    // Boxed, because a handshake is larger than all that follows it.
-    let accepted = tokio::time::timeout(broker.limits.connect_timeout, Box::pin(accepted)).await;
-    let stream = match accepted {
-        Ok(Ok(stream)) => Box::new(stream),
-        Ok(Err(error)) => {
-            // The verifier has told of a certificate that it refused, by name.
-            if !is_refused_certificate(&error) {
-                info!(listener, ?peer, %error, "TLS handshake failed");
+impl Newcomer {
+    /// Takes a client through what the listener asks for, then serves it.
+    async fn receive(mut self, stream: TcpStream) {
+        // Boxed, so that a long-lived connection does not keep the memory of its beginning.
+        match Box::pin(self.prepare(stream)).await {
+            Ok(Prepared::Tcp(stream)) => self.serve(stream, None).await,
+            Ok(Prepared::Tls(stream, certificate)) => self.serve(stream, certificate).await,
+            Ok(Prepared::WebSocket(stream, certificate)) => self.serve(stream, certificate).await,
+            Err(why) => report(&self.broker, &self.listener.name, self.peer, &why),
+        }
+    }
+
+    async fn prepare(&mut self, mut stream: TcpStream) -> Result<Prepared, TurnedAway> {
+        let listener = self.listener.clone();
+        if listener.proxies.is_some() {
+            self.pass_proxy_header(&mut stream).await?;
+        }
+        let Some(tls) = &listener.tls else {
+            return match &listener.websocket {
+                None => Ok(Prepared::Tcp(stream)),
+                Some(settings) => self.upgrade(Box::new(stream), settings, None).await,
+            };
+        };
+        let (stream, certificate) = self.shake_hands(tls, stream).await?;
+        match &listener.websocket {
+            None => Ok(Prepared::Tls(stream, certificate)),
+            Some(settings) => self.upgrade(Box::new(stream), settings, certificate).await,
+        }
+    }
+
+    /// From here on, the peer is whom the proxy names.
+    async fn pass_proxy_header(&mut self, stream: &mut TcpStream) -> Result<(), TurnedAway> {
+        let header = self.arrival.within(read_header(stream)).await??;
+        self.peer = header.source.or(self.peer);
+        if let Some(peer) = self.peer {
+            self.broker.admission.come_from(&mut self.place, peer.ip(), Instant::now())?;
+        }
+        Ok(())
+    }
+
+    async fn shake_hands(
+        &mut self,
+        tls: &TlsServer,
+        stream: TcpStream,
+    ) -> Result<(TlsClient, Certificate), TurnedAway> {
+        let mut turn = self.broker.admission.begin_handshake(Instant::now())?;
+        let in_turn = async {
+            tokio::select! {
+                biased;
+                shaken = handshake(tls, stream) => shaken.map_err(TurnedAway::from),
+                _ = turn.given_away() => Err(Bound::TlsHandshakes.into()),
             }
-            return None;
+        };
+        self.arrival.within(in_turn).await?
+    }
+
+    async fn upgrade(
+        &mut self,
+        stream: Box<dyn Stream>,
+        settings: &WebSocketSettings,
+        certificate: Certificate,
+    ) -> Result<Prepared, TurnedAway> {
+        let maximum_packet_size = self.broker.limits.maximum_packet_size;
+        let upgraded = upgrade(stream, settings, maximum_packet_size);
+        let socket = self.arrival.within(upgraded).await??;
+        Ok(Prepared::WebSocket(Box::new(socket), certificate))
+    }
+
+    async fn serve(self, stream: impl Stream, certificate: Certificate) {
+        let Self { broker, listener, peer, place, arrival } = self;
+        let facts = ConnectionFacts {
+            listener: listener.name.clone(),
+            peer,
+            // CONNECT says which; until then nobody reads it.
+            protocol: ProtocolVersion::V311,
+            encrypted: listener.tls.is_some(),
+        };
+        serve(broker, stream, facts, certificate, arrival).await;
+        drop(place);
+    }
+}
+
+/// Under attack these are many, so only what an operator can act on is told.
+fn report(broker: &Broker, listener: &str, peer: Option<SocketAddr>, why: &TurnedAway) {
+    if let TurnedAway::Bound(bound) = why {
+        return shed(broker, listener, peer, *bound);
+    }
+    broker.metrics.connections_refused.add(1);
+    match why {
+        TurnedAway::Handshake(HandshakeError::Failed(error)) => {
+            info!(listener, ?peer, %error, "TLS handshake failed");
         }
-        Err(_) => {
-            debug!(listener, ?peer, "TLS handshake not finished in time");
-            return None;
-        }
-    };
-    let Some(chain) = stream.get_ref().1.peer_certificates() else {
-        return Some((stream, None));
-    };
-    let facts = tls
-        .trust_anchor(chain)
-        .ok_or_else(|| "no trust anchor verifies the certificate".to_owned())
-        .and_then(|anchor| {
-            let leaf = chain.first().ok_or("the certificate chain is empty")?;
-            certificate_facts(leaf, anchor).map_err(|error| error.to_string())
-        });
-    match facts {
-        Ok(facts) => Some((stream, Some(Arc::new(facts)))),
-        Err(error) => {
+        TurnedAway::Handshake(HandshakeError::Certificate(error)) => {
             info!(listener, ?peer, error, "client certificate refused");
-            None
         }
+        why => debug!(listener, ?peer, %why, "connection closed before CONNECT"),
     }
 }
 
-fn is_refused_certificate(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+impl From<Bound> for TurnedAway {
+    fn from(bound: Bound) -> Self {
+        Self::Bound(bound)
+    }
+}
+
+impl From<Late> for TurnedAway {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::TimedOut => Self::TimedOut,
+            Late::GivenAway => Self::Bound(Bound::PendingConnections),
+        }
+    }
 }

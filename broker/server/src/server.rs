@@ -19,7 +19,7 @@ use tracing::info;
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
 use crate::broker::timers::Timers;
-use crate::config::{Config, ConfigError};
+use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
 use crate::programs::{Loader, Programs, StepError};
 
@@ -61,17 +61,16 @@ impl Server {
         };
         let mut listeners = Vec::new();
         for listener in &config.listeners {
-            let (name, address) = (&listener.name, listener.address);
-            let bound = Listener::bind(name.clone(), address, listener.tls.clone());
-            listeners
-                .push(bound.with_context(|| format!("bind the listener {name} to {address}"))?);
+            let (name, bind) = (&listener.name, &listener.bind);
+            let bound = Listener::bind(listener.clone());
+            listeners.push(bound.with_context(|| format!("bind the listener {name} to {bind}"))?);
         }
         Ok(Self { broker, listeners, admin })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().map(|listener| (&*listener.name, listener.address))
+    pub fn places(&self) -> impl Iterator<Item = (&str, &Bind)> {
+        self.listeners.iter().map(|listener| (&**listener.name(), listener.place()))
     }
 
     /// Where the admin API is.
@@ -86,8 +85,17 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
         for listener in listeners {
-            let (name, address) = (listener.name.clone(), listener.address);
-            info!(listener = &*name, %address, tls = listener.is_tls(), "listening");
+            let name = &**listener.name();
+            match listener.place() {
+                Bind::Network { transport, address } => {
+                    let transport = transport.scheme();
+                    info!(listener = name, %address, transport, "listening");
+                }
+                Bind::Unix(path) => {
+                    let address = path.display();
+                    info!(listener = name, %address, transport = "unix", "listening");
+                }
+            }
             tasks.spawn(forever(listener.run(broker.clone())));
         }
         if let Some((admin, listener)) = admin {
@@ -103,7 +111,8 @@ impl Server {
                 ended.context("a task of the broker panicked").and_then(|result| result)
             }
         };
-        tasks.abort_all();
+        // A socket's file goes with its task.
+        tasks.shutdown().await;
         drain(&broker).await;
         ended
     }
@@ -113,8 +122,7 @@ impl Server {
 async fn drain(broker: &Broker) {
     info!(connections = broker.metrics.connections.value(), "stopping");
     broker.disconnect_all();
-    let everybody = u32::try_from(broker.limits.connections).unwrap_or(u32::MAX);
-    let gone = tokio::time::timeout(DRAIN, broker.places.acquire_many(everybody)).await;
+    let gone = tokio::time::timeout(DRAIN, broker.admission.all_gone()).await;
     info!(clean = gone.is_ok(), "stopped");
 }
 

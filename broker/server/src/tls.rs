@@ -25,6 +25,16 @@ pub struct TlsSettings {
     pub client_certificates: ClientCertificates,
     /// In the order in which they are tried.
     pub trust_anchors: Vec<TrustAnchorSettings>,
+    pub protocol: ApplicationProtocol,
+}
+
+/// What is spoken over TLS, by its name in ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ApplicationProtocol {
+    #[default]
+    Mqtt,
+    /// HTTP/1.1, for WebSocket.
+    Http,
 }
 
 /// Whether clients are asked for a certificate.
@@ -61,6 +71,15 @@ pub enum TlsError {
     ClientCertificates(String),
 }
 
+impl ApplicationProtocol {
+    fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Mqtt => b"mqtt",
+            Self::Http => b"http/1.1",
+        }
+    }
+}
+
 /// The TLS side of a listener, ready for handshakes.
 #[derive(Debug, Clone)]
 pub struct TlsServer {
@@ -94,7 +113,7 @@ impl TlsServer {
             error => TlsError::Certificate(format!("{}: {error}", settings.certificate.display())),
         })?;
         // A client that speaks another protocol is turned away, one that names none is served.
-        config.alpn_protocols = vec![b"mqtt".to_vec()];
+        config.alpn_protocols = vec![settings.protocol.alpn().to_vec()];
         if anchors.is_some() {
             // A resumed session would skip the verification of the certificate, which may have
             // expired or lost its trust anchor since.

@@ -35,7 +35,8 @@ impl Peer {
             protocol: VERSION,
             encrypted: false,
         };
-        tokio::spawn(serve(broker.clone(), far, facts, None));
+        let arrival = broker.admission.arrive(std::time::Instant::now()).unwrap();
+        tokio::spawn(serve(broker.clone(), far, facts, None, arrival));
         Self(near)
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::error::ApiError;
+use crate::admission::Bound;
 
 /// Clients of one answer at most.
 const PAGE: usize = 1000;
@@ -122,6 +123,11 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         write(name, "counter", counter.value());
     }
     write("pipeline_generation", "gauge", admin.broker.pipeline.generation());
+    text.push_str("# TYPE hookmq_connections_shed_total counter\n");
+    for bound in Bound::ALL {
+        let (key, count) = (bound.key(), metrics.connections_shed[bound as usize].value());
+        let _ = writeln!(text, "hookmq_connections_shed_total{{bound=\"{key}\"}} {count}");
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

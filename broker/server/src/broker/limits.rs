@@ -1,5 +1,6 @@
 //! The bounds that the broker keeps, each with its default.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hookmq_codec::{DecodeLimits, TopicName};
@@ -30,9 +31,21 @@ pub struct Limits {
     pub session_expiry_maximum: u32,
     /// Seconds; what a client asks for beyond it is lowered.
     pub keep_alive_maximum: u16,
-    /// From accept to CONNACK.
+    /// From accept to CONNACK, over all that lies between.
     pub connect_timeout: Duration,
     pub connections: usize,
+    /// Open connections; of IPv6, a network of 64 bits is one address.
+    pub connections_per_address: Option<NonZeroU32>,
+    /// New connections per second, and as many at once.
+    pub connection_rate: Option<NonZeroU32>,
+    /// As `connection_rate`, of one address.
+    pub connection_rate_per_address: Option<NonZeroU32>,
+    /// Connections between accept and CONNACK.
+    pub pending_connections: usize,
+    /// A crowd of new clients leaves room for those that are connected.
+    pub tls_handshakes: usize,
+    /// Clients whose connect hooks run.
+    pub pending_authentications: usize,
     /// Of one tenant, connected or waiting for their clients.
     pub sessions: usize,
     /// How often a message that a hook made may make another.
@@ -69,6 +82,12 @@ impl Default for Limits {
             keep_alive_maximum: u16::MAX,
             connect_timeout: Duration::from_secs(5),
             connections: 100_000,
+            connections_per_address: None,
+            connection_rate: None,
+            connection_rate_per_address: None,
+            pending_connections: 16_384,
+            tls_handshakes: 1024,
+            pending_authentications: 1024,
             sessions: 1_000_000,
             emitted_hops: 4,
             emitted_messages: 256,

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admission::Bound;
+
 /// A number that only grows, or with `sub` a level.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -27,6 +29,8 @@ pub struct Metrics {
     pub connections: Counter,
     pub connections_accepted: Counter,
     pub connections_refused: Counter,
+    /// Closed at a bound before they were clients; each is counted as refused, too.
+    pub connections_shed: [Counter; Bound::ALL.len()],
     pub messages_received: Counter,
     pub messages_sent: Counter,
     /// Not queued because the subscriber's bound was reached.
@@ -39,4 +43,12 @@ pub struct Metrics {
     /// Not emitted: the hop limit or the number of messages was reached.
     pub emissions_stopped: Counter,
     pub step_failures: Counter,
+}
+
+impl Metrics {
+    /// Counts a connection that was closed at `bound`.
+    pub fn shed(&self, bound: Bound) {
+        self.connections_refused.add(1);
+        self.connections_shed[bound as usize].add(1);
+    }
 }

@@ -1,6 +1,6 @@
 //! From the document to the configuration: what its shape alone does not say.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,11 @@ use std::time::Duration;
 use hookmq_script::RuleLimits;
 use hookmq_wasm::{Grants, HostOptions, Limits as PluginLimits};
 
-use super::bind::{Transport, is_loopback};
-use super::document::{
-    AdminDocument, Document, GrantsDocument, ListenerDocument, PluginsDocument, RulesDocument,
-    TlsDocument,
-};
+use super::bind::is_loopback;
+use super::document::{AdminDocument, Document, GrantsDocument, PluginsDocument, RulesDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
-use super::{
-    AdminConfig, Config, ListenerConfig, LogConfig, PluginsConfig, RulesConfig, database, pipeline,
-};
-use crate::tls::{TlsError, TlsServer, TlsSettings, TrustAnchorSettings};
+use super::{AdminConfig, Config, LogConfig, PluginsConfig, RulesConfig, database, pipeline};
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -110,102 +104,13 @@ impl Check {
         name.into()
     }
 
-    fn listeners(&mut self, documents: Vec<ListenerDocument>) -> Vec<ListenerConfig> {
-        let all = KeyPath::root("listeners");
-        if documents.is_empty() {
-            self.problem(&all, "at least one listener is needed");
-        }
-        let mut names = HashSet::new();
-        let mut addresses = HashSet::new();
-        let mut listeners = Vec::new();
-        for (index, document) in documents.into_iter().enumerate() {
-            let path = all.index(index);
-            let address = document.bind.address;
-            if !names.insert(document.name.clone()) {
-                let message = format!("there is another listener named {:?}", document.name);
-                self.problem(&path.key("name"), message);
-            }
-            // The system chooses a port for each 0.
-            if address.port() != 0 && !addresses.insert(address) {
-                self.problem(&path.key("bind"), format!("another listener binds {address}"));
-            }
-            listeners.push(self.listener(&path, document));
-        }
-        listeners
-    }
-
-    fn listener(&mut self, path: &KeyPath, document: ListenerDocument) -> ListenerConfig {
-        let name = self.name(&path.key("name"), &document.name);
-        let address = document.bind.address;
-        let mut tls = None;
-        match (document.bind.transport, document.tls) {
-            (Transport::Tls, None) => {
-                self.problem(path, "a tls:// listener needs `tls` with certificate and key");
-            }
-            (Transport::Tls, Some(settings)) => {
-                if document.allow_public_plaintext {
-                    let message = "it concerns tcp:// listeners only";
-                    self.problem(&path.key("allow_public_plaintext"), message);
-                }
-                tls = self.tls(&path.key("tls"), &name, settings);
-            }
-            (Transport::Tcp, Some(_)) => {
-                self.problem(&path.key("tls"), "a tcp:// listener has none; bind tls:// instead");
-            }
-            (Transport::Tcp, None) => {
-                let allowed = document.allow_public_plaintext;
-                self.plaintext(&path.key("bind"), address, allowed);
-            }
-        }
-        ListenerConfig { name, address, tls: tls.map(Arc::new) }
-    }
-
-    fn plaintext(&mut self, path: &KeyPath, address: SocketAddr, allowed: bool) {
+    pub(super) fn plaintext(&mut self, path: &KeyPath, address: SocketAddr, allowed: bool) {
         if !allowed && !is_loopback(address) {
             let message = format!(
                 "without TLS, {address} shows passwords and messages to the network: bind a \
                  loopback address, or add `allow_public_plaintext: true`"
             );
             self.problem(path, message);
-        }
-    }
-
-    fn tls(
-        &mut self,
-        path: &KeyPath,
-        listener: &Arc<str>,
-        document: TlsDocument,
-    ) -> Option<TlsServer> {
-        let anchors = path.key("trust_anchors");
-        let mut names = HashSet::new();
-        let mut trust_anchors = Vec::new();
-        for (index, anchor) in document.trust_anchors.iter().enumerate() {
-            let path = anchors.index(index).key("name");
-            let name = self.name(&path, &anchor.name);
-            if !names.insert(&anchor.name) {
-                let message = format!("there is another trust anchor named {:?}", anchor.name);
-                self.problem(&path, message);
-            }
-            trust_anchors.push(TrustAnchorSettings { name, file: self.resolve(&anchor.file) });
-        }
-        let settings = TlsSettings {
-            certificate: self.resolve(&document.certificate),
-            key: self.resolve(&document.key),
-            client_certificates: document.client_certificates,
-            trust_anchors,
-        };
-        match TlsServer::load(listener, &settings) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                let path = match error {
-                    TlsError::Certificate(_) => path.key("certificate"),
-                    TlsError::Key(_) => path.key("key"),
-                    TlsError::ClientCertificates(_) => path.key("client_certificates"),
-                    TlsError::TrustAnchor { index, .. } => anchors.index(index).key("file"),
-                };
-                self.problem(&path, error);
-                None
-            }
         }
     }
 

@@ -13,10 +13,9 @@ use hookmq_wasm::HostOptions;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_yaml::with::singleton_map;
 
-use super::bind::Bind;
 use super::limits::LimitsDocument;
+use super::listener::ListenerDocument;
 use super::{LogFormat, LogLevel};
-use crate::tls::ClientCertificates;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a map")]
@@ -46,34 +45,6 @@ impl Default for Document {
             log: LogDocument::default(),
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a map")]
-pub(super) struct ListenerDocument {
-    pub name: String,
-    pub bind: Bind,
-    pub tls: Option<TlsDocument>,
-    #[serde(default)]
-    pub allow_public_plaintext: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a map")]
-pub(super) struct TlsDocument {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    #[serde(default)]
-    pub client_certificates: ClientCertificates,
-    #[serde(default)]
-    pub trust_anchors: Vec<TrustAnchorDocument>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a map")]
-pub(super) struct TrustAnchorDocument {
-    pub name: String,
-    pub file: PathBuf,
 }
 
 /// The keys of [`DatabaseSettings`], and other ways to give the url.

@@ -1,5 +1,6 @@
 //! The `limits` section: the broker's bounds under names that say their units.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hookmq_codec::DecodeLimits;
@@ -48,6 +49,15 @@ pub(super) struct LimitsDocument {
     connect_timeout_ms: u32,
     #[serde(deserialize_with = "positive")]
     connections: u32,
+    connections_per_address: u32,
+    connection_rate_per_s: u32,
+    connection_rate_per_address_per_s: u32,
+    #[serde(deserialize_with = "positive")]
+    pending_connections: u32,
+    #[serde(deserialize_with = "positive")]
+    tls_handshakes: u32,
+    #[serde(deserialize_with = "positive")]
+    pending_authentications: u32,
     #[serde(deserialize_with = "positive")]
     sessions: usize,
     emitted_hops: u8,
@@ -75,7 +85,13 @@ impl Default for LimitsDocument {
             session_expiry_maximum_s: limits.session_expiry_maximum,
             keep_alive_maximum_s: limits.keep_alive_maximum,
             connect_timeout_ms: u32::try_from(connect_timeout_ms).unwrap_or(u32::MAX),
-            connections: u32::try_from(limits.connections).unwrap_or(u32::MAX),
+            connections: number(limits.connections),
+            connections_per_address: or_zero(limits.connections_per_address),
+            connection_rate_per_s: or_zero(limits.connection_rate),
+            connection_rate_per_address_per_s: or_zero(limits.connection_rate_per_address),
+            pending_connections: number(limits.pending_connections),
+            tls_handshakes: number(limits.tls_handshakes),
+            pending_authentications: number(limits.pending_authentications),
             sessions: limits.sessions,
             emitted_hops: limits.emitted_hops,
             emitted_messages: limits.emitted_messages,
@@ -109,11 +125,28 @@ impl From<LimitsDocument> for Limits {
             keep_alive_maximum: document.keep_alive_maximum_s,
             connect_timeout: Duration::from_millis(document.connect_timeout_ms.into()),
             connections: document.connections as usize,
+            connections_per_address: NonZeroU32::new(document.connections_per_address),
+            connection_rate: NonZeroU32::new(document.connection_rate_per_s),
+            connection_rate_per_address: NonZeroU32::new(
+                document.connection_rate_per_address_per_s,
+            ),
+            pending_connections: document.pending_connections as usize,
+            tls_handshakes: document.tls_handshakes as usize,
+            pending_authentications: document.pending_authentications as usize,
             sessions: document.sessions,
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
         }
     }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What is not bounded is written as 0.
+fn or_zero(bound: Option<NonZeroU32>) -> u32 {
+    bound.map_or(0, NonZeroU32::get)
 }
 
 fn packet_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

@@ -110,7 +110,7 @@ log: {level: debug, format: json}
     );
     scene.write("plugins/stamp.wasm", "", 0o644);
     let config = scene.load().unwrap();
-    assert_eq!(config.listeners[0].address, "[::1]:1883".parse().unwrap());
+    assert_eq!(config.listeners[0].bind, "tcp://[::1]:1883".parse().unwrap());
     let database = config.database.unwrap();
     assert_eq!(database.timeout, Duration::from_millis(250));
     assert_eq!(database.url, hookmq_access::DatabaseUrl::sqlite(scene.path("data/hookmq.db")));
@@ -181,18 +181,100 @@ fn with_listener(keys: &str) -> String {
 #[test]
 fn listeners_bind_what_is_supported_and_safe() {
     let table = [
-        ("bind: ws://127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: ws:// is not supported yet"),
-        ("bind: 127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp:// or"),
+        ("bind: udp://127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp://"),
+        ("bind: unix://", "mq.yaml:3:5: listeners[0].bind: unix:// needs a path"),
+        ("bind: 127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp://,"),
         ("bind: tcp://localhost:80", "mq.yaml:3:5: listeners[0].bind: \"localhost:80\" is not an"),
         ("bind: tcp://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
+        ("bind: ws://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
         ("bind: tls://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a tls:// listener needs `tls`"),
+        ("bind: wss://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a wss:// listener needs `tls`"),
         (
             "bind: tcp://127.0.0.1:0\n    tls: {certificate: a, key: b}",
             "mq.yaml:4:5: listeners[0].tls: a tcp:// listener has none",
         ),
+        (
+            "bind: unix:///run/a\n    websocket: {}",
+            "mq.yaml:4:5: listeners[0].websocket: a unix:// listener has none",
+        ),
+        (
+            "bind: unix:///run/a\n    mode: 432",
+            "mq.yaml:4:5: listeners[0].mode: invalid type: integer",
+        ),
+        (
+            "bind: unix:///run/a\n    mode: \"0880\"",
+            "mq.yaml:4:5: listeners[0].mode: it must be octal digits",
+        ),
+        (
+            "bind: tcp://127.0.0.1:0\n    mode: \"0660\"",
+            "mq.yaml:4:5: listeners[0].mode: it concerns unix:// listeners only",
+        ),
+        (
+            "bind: tcp://127.0.0.1:0\n    websocket: {}",
+            "mq.yaml:4:5: listeners[0].websocket: it concerns ws:// and wss:// listeners only",
+        ),
+        (
+            "bind: ws://127.0.0.1:0\n    websocket: {path: mqtt}",
+            "mq.yaml:4:17: listeners[0].websocket.path: it must start with a slash",
+        ),
+        (
+            "bind: ws://127.0.0.1:0\n    websocket: {origins: [example.com]}",
+            "mq.yaml:4:27: listeners[0].websocket.origins[0]: \"example.com\" is no origin",
+        ),
+        (
+            "bind: tcp://127.0.0.1:0\n    proxy_protocol: {trusted: []}",
+            "mq.yaml:4:22: listeners[0].proxy_protocol.trusted: without a trusted proxy",
+        ),
+        (
+            "bind: tcp://127.0.0.1:0\n    proxy_protocol: {trusted: [10.0.0.1/8]}",
+            "mq.yaml:4:32: listeners[0].proxy_protocol.trusted[0]: \"10.0.0.1/8\" is no IP",
+        ),
     ];
     for (keys, expected) in table {
         assert_problem(&with_listener(keys), expected);
+    }
+}
+
+#[test]
+fn listeners_know_sockets_sites_and_proxies() {
+    let scene = Scene::new(&with_listener(
+        "bind: unix://run/mqtt.sock
+    mode: \"0660\"
+  - name: web
+    bind: ws://127.0.0.1:0
+    websocket: {path: /mqtt, origins: [\"https://example.com\"]}
+    proxy_protocol: {trusted: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1]}
+  - name: any
+    bind: ws://[::1]:0",
+    ));
+    let [unix, web, any] = &*scene.load().unwrap().listeners else { panic!("three listeners") };
+    assert_eq!((&unix.bind, unix.mode), (&Bind::Unix(scene.path("run/mqtt.sock")), 0o660));
+    let settings = web.websocket.as_ref().unwrap();
+    assert_eq!(settings.path.as_deref(), Some("/mqtt"));
+    assert!(settings.allows("https://Example.com") && !settings.allows("http://example.com"));
+    assert_eq!(any.websocket, Some(WebSocketSettings::default()));
+    assert!(any.proxies.is_none());
+}
+
+#[test]
+fn a_proxy_is_trusted_by_its_address_or_network() {
+    let scene = Scene::new(&with_listener(
+        "bind: tcp://127.0.0.1:0
+    proxy_protocol: {trusted: [10.0.0.0/8, 192.0.2.1, \"2001:db8::/32\"]}",
+    ));
+    let config = scene.load().unwrap();
+    let proxies = config.listeners[0].proxies.as_ref().unwrap();
+    for (address, is_trusted) in [
+        ("10.255.0.1", true),
+        ("::ffff:10.0.0.1", true),
+        ("11.0.0.1", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("2001:db8:ffff::1", true),
+        ("2001:db9::1", false),
+        ("::a00:1", false),
+    ] {
+        assert_eq!(proxies.trusts(address.parse().unwrap()), is_trusted, "{address}");
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Stream;
 use super::driver::{Driver, Start};
+use crate::admission::{Arrival, Bound, Late};
 use crate::broker::Broker;
 use crate::broker::publisher::Will;
 
@@ -25,6 +26,8 @@ use crate::broker::publisher::Will;
 pub enum Refused {
     /// Nothing that was said deserves an answer.
     Silently(String),
+    /// It took longest when too many were pending, and nothing was said.
+    Shed(Bound),
     /// CONNACK was sent with this code.
     Told(Box<Refusal>),
 }
@@ -37,25 +40,27 @@ pub struct Refusal {
     pub step: Option<Arc<str>>,
     pub client_id: String,
     pub username: Option<String>,
+    /// Where a bound of the broker refuses, and not what the client is.
+    pub bound: Option<Bound>,
 }
 
 /// Time for a refusing CONNACK to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Reads CONNECT, asks the connect hooks and opens the session, all in the time that the limits give.
-/// The driver's first act is to send CONNACK.
+/// Reads CONNECT and asks the connect hooks in the time that is left, then opens the session. The
+/// driver's first act is to send CONNACK.
 pub async fn connect<S: Stream>(
     broker: Arc<Broker>,
     mut stream: S,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
+    mut arrival: Arrival,
 ) -> Result<Driver<S>, Refused> {
-    let deadline = tokio::time::Instant::now() + broker.limits.connect_timeout;
     let mut received = Vec::new();
-    let length =
-        tokio::time::timeout_at(deadline, read_connect(&broker, &mut stream, &mut received))
-            .await
-            .unwrap_or_else(|_| Err(Refused::Silently("no CONNECT in time".into())))?;
+    let length = arrival
+        .within(read_connect(&broker, &mut stream, &mut received))
+        .await
+        .unwrap_or_else(|late| Err(late.into()))?;
     let behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
@@ -66,11 +71,13 @@ pub async fn connect<S: Stream>(
         Err(error) => return Err(refuse_undecodable(&mut stream, error).await),
     };
     let facts = ConnectionFacts { protocol: connect.version, ..facts };
-    let identified =
-        tokio::time::timeout_at(deadline, identify(&broker, &connect, facts, certificate));
-    let client = match identified.await {
+    let identified = arrival.within(identify(&broker, &connect, facts, certificate)).await;
+    let client = match identified {
         Ok(identified) => identified,
-        Err(_) => Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long")),
+        Err(Late::TimedOut) => {
+            Err(refusal(ReasonCode::ServerUnavailable, "the connect hooks took too long"))
+        }
+        Err(Late::GivenAway) => Err(busy(Bound::PendingConnections)),
     };
     let opened = match client {
         Ok(client) => open(&broker, &connect, client).await,
@@ -155,6 +162,7 @@ async fn identify(
         password: connect.password.map(|password| Secret::new(password.to_vec())),
         identity: Identity::default(),
     };
+    let _turn = broker.admission.begin_authentication().map_err(busy)?;
     let pipeline = broker.pipeline.load();
     pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
@@ -254,5 +262,20 @@ fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {
         step: None,
         client_id: String::new(),
         username: None,
+        bound: None,
     })
+}
+
+/// Better luck later; of no interest to operators beyond its count.
+fn busy(bound: Bound) -> Box<Refusal> {
+    Box::new(Refusal { bound: Some(bound), ..*refusal(ReasonCode::ServerBusy, bound.key()) })
+}
+
+impl From<Late> for Refused {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::TimedOut => Self::Silently("no CONNECT in time".into()),
+            Late::GivenAway => Self::Shed(Bound::PendingConnections),
+        }
+    }
 }

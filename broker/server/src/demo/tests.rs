@@ -11,7 +11,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
-use crate::tls::{ClientCertificates, TlsServer, TlsSettings, TrustAnchorSettings};
+use crate::tls::{
+    ApplicationProtocol, ClientCertificates, TlsServer, TlsSettings, TrustAnchorSettings,
+};
 
 /// A place for the demo, with files for the rules and plugins that it names.
 fn place() -> TempDir {
@@ -99,6 +101,7 @@ fn its_authority_vouches_for_its_clients() {
         key: file("server.key"),
         client_certificates: ClientCertificates::Required,
         trust_anchors: vec![anchor("devices"), anchor("again")],
+        protocol: ApplicationProtocol::Mqtt,
     };
     let tls = TlsServer::load(&"devices".into(), &settings).unwrap();
     let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();

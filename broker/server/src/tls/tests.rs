@@ -84,6 +84,7 @@ impl Scene {
             key: path("server.key"),
             client_certificates,
             trust_anchors: trust_anchors.collect(),
+            protocol: ApplicationProtocol::Mqtt,
         };
         Self { settings, server, directory }
     }
