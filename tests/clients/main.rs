@@ -1,5 +1,6 @@
 //! Clients that others wrote, against the real binary: what each can do, in every version it speaks.
 
+mod browser;
 mod foreign;
 mod mosquitto;
 mod mqttjs;

@@ -1,4 +1,4 @@
-//! MQTT.js, in Node.
+//! MQTT.js: in Node, over TCP and WebSocket, and in a page in a browser.
 
 use std::process::Command;
 
@@ -6,52 +6,62 @@ use hookmq_tests::broker::{Broker, OPEN_LISTENER};
 
 use crate::foreign::{installed, run, source};
 
-/// Plays a scenario of `mqttjs/scenarios.js` in these versions, each on a broker of its own.
-fn play(scenario: &str, versions: &[&str]) {
+/// Plays scenarios of `mqttjs/scenarios.js` in these versions, each on a broker of its own.
+fn play(scheme: &str, versions: &[&str], scenarios: &[&str]) {
     for version in versions {
         eprintln!("MQTT {version}:");
-        let broker = Broker::open();
-        let url = format!("mqtt://{}", broker.address(OPEN_LISTENER));
+        let broker = Broker::open_at(&format!("{}://127.0.0.1:0", bind_scheme(scheme)));
+        let url = format!("{scheme}://{}", broker.address(OPEN_LISTENER));
         let mut node = Command::new("node");
         node.env("NODE_PATH", installed("node/node_modules"));
-        node.arg(source("mqttjs/node.js")).args([&*url, version, scenario]);
+        node.arg(source("mqttjs/node.js")).args([&*url, version]).args(scenarios);
         run(&mut node);
     }
+}
+
+/// What the broker calls MQTT.js's `mqtt`.
+fn bind_scheme(scheme: &str) -> &str {
+    if scheme == "mqtt" { "tcp" } else { scheme }
 }
 
 const ALL: &[&str] = &["3.1", "3.1.1", "5.0"];
 
 #[test]
 fn messages_of_every_quality_go_both_ways() {
-    play("qualities", ALL);
+    play("mqtt", ALL, &["qualities"]);
 }
 
 #[test]
 fn a_retained_message_waits_until_it_is_cleared() {
-    play("retained", ALL);
+    play("mqtt", ALL, &["retained"]);
 }
 
 #[test]
 fn a_will_is_published_for_who_is_lost_and_not_for_who_leaves() {
-    play("will", ALL);
+    play("mqtt", ALL, &["will"]);
 }
 
 #[test]
 fn a_session_keeps_what_comes_while_its_client_is_away() {
-    play("session", ALL);
+    play("mqtt", ALL, &["session"]);
 }
 
 #[test]
 fn a_client_that_comes_back_by_itself_goes_on() {
-    play("reconnect", ALL);
+    play("mqtt", ALL, &["reconnect"]);
 }
 
 #[test]
 fn properties_arrive_as_they_were_sent() {
-    play("properties", &["5.0"]);
+    play("mqtt", &["5.0"], &["properties"]);
 }
 
 #[test]
 fn aliases_stand_for_their_topics() {
-    play("aliases", &["5.0"]);
+    play("mqtt", &["5.0"], &["aliases"]);
+}
+
+#[test]
+fn all_of_that_goes_over_websocket_too() {
+    play("ws", ALL, &[]);
 }

@@ -83,15 +83,17 @@ fn a_subscribe_as_large_as_a_packet_may_be_costs_nothing_that_stays() {
         let before = scene.broker.resident_bytes();
         let filters = vec!["t".to_owned(); 200_000];
         for first_byte in [0x82, 0xA2] {
-            for _ in 0..10 {
+            let request = request_of(first_byte, &filters, scene.version);
+            for _ in 0..100 {
                 let mut client = scene.client("offender");
-                client.try_send_raw(&request_of(first_byte, &filters, scene.version));
+                client.try_send_raw(&request);
                 client.expect_disconnected(ReasonCode::QuotaExceeded);
             }
         }
         bystanders.exchange();
+        // Each worker's allocator keeps what a few packets took for the next ones.
         let grown = scene.broker.resident_bytes().saturating_sub(before);
-        assert!(grown < 16 * MIB, "20 packets cost {grown} bytes");
+        assert!(grown < 100 * MIB, "200 MB in 200 packets cost {grown} bytes");
     });
 }
 

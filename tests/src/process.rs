@@ -14,6 +14,14 @@ impl Running {
         Self(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}: {advice}")))
     }
 
+    /// Asks it to end, and waits until it has: what it has started ends before it.
+    pub fn terminate(&mut self, what: &str) -> ExitStatus {
+        let id = self.0.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("run kill").success(), "{what}: SIGTERM cannot be sent");
+        self.wait(what)
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait(&mut self, what: &str) -> ExitStatus {
         wait_until(&format!("{what} ends"), || self.0.try_wait().expect("wait for a process"))

@@ -1,13 +1,13 @@
-// One scenario in Node: node.js URL VERSION SCENARIO.
+// Scenarios in Node: node.js URL VERSION [SCENARIO]...
 
 "use strict";
 
 const mqtt = require("mqtt");
-const scenarios = require("./scenarios.js");
+const play = require("./scenarios.js");
 
-const [url, version, scenario] = process.argv.slice(2);
+const [url, version, ...names] = process.argv.slice(2);
 
-scenarios[scenario]({ mqtt, Buffer, url, version }).then(
+play({ mqtt, url, version }, names).then(
   () => process.exit(0),
   (error) => {
     console.error(error);
