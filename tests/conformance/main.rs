@@ -9,6 +9,7 @@ mod quality;
 mod retained;
 mod session;
 mod subscribe;
+mod websocket;
 mod will;
 mod window;
 

@@ -1,6 +1,7 @@
 //! Clients that break the rules, and what they cannot do to the broker and to others.
 
 mod aliases;
+mod arrival;
 mod integers;
 mod limits;
 mod malformed;
@@ -10,11 +11,14 @@ mod offline;
 mod oversize;
 mod permissions;
 mod properties;
+mod proxy;
 mod silence;
 mod strings;
 mod subscriptions;
 mod topics;
+mod unix_socket;
 mod unreleased;
+mod websocket;
 mod wire;
 
 use hookmq_codec::{Packet, Qos, ReasonCode};
@@ -32,9 +36,14 @@ struct Bystanders {
 
 impl Bystanders {
     fn new(scene: &Scene) -> Self {
-        let mut subscriber = scene.client("bystander 1");
+        Self::of(|client_id| scene.client(client_id))
+    }
+
+    /// Who come in as `connect` lets a client id.
+    fn of(connect: impl Fn(&str) -> Client) -> Self {
+        let mut subscriber = connect("bystander 1");
         subscriber.subscribe("bystanders", Qos::AtLeastOnce);
-        Self { publisher: scene.client("bystander 2"), subscriber, exchanged: 0 }
+        Self { publisher: connect("bystander 2"), subscriber, exchanged: 0 }
     }
 
     /// A message arrives.

@@ -30,6 +30,15 @@ impl AdminClient {
         self.request("GET", path, &[])
     }
 
+    /// A counter, with its labels if it has any: `connections`, `connections_shed_total{bound="x"}`.
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, metrics) = self.get("/api/v1/metrics");
+        let metrics = metrics.as_str().expect("metrics are text").to_owned();
+        let name = format!("hookmq_{name} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&*name));
+        value.and_then(|value| value.parse().ok()).expect("a counter")
+    }
+
     pub fn post(&self, path: &str, body: &[u8]) -> (u16, Value) {
         self.request("POST", path, body)
     }

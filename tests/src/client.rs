@@ -3,8 +3,7 @@
 mod received;
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -17,11 +16,12 @@ use hookmq_codec::{
 
 pub use self::received::Received;
 use crate::wait::DEADLINE;
+use crate::wire::{Wire, is_end, tcp};
 
 /// One connection. Nothing is acknowledged, and nothing sent, unless a method is called for it.
 pub struct Client {
     pub version: ProtocolVersion,
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     /// Bytes behind the last whole packet.
     buffer: Vec<u8>,
     /// Packets that came while another kind was waited for.
@@ -102,12 +102,14 @@ fn topic_filter(filter: &str) -> TopicFilter {
 impl Client {
     /// A socket on which nothing was said.
     pub fn open(address: SocketAddr, version: ProtocolVersion) -> Self {
-        let stream = TcpStream::connect(address).expect("reach the broker");
-        stream.set_nodelay(true).expect("a socket without delay");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a deadline");
+        Self::over(tcp(address), version)
+    }
+
+    /// A client over any stream.
+    pub fn over(stream: impl Wire + 'static, version: ProtocolVersion) -> Self {
         Self {
             version,
-            stream,
+            stream: Box::new(stream),
             buffer: Vec::new(),
             passed_over: VecDeque::new(),
             last_packet_id: 0,
@@ -122,6 +124,15 @@ impl Client {
             other => panic!("not admitted: {other:?}"),
         }
         (client, answer)
+    }
+
+    /// Sends CONNECT and is admitted.
+    pub fn admitted(mut self, connect: Connect<'_>) -> Self {
+        self.send(&Packet::Connect(Box::new(connect)));
+        match self.receive().packet() {
+            Packet::ConnAck(connack) if connack.reason_code == ReasonCode::Success => self,
+            other => panic!("not admitted: {other:?}"),
+        }
     }
 
     /// Sends CONNECT and gives whatever the answer is.
@@ -325,8 +336,7 @@ impl Client {
 
     /// Goes without a word, and waits until the broker is done with this client.
     pub fn vanish(mut self) {
-        // The broker may have been first.
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self.stream.end_output();
         self.wait_for_end();
     }
 
@@ -351,7 +361,7 @@ impl Client {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the broker said nothing for {DEADLINE:?}");
-            self.stream.set_read_timeout(Some(left)).expect("a deadline");
+            self.stream.set_read_timeout(left);
             let mut bytes = [0; 16 * 1024];
             match self.stream.read(&mut bytes) {
                 Ok(0) => {
@@ -359,7 +369,7 @@ impl Client {
                     return None;
                 }
                 Ok(read) => self.buffer.extend_from_slice(&bytes[..read]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if is_end(&error) => return None,
                 Err(error) => panic!("the broker said nothing for {DEADLINE:?}: {error}"),
             }
         }

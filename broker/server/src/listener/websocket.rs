@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::frames::{CloseCode, Demand, FrameReader, write_binary_header, write_close, write_pong};
+use self::frames::{
+    CloseCode, Demand, FrameReader, Violation, write_binary_header, write_close, write_pong,
+};
 pub use self::upgrade::{UpgradeError, upgrade};
 use crate::connection::Stream;
 
@@ -27,6 +29,8 @@ pub struct WebSocket {
     /// The pong that is to be sent as soon as a frame ends.
     pong: Option<Vec<u8>>,
     closing: Closing,
+    /// Why the client is not listened to any more.
+    violation: Option<Violation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,7 @@ impl WebSocket {
             announced: 0,
             pong: None,
             closing: Closing::No,
+            violation: None,
         }
     }
 
@@ -120,6 +125,9 @@ impl AsyncRead for WebSocket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            if let Some(violation) = this.violation {
+                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, violation)));
+            }
             if this.closing != Closing::No {
                 return Poll::Ready(Ok(()));
             }
@@ -129,18 +137,15 @@ impl AsyncRead for WebSocket {
             if room.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let read = this.reader.read(room.filled_mut());
-            let (length, demand) = match read {
-                Ok(read) => read,
-                Err(violation) => {
-                    this.close(violation.into());
-                    return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, violation)));
-                }
-            };
+            let (length, demand) = this.reader.read(room.filled_mut());
             match demand {
                 None => {}
                 Some(Demand::Pong(payload)) => this.pong = Some(payload),
                 Some(Demand::Close) => this.close(CloseCode::Normal),
+                Some(Demand::Refuse(violation)) => {
+                    this.violation = Some(violation);
+                    this.close(violation.into());
+                }
             }
             this.answer(context)?;
             if length > 0 {

@@ -35,13 +35,15 @@ enum Opcode {
     Pong,
 }
 
-/// A frame that wants an answer.
+/// What the client is to be answered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Demand {
     /// A pong with this payload. Where several pings came, the last counts (section 5.5.3).
     Pong(Vec<u8>),
     /// The client closes; nothing comes after it.
     Close,
+    /// The client breaks the protocol or a bound, and is not listened to any more.
+    Refuse(Violation),
 }
 
 /// Why a client is not listened to any more.
@@ -89,12 +91,19 @@ impl FrameReader {
     }
 
     /// Takes what was read and moves the payload in it to its beginning, unmasked. Gives the payload's
-    /// length, and what the client is to be answered.
-    ///
-    /// # Errors
-    /// The client breaks the protocol or a bound; it is closed then.
-    pub fn read(&mut self, bytes: &mut [u8]) -> Result<(usize, Option<Demand>), Violation> {
-        let (mut from, mut to) = (0, 0);
+    /// length, and what the client is to be answered. Do not call it again where that is the end.
+    pub fn read(&mut self, bytes: &mut [u8]) -> (usize, Option<Demand>) {
+        let mut length = 0;
+        let demand = self.read_frames(bytes, &mut length);
+        (length, demand.unwrap_or_else(|violation| Some(Demand::Refuse(violation))))
+    }
+
+    fn read_frames(
+        &mut self,
+        bytes: &mut [u8],
+        to: &mut usize,
+    ) -> Result<Option<Demand>, Violation> {
+        let mut from = 0;
         let mut demand = None;
         while from < bytes.len() || self.frame.as_ref().is_some_and(|frame| frame.remaining == 0) {
             let Some(frame) = &mut self.frame else {
@@ -109,8 +118,8 @@ impl FrameReader {
             let (opcode, is_whole) = (frame.opcode, frame.remaining == 0);
             match opcode {
                 Opcode::Data => {
-                    bytes.copy_within(payload, to);
-                    to += length;
+                    bytes.copy_within(payload, *to);
+                    *to += length;
                 }
                 Opcode::Close | Opcode::Ping => self.control.extend_from_slice(&bytes[payload]),
                 Opcode::Pong => {}
@@ -119,12 +128,12 @@ impl FrameReader {
                 self.frame = None;
                 match opcode {
                     Opcode::Ping => demand = Some(Demand::Pong(std::mem::take(&mut self.control))),
-                    Opcode::Close => return Ok((to, Some(Demand::Close))),
+                    Opcode::Close => return Ok(Some(Demand::Close)),
                     Opcode::Data | Opcode::Pong => {}
                 }
             }
         }
-        Ok((to, demand))
+        Ok(demand)
     }
 
     /// Takes bytes of a header; gives how many.

@@ -25,10 +25,13 @@ fn read(bytes: &[u8], pieces: &[usize], maximum: u32) -> Result<(Vec<u8>, Vec<De
         let (piece, behind) = rest.split_at((*length).min(rest.len()));
         rest = behind;
         let mut piece = piece.to_vec();
-        let (length, demand) = reader.read(&mut piece)?;
+        let (length, demand) = reader.read(&mut piece);
         payload.extend_from_slice(&piece[..length]);
-        demands.extend(demand);
-        if rest.is_empty() {
+        match demand {
+            Some(Demand::Refuse(violation)) => return Err(violation),
+            demand => demands.extend(demand),
+        }
+        if rest.is_empty() || demands.last() == Some(&Demand::Close) {
             break;
         }
     }
@@ -114,6 +117,14 @@ fn a_message_above_the_maximum_is_refused_on_its_announcement() {
     let together = [frame(0x02, &[0; 1], mask), endless].concat();
     let continued = [&together[..7], &[0x80], &together[8..]].concat();
     assert_eq!(read(&continued, &[1], u32::MAX).err(), Some(Violation::TooBig));
+}
+
+#[test]
+fn what_came_before_a_violation_is_still_read() {
+    let mut bytes = [frame(0x82, b"good", [0; 4]), frame(0x81, b"bad", [0; 4])].concat();
+    let (length, demand) = FrameReader::new(100).read(&mut bytes);
+    assert_eq!(&bytes[..length], b"good");
+    assert_eq!(demand, Some(Demand::Refuse(Violation::Text)));
 }
 
 #[test]
