@@ -99,7 +99,7 @@ const SEED: &str = "
     INSERT INTO principals (tenant, username) VALUES ('acme', 'guest');
     INSERT INTO permissions (tenant, subject_kind, subject, action, filter) VALUES
         ('acme', 'role', 'viewer', 'publish', '#'),
-        ('acme', 'role', 'viewer', 'publish', '$SYS/#'),
+        ('acme', 'role', 'viewer', 'publish', '$internal/#'),
         ('acme', 'role', 'viewer', 'subscribe', '#');
 ";
 
@@ -130,7 +130,7 @@ fn a_right_to_every_topic_does_not_reach_the_broker_s_own() {
             assert_eq!(granted, [refusal], "{filter}");
         }
         let (mut publisher, _) = Client::connect(address, connect(version, "publisher"));
-        publisher.publish(publish("$SYS/broker", b"secret", Qos::AtLeastOnce));
+        publisher.publish(publish("$internal/broker", b"secret", Qos::AtLeastOnce));
         publisher.publish(publish("open", b"x", Qos::AtLeastOnce));
         let received = curious.expect_message("open", b"x");
         curious.acknowledge(&received);
