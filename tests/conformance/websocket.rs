@@ -6,11 +6,12 @@ use hookmq_tests::doors::{Doors, Transport, at_all_doors};
 use hookmq_tests::websocket::{
     BINARY, CONTINUATION, FINAL, Framing, PING, PONG, TEXT, WebSocket, request,
 };
+use hookmq_tests::wire::{tcp, tls};
 
 /// A packet that says so much, as the client of `doors` sends it.
 fn encoded(doors: &Doors, packet: &Packet<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    packet.encode(doors.version, &mut bytes).unwrap();
+    packet.encode(doors.version, &mut bytes).expect("a packet of this version");
     bytes
 }
 
@@ -157,6 +158,22 @@ fn the_subprotocol_that_is_selected_is_mqtt() {
             assert_eq!(none.err().map(|response| response.status), Some(400));
         }
     });
+}
+
+#[test]
+fn tls_clients_that_name_a_protocol_name_the_one_that_is_spoken() {
+    let doors = Doors::open(ProtocolVersion::V5, "", "");
+    for (door, spoken, other) in
+        [(Transport::Tls, &b"mqtt"[..], &b"http/1.1"[..]), (Transport::Wss, b"http/1.1", b"mqtt")]
+    {
+        let shake_hands = |alpn: &[&[u8]]| {
+            let stream = tls(tcp(doors.address(door)), &doors.ca(), alpn);
+            stream.map(|stream| stream.conn.alpn_protocol().map(<[u8]>::to_vec))
+        };
+        assert_eq!(shake_hands(&[other, spoken]).unwrap(), Some(spoken.to_vec()));
+        assert_eq!(shake_hands(&[]).unwrap(), None);
+        assert!(shake_hands(&[other]).is_err());
+    }
 }
 
 #[test]

@@ -28,8 +28,8 @@ struct Dripper {
 impl Dripper {
     /// `beginning` is said at once, `bytes` one after the other.
     fn new(mut stream: TcpStream, beginning: &[u8], bytes: &[u8]) -> Self {
-        stream.write_all(beginning).unwrap();
-        stream.set_nonblocking(true).unwrap();
+        stream.write_all(beginning).expect("send the beginning");
+        stream.set_nonblocking(true).expect("a socket that does not wait");
         Self { stream, bytes: bytes.to_vec(), said: 0 }
     }
 
@@ -48,7 +48,7 @@ impl Dripper {
 
 fn client_hello(doors: &Doors) -> Vec<u8> {
     let mut hello = Vec::new();
-    tls_connection(&doors.ca(), &[]).write_tls(&mut hello).unwrap();
+    tls_connection(&doors.ca(), &[]).write_tls(&mut hello).expect("a ClientHello");
     hello
 }
 

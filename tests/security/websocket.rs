@@ -21,7 +21,7 @@ fn connect_frame(doors: &Doors) -> Vec<u8> {
     let mut bytes = Vec::new();
     Packet::Connect(Box::new(connect(doors.version, "")))
         .encode(doors.version, &mut bytes)
-        .unwrap();
+        .expect("a packet of this version");
     frame(FINAL | BINARY, &bytes)
 }
 
@@ -29,7 +29,8 @@ fn connect_frame(doors: &Doors) -> Vec<u8> {
 fn admitted(doors: &Doors, door: Transport) -> WebSocket {
     let mut socket = doors.websocket(door);
     socket.send_raw(&connect_frame(doors));
-    let (opcode, _) = socket.receive_frame().unwrap().expect("CONNACK");
+    let answer = socket.receive_frame().expect("an answer in time");
+    let (opcode, _) = answer.expect("CONNACK");
     assert_eq!(opcode, BINARY);
     socket
 }

@@ -94,9 +94,10 @@ impl WebSocket {
         wire.write_all(request.as_bytes()).expect("send the request");
         let response = Response::read(&mut wire).expect("a response");
         if response.status != 101 {
-            let mut rest = Vec::new();
-            wire.read_to_end(&mut rest).expect("the body of a refusal, and the end");
-            return Err(response);
+            match wire.read_to_end(&mut Vec::new()) {
+                Err(error) if !is_end(&error) => panic!("no end behind a refusal: {error}"),
+                _ => return Err(response),
+            }
         }
         let framing = Framing::Whole;
         Ok(Self { wire, response, framing, incoming: Vec::new(), payload: Vec::new() })

@@ -8,6 +8,7 @@ mod ending;
 mod subscriptions;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use hookmq_hooks::{CertificateFacts, ConnectionFacts};
@@ -23,21 +24,22 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Serves one client until it leaves. Whatever the peer does ends here, and only for this peer.
-pub async fn serve(
+/// Serves a client from CONNACK until it leaves. Whatever the peer does ends here, and only for this
+/// peer. It is boxed, so that a task has as much memory as that takes, and not as its beginning took.
+pub type Connected = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes a client of a connection. None where it is refused, which is told here.
+pub async fn admit(
     broker: Arc<Broker>,
-    stream: impl Stream,
+    stream: impl Stream + 'static,
     facts: ConnectionFacts,
     certificate: Option<Arc<CertificateFacts>>,
     arrival: Arrival,
-) {
+) -> Option<Connected> {
     let peer = facts.peer;
     let listener = facts.listener.clone();
-    // Boxed, so that a long-lived connection does not keep the memory of its beginning.
-    let connecting =
-        Box::pin(connect::connect(broker.clone(), stream, facts, certificate, arrival));
-    match connecting.await {
-        Ok(driver) => driver.run().await,
+    match connect::connect(broker.clone(), stream, facts, certificate, arrival).await {
+        Ok(driver) => return Some(Box::pin(driver.run())),
         Err(Refused::Silently(why)) => {
             broker.metrics.connections_refused.add(1);
             debug!(listener = &*listener, ?peer, why, "connection closed before CONNECT");
@@ -60,6 +62,7 @@ pub async fn serve(
             );
         }
     }
+    None
 }
 
 /// Tells of a connection that is closed at a bound, which under attack are many.

@@ -23,7 +23,7 @@ use self::websocket::{UpgradeError, upgrade};
 use crate::admission::{Arrival, Bound, Late, Place};
 use crate::broker::Broker;
 use crate::config::{Bind, ListenerConfig, WebSocketSettings};
-use crate::connection::{Stream, serve, shed};
+use crate::connection::{Connected, Stream, admit, shed};
 use crate::tls::TlsServer;
 
 /// A bound socket that is not accepting yet.
@@ -50,7 +50,7 @@ type Certificate = Option<Arc<CertificateFacts>>;
 enum Prepared {
     Tcp(TcpStream),
     Tls(TlsClient, Certificate),
-    WebSocket(Box<dyn Stream>, Certificate),
+    Other(Box<dyn Stream>, Certificate),
 }
 
 /// Why a newcomer does not get as far as CONNECT.
@@ -133,32 +133,36 @@ impl Listener {
             place,
             arrival: admission.arrive(now)?,
         };
-        match accepted {
-            Accepted::Unix(stream) => {
-                tokio::spawn(newcomer.serve(Box::new(stream) as Box<dyn Stream>, None));
+        let beginning = Box::pin(newcomer.begin(accepted));
+        tokio::spawn(async {
+            if let Some((connected, _place)) = beginning.await {
+                connected.await;
             }
-            Accepted::Tcp(stream, _) => {
-                stream.set_nodelay(true)?;
-                tokio::spawn(newcomer.receive(stream));
-            }
-        }
+        });
         Ok(())
     }
 }
 
 impl Newcomer {
-    /// Takes a client through what the listener asks for, then serves it.
-    async fn receive(mut self, stream: TcpStream) {
-        // Boxed, so that a long-lived connection does not keep the memory of its beginning.
-        match Box::pin(self.prepare(stream)).await {
-            Ok(Prepared::Tcp(stream)) => self.serve(stream, None).await,
-            Ok(Prepared::Tls(stream, certificate)) => self.serve(stream, certificate).await,
-            Ok(Prepared::WebSocket(stream, certificate)) => self.serve(stream, certificate).await,
-            Err(why) => report(&self.broker, &self.listener.name, self.peer, &why),
+    /// Takes a client through what the listener asks for, and CONNECT.
+    async fn begin(mut self, accepted: Accepted) -> Option<(Connected, Place)> {
+        match self.prepare(accepted).await {
+            Ok(Prepared::Tcp(stream)) => self.admit(stream, None).await,
+            Ok(Prepared::Tls(stream, certificate)) => self.admit(stream, certificate).await,
+            Ok(Prepared::Other(stream, certificate)) => self.admit(stream, certificate).await,
+            Err(why) => {
+                report(&self.broker, &self.listener.name, self.peer, &why);
+                None
+            }
         }
     }
 
-    async fn prepare(&mut self, mut stream: TcpStream) -> Result<Prepared, TurnedAway> {
+    async fn prepare(&mut self, accepted: Accepted) -> Result<Prepared, TurnedAway> {
+        let mut stream = match accepted {
+            Accepted::Unix(stream) => return Ok(Prepared::Other(Box::new(stream), None)),
+            Accepted::Tcp(stream, _) => stream,
+        };
+        stream.set_nodelay(true)?;
         let listener = self.listener.clone();
         if listener.proxies.is_some() {
             self.pass_proxy_header(&mut stream).await?;
@@ -211,10 +215,14 @@ impl Newcomer {
         let maximum_packet_size = self.broker.limits.maximum_packet_size;
         let upgraded = upgrade(stream, settings, maximum_packet_size);
         let socket = self.arrival.within(upgraded).await??;
-        Ok(Prepared::WebSocket(Box::new(socket), certificate))
+        Ok(Prepared::Other(Box::new(socket), certificate))
     }
 
-    async fn serve(self, stream: impl Stream, certificate: Certificate) {
+    async fn admit(
+        self,
+        stream: impl Stream + 'static,
+        certificate: Certificate,
+    ) -> Option<(Connected, Place)> {
         let Self { broker, listener, peer, place, arrival } = self;
         let facts = ConnectionFacts {
             listener: listener.name.clone(),
@@ -223,8 +231,8 @@ impl Newcomer {
             protocol: ProtocolVersion::V311,
             encrypted: listener.tls.is_some(),
         };
-        serve(broker, stream, facts, certificate, arrival).await;
-        drop(place);
+        let connected = admit(broker, stream, facts, certificate, arrival).await?;
+        Some((connected, place))
     }
 }
 

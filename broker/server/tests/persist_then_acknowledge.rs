@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hookmq::broker::Broker;
 use hookmq::broker::limits::Limits;
-use hookmq::connection::serve;
+use hookmq::connection::admit;
 use hookmq_access::{AnonymousProgram, AnonymousSettings, OpenProgram};
 use hookmq_codec::{
     Connect, ConnectProperties, Packet, PacketId, ProtocolVersion, Publish, PublishProperties, Qos,
@@ -36,7 +36,8 @@ impl Peer {
             encrypted: false,
         };
         let arrival = broker.admission.arrive(std::time::Instant::now()).unwrap();
-        tokio::spawn(serve(broker.clone(), far, facts, None, arrival));
+        let admitted = admit(broker.clone(), far, facts, None, arrival);
+        tokio::spawn(async { admitted.await.expect("a client that is let in").await });
         Self(near)
     }
 

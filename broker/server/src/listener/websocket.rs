@@ -97,14 +97,12 @@ impl WebSocket {
         Ok(wrote - ahead)
     }
 
-    /// Answers pings and close frames while there is nothing to read; never holds up reading.
+    /// Sends pongs and close frames while there is nothing else to write; never holds up reading.
     fn answer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.pong.is_none() && !matches!(self.closing, Closing::Due(_)) {
-            return Ok(());
-        }
-        // Behind a half-written frame they go with the next write.
         self.queue_control_frames();
-        if self.announced == 0 && self.poll_write_ahead(context)?.is_ready() {
+        // Behind a half-written frame they go with the next write.
+        let is_due = self.announced == 0 && !self.ahead.is_empty();
+        if is_due && self.poll_write_ahead(context)?.is_ready() {
             let _ = Pin::new(&mut self.inner).poll_flush(context)?;
         }
         Ok(())
@@ -125,6 +123,7 @@ impl AsyncRead for WebSocket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            this.answer(context)?;
             if let Some(violation) = this.violation {
                 return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, violation)));
             }
@@ -147,7 +146,6 @@ impl AsyncRead for WebSocket {
                     this.close(violation.into());
                 }
             }
-            this.answer(context)?;
             if length > 0 {
                 buffer.advance(length);
                 return Poll::Ready(Ok(()));

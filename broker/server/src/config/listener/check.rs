@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ListenerConfig, ListenerDocument, PRIVATE, TlsDocument, TrustedProxies};
+use super::{
+    ListenerConfig, ListenerDocument, PRIVATE, TlsDocument, TrustedProxies, WebSocketSettings,
+};
 use crate::config::bind::{Bind, Transport};
 use crate::config::check::Check;
 use crate::config::error::KeyPath;
@@ -122,19 +124,7 @@ impl Check {
             }
         }
         if let Some(websocket) = document.websocket {
-            let path = path.key("websocket");
-            if !transport.is_websocket() {
-                self.problem(&path, "it concerns ws:// and wss:// listeners only");
-            }
-            if websocket.path.as_deref().is_some_and(|path| !path.starts_with('/')) {
-                self.problem(&path.key("path"), "it must start with a slash");
-            }
-            for (index, origin) in websocket.origins.iter().enumerate() {
-                if !is_origin(origin) {
-                    let message = format!("{origin:?} is no origin, such as https://example.com");
-                    self.problem(&path.key("origins").index(index), message);
-                }
-            }
+            self.websocket(&path.key("websocket"), transport, &websocket);
             listener.websocket = Some(websocket);
         }
         if let Some(proxies) = document.proxy_protocol {
@@ -145,6 +135,21 @@ impl Check {
             listener.proxies = Some(TrustedProxies(proxies.trusted));
         }
         listener
+    }
+
+    fn websocket(&mut self, path: &KeyPath, transport: Transport, settings: &WebSocketSettings) {
+        if !transport.is_websocket() {
+            self.problem(path, "it concerns ws:// and wss:// listeners only");
+        }
+        if settings.path.as_deref().is_some_and(|path| !path.starts_with('/')) {
+            self.problem(&path.key("path"), "it must start with a slash");
+        }
+        for (index, origin) in settings.origins.iter().enumerate() {
+            if !is_origin(origin) {
+                let message = format!("{origin:?} is no origin, such as https://example.com");
+                self.problem(&path.key("origins").index(index), message);
+            }
+        }
     }
 
     fn tls(
