@@ -1,21 +1,34 @@
 //! Clients that break the rules, and what they cannot do to the broker and to others.
 
-mod authentication;
+mod aliases;
 mod arrival;
+mod authentication;
+mod integers;
 mod limits;
 mod malformed;
 mod memory;
 mod noise;
+mod offline;
 mod oversize;
-mod shared_group;
-mod stalled;
+mod permissions;
+mod properties;
 mod proxy;
+mod shared_group;
+mod silence;
+mod stalled;
+mod strings;
+mod subscriptions;
+mod topics;
 mod unix_socket;
+mod unreleased;
 mod websocket;
+mod wire;
 
-use hookmq_codec::Qos;
+use hookmq_codec::{Packet, Qos, ReasonCode};
 use hookmq_tests::client::{Client, publish};
 use hookmq_tests::scene::Scene;
+
+const MIB: u64 = 1 << 20;
 
 /// Two clients who want nothing but to exchange messages.
 struct Bystanders {
@@ -45,4 +58,24 @@ impl Bystanders {
         let received = self.subscriber.expect_message("bystanders", &payload);
         self.subscriber.acknowledge(&received);
     }
+}
+
+/// A counter of the broker.
+fn metric(scene: &Scene, name: &str) -> u64 {
+    let (_, metrics) = scene.broker.admin().get("/api/v1/metrics");
+    let metrics = metrics.as_str().expect("metrics are text").to_owned();
+    let line = metrics.lines().find(|line| line.split(' ').next() == Some(name));
+    let value = line.and_then(|line| line.split(' ').nth(1));
+    value.and_then(|value| value.parse().ok()).expect("a counter")
+}
+
+/// That the client which has sent CONNECT is not admitted: closed, or told first why.
+#[track_caller]
+fn expect_refused(client: &mut Client) {
+    match client.try_receive().as_ref().map(|answer| answer.packet()) {
+        None => return,
+        Some(Packet::ConnAck(connack)) if connack.reason_code != ReasonCode::Success => {}
+        Some(other) => panic!("not refused: {other:?}"),
+    }
+    client.expect_closed();
 }

@@ -2,12 +2,10 @@
 
 use hookmq_codec::{Packet, ProtocolVersion, Qos};
 use hookmq_tests::client::{Client, publish};
-use hookmq_tests::scene::{Scene, in_both_versions};
+use hookmq_tests::scene::{Scene, in_both_versions, in_both_versions_within};
 use hookmq_tests::wait::wait_until;
 
-use crate::Bystanders;
-
-const MIB: u64 = 1 << 20;
+use crate::{Bystanders, MIB, metric};
 
 #[test]
 fn announced_packets_cost_nothing_until_they_come() {
@@ -37,14 +35,6 @@ fn announced_packets_cost_nothing_until_they_come() {
     });
 }
 
-fn overflowed(scene: &Scene) -> u64 {
-    let (_, metrics) = scene.broker.admin().get("/api/v1/metrics");
-    let metrics = metrics.as_str().expect("metrics are text").to_owned();
-    let line = metrics.lines().find(|line| line.starts_with("hookmq_messages_overflowed_total "));
-    let value = line.and_then(|line| line.split(' ').nth(1));
-    value.and_then(|value| value.parse().ok()).expect("a counter")
-}
-
 #[test]
 fn a_client_that_does_not_read_costs_itself_messages_and_nobody_else() {
     for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
@@ -64,7 +54,9 @@ fn a_client_that_does_not_read_costs_itself_messages_and_nobody_else() {
         }
         let grown = scene.broker.resident_bytes().saturating_sub(before);
         assert!(grown < 40 * MIB, "64 MB for a stalled client cost {grown} bytes");
-        wait_until("what was dropped is counted", || (overflowed(&scene) > 0).then_some(()));
+        wait_until("what was dropped is counted", || {
+            (metric(&scene, "hookmq_messages_overflowed_total") > 0).then_some(())
+        });
         // Once it reads, it gets what was kept, in order, and what comes then.
         let mut last = None;
         publisher.publish(publish("t", b"end", Qos::AtMostOnce));
@@ -97,5 +89,32 @@ fn a_session_is_taken_over_from_a_client_that_does_not_read() {
         let mut successor = scene.session("stalled");
         publisher.publish(publish("t", b"new", Qos::AtMostOnce));
         successor.expect_message("t", b"new");
+    });
+}
+
+#[test]
+fn many_clients_that_do_not_read_cost_no_more_than_their_queues() {
+    in_both_versions_within("queue_bytes: 262144", |scene| {
+        let mut bystanders = Bystanders::new(scene);
+        bystanders.exchange();
+        let before = scene.broker.resident_bytes();
+        let stalled: Vec<_> = (0..50)
+            .map(|number| {
+                let mut client = scene.client(&format!("stalled {number}"));
+                client.subscribe("t", Qos::AtMostOnce);
+                client
+            })
+            .collect();
+        let mut publisher = scene.client("publisher");
+        let payload = vec![0; 16 << 10];
+        // 16 MB for each, 800 MB for all.
+        for _ in 0..1000 {
+            publisher.publish(publish("t", &payload, Qos::AtMostOnce));
+        }
+        publisher.expect_nothing();
+        let grown = scene.broker.resident_bytes().saturating_sub(before);
+        assert!(grown < 64 * MIB, "{} stalled clients cost {grown} bytes", stalled.len());
+        assert!(metric(scene, "hookmq_messages_overflowed_total") > 0);
+        bystanders.exchange();
     });
 }

@@ -23,9 +23,14 @@ pub struct Broker {
 impl Broker {
     /// A broker without a configuration, which lets everybody do anything.
     pub fn open() -> Self {
+        Self::open_at("tcp://127.0.0.1:0")
+    }
+
+    /// The same, with a listener of another kind; let it have port 0.
+    pub fn open_at(bind: &str) -> Self {
         let directory = directory();
         let mut command = hookmq();
-        command.args(["run", "--listen", "tcp://127.0.0.1:0", "--allow-anonymous", "--data-dir"]);
+        command.args(["run", "--listen", bind, "--allow-anonymous", "--data-dir"]);
         command.arg(directory.path().join("data"));
         Self::spawn(command, directory)
     }

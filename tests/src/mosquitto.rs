@@ -1,21 +1,24 @@
-//! The clients that operators have at hand: `mosquitto_pub` and `mosquitto_sub`.
+//! The clients that operators have at hand: `mosquitto_pub`, `mosquitto_sub`, `mosquitto_rr`.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::wait::{DEADLINE, wait_until};
+use crate::process::Running;
+use crate::wait::DEADLINE;
+
+const INSTALL: &str = "apt-get install mosquitto-clients";
 
 /// Where a client connects, and as whom.
 #[derive(Clone)]
 pub struct Door(Vec<OsString>);
 
-/// A `mosquitto_sub` that runs.
+/// A `mosquitto_sub` or `mosquitto_rr` that runs. Dropping it kills it.
 pub struct Subscriber {
-    _process: Running,
+    process: Running,
     lines: Receiver<String>,
 }
 
@@ -24,9 +27,6 @@ pub struct LinePublisher {
     process: Running,
     lines: ChildStdin,
 }
-
-/// A process that is ended with its owner.
-struct Running(Child);
 
 impl Door {
     /// Without TLS, without a name.
@@ -49,13 +49,22 @@ impl Door {
         Self(arguments)
     }
 
+    /// The same, with these options for every program.
+    #[must_use]
+    pub fn with(&self, options: &[&str]) -> Self {
+        let mut door = self.clone();
+        door.0.extend(options.iter().map(OsString::from));
+        door
+    }
+
     /// Publishes one message; `options` are more of `mosquitto_pub`'s.
     pub fn publish(&self, topic: &str, payload: &str, options: &[&str]) -> Output {
         let mut command = self.command("mosquitto_pub");
         command.args(["-t", topic, "-m", payload]).args(options);
         // Its few lines fit the pipes.
-        let mut process = Running::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let status = wait_until("mosquitto_pub ends", || process.ended());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Running::spawn(&mut command, INSTALL);
+        let status = process.wait("mosquitto_pub");
         let text = |pipe: Option<&mut dyn std::io::Read>| {
             let mut text = Vec::new();
             pipe.expect("a pipe").read_to_end(&mut text).expect("read what it says");
@@ -69,23 +78,28 @@ impl Door {
     pub fn publish_lines(&self, topic: &str) -> LinePublisher {
         let mut command = self.command("mosquitto_pub");
         command.args(["-t", topic, "-q", "1", "-l"]).stdin(Stdio::piped());
-        let mut process = Running::spawn(&mut command);
+        let mut process = Running::spawn(&mut command, INSTALL);
         let lines = process.0.stdin.take().expect("a pipe");
         LinePublisher { process, lines }
     }
 
     /// Subscribes at QoS 1. Returns before the broker knows of it.
     pub fn subscribe(&self, filter: &str) -> Subscriber {
-        let mut command = self.command("mosquitto_sub");
-        command.args(["-t", filter, "-q", "1"]).stdout(Stdio::piped());
-        let mut process = Running::spawn(&mut command);
+        self.listen("mosquitto_sub", &["-t", filter, "-q", "1"])
+    }
+
+    /// Starts `mosquitto_sub` or `mosquitto_rr` with these options more.
+    pub fn listen(&self, program: &str, options: &[&str]) -> Subscriber {
+        let mut command = self.command(program);
+        command.args(options).stdout(Stdio::piped());
+        let mut process = Running::spawn(&mut command, INSTALL);
         let pipe = BufReader::new(process.0.stdout.take().expect("a pipe"));
         let (sender, lines) = channel();
         // It ends with the process or with the receiver.
         std::thread::spawn(move || {
             pipe.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Subscriber { _process: process, lines }
+        Subscriber { process, lines }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -99,6 +113,11 @@ impl Subscriber {
     /// The payload of the next message.
     pub fn next(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("a message for the subscriber")
+    }
+
+    /// Waits until the program has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait("the client")
     }
 
     pub fn next_json(&self) -> serde_json::Value {
@@ -116,27 +135,7 @@ impl LinePublisher {
     pub fn finish(self) {
         let Self { mut process, lines } = self;
         drop(lines);
-        let status = wait_until("mosquitto_pub ends", || process.ended());
+        let status = process.wait("mosquitto_pub");
         assert!(status.success(), "mosquitto_pub: {status}");
-    }
-}
-
-impl Running {
-    fn spawn(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap_or_else(|error| {
-            panic!("{command:?}: {error}: apt-get install mosquitto-clients")
-        }))
-    }
-
-    fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.0.try_wait().expect("wait for a process")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod check;
+mod clients;
 mod packages;
 mod plugins;
 mod run;

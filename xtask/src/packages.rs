@@ -11,11 +11,15 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::announce;
 
 /// What the tests call as an operator would, and the packages that hold it.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("psql", "postgresql-client"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("chromium", "chromium"),
 ];
 
 /// Fails where C code cannot be compiled, which some dependencies consist of.
@@ -42,6 +46,9 @@ pub fn install_for_tests() -> Result<()> {
     let mut missing = Vec::new();
     if !has_postgres() {
         missing.push("postgresql");
+    }
+    if !makes_python_environments() {
+        missing.push("python3-venv");
     }
     for (program, package) in PROGRAMS {
         if !is_in_path(program) {
@@ -80,6 +87,14 @@ fn has_postgres() -> bool {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut places = versions.map(|version| version.path().join("bin")).chain(search_path());
     places.any(|place| ["initdb", "pg_ctl"].iter().all(|name| place.join(name).is_file()))
+}
+
+/// Debian's Python does so only with a package of its own.
+fn makes_python_environments() -> bool {
+    let mut import = Command::new("python3");
+    import.args(["-c", "import ensurepip, venv"]).stdin(Stdio::null());
+    import.stdout(Stdio::null()).stderr(Stdio::null());
+    import.status().is_ok_and(|status| status.success())
 }
 
 fn is_in_path(name: &str) -> bool {

@@ -6,12 +6,13 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cargo::Cargo;
-use crate::{announce, cargo, check, packages, plugins};
+use crate::{announce, cargo, check, clients, packages, plugins};
 
 /// Runs all tests and checks; with a `filter`, only the tests of the workspace that it names.
 pub fn test(root: &Path, filter: &[String]) -> Result<()> {
     packages::require_c_compiler()?;
     packages::install_for_tests()?;
+    let clients = clients::install(root)?;
     let cargo = Cargo::new(root)?;
     if filter.is_empty() {
         // What takes seconds comes before what takes minutes.
@@ -21,7 +22,7 @@ pub fn test(root: &Path, filter: &[String]) -> Result<()> {
     plugins::build(root)?;
     // One build for the binary and the tests, so that dependencies are built once.
     cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
-    run_workspace_tests(&cargo, root, filter)?;
+    run_workspace_tests(&cargo, root, &clients, filter)?;
     if !filter.is_empty() {
         return Ok(());
     }
@@ -32,7 +33,12 @@ pub fn test(root: &Path, filter: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn run_workspace_tests(cargo: &Cargo<'_>, root: &Path, filter: &[String]) -> Result<()> {
+fn run_workspace_tests(
+    cargo: &Cargo<'_>,
+    root: &Path,
+    clients: &Path,
+    filter: &[String],
+) -> Result<()> {
     let arguments: &[&str] = match cargo.has("nextest") {
         true => &["nextest", "run", "--workspace", "--no-fail-fast"],
         false => &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"],
@@ -42,7 +48,8 @@ fn run_workspace_tests(cargo: &Cargo<'_>, root: &Path, filter: &[String]) -> Res
     command
         .args(filter)
         .env("HOOKMQ_BIN", target.join("debug/hookmq"))
-        .env("HOOKMQ_PLUGINS_DIR", target.join("plugins"));
+        .env("HOOKMQ_PLUGINS_DIR", target.join("plugins"))
+        .env("HOOKMQ_CLIENTS_DIR", clients);
     cargo::run(&mut command, &format!("cargo {}", arguments.join(" ")))
 }
 

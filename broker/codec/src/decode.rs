@@ -9,9 +9,9 @@ use crate::properties::{
 };
 use crate::reader::Reader;
 use crate::{
-    Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Frame, Packet, ProtocolVersion, Publish,
-    Qos, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions, TopicFilter,
-    Unsubscribe,
+    Ack, Auth, ConnAck, Connect, DecodeError, DecodeLimits, Disconnect, Frame, Packet,
+    ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, SubAck, Subscribe,
+    SubscriptionOptions, TopicFilter, Unsubscribe,
 };
 
 /// Reads a packet of either direction, as `version` has it; CONNECT brings its own version.
@@ -20,9 +20,22 @@ use crate::{
 /// Everything that the specification says of a packet's format, whatever the state of the session.
 #[inline]
 pub fn decode<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
+    decode_within(frame, version, DecodeLimits::NONE)
+}
+
+/// As [`decode`], for a packet that may not have more parts than `limits` say.
+///
+/// # Errors
+/// Those of [`decode`], and a limit that is exceeded, as soon as that shows.
+#[inline]
+pub fn decode_within<'a>(
+    frame: Frame<'a>,
+    version: ProtocolVersion,
+    limits: DecodeLimits,
+) -> Result<Packet<'a>, DecodeError> {
     match frame.first_byte >> 4 == PacketType::Publish as u8 {
-        true => decode_publish(frame, version),
-        false => decode_other(frame, version),
+        true => decode_publish(frame, version, limits),
+        false => decode_other(frame, version, limits),
     }
 }
 
@@ -31,27 +44,42 @@ pub fn decode<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet<'
 /// # Errors
 /// Any other packet; a protocol that is not known; what is wrong with the packet.
 pub fn decode_connect(frame: Frame<'_>) -> Result<Connect<'_>, DecodeError> {
+    decode_connect_within(frame, DecodeLimits::NONE)
+}
+
+/// As [`decode_connect`], for a packet that may not have more parts than `limits` say.
+///
+/// # Errors
+/// Those of [`decode_connect`], and a limit that is exceeded, as soon as that shows.
+pub fn decode_connect_within(
+    frame: Frame<'_>,
+    limits: DecodeLimits,
+) -> Result<Connect<'_>, DecodeError> {
     if PacketType::from_first_byte(frame.first_byte)? != PacketType::Connect {
         return Err(DecodeError::NotConnect);
     }
-    let mut reader = Reader::new(frame.body);
+    let mut reader = Reader::within(frame.body, limits);
     let connect = connect::decode(&mut reader)?;
     reader.finish()?;
     Ok(connect)
 }
 
-fn decode_other<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet<'a>, DecodeError> {
+fn decode_other<'a>(
+    frame: Frame<'a>,
+    version: ProtocolVersion,
+    limits: DecodeLimits,
+) -> Result<Packet<'a>, DecodeError> {
     let packet_type = PacketType::from_first_byte(frame.first_byte)?;
     // Only MQTT 3.1 has requests that are repeated with DUP set.
     if frame.first_byte != packet_type.first_byte() && version != ProtocolVersion::V31 {
         return Err(DecodeError::FixedHeaderFlags);
     }
-    let mut reader = Reader::new(frame.body);
+    let mut reader = Reader::within(frame.body, limits);
     let read = &mut reader;
     let packet = match packet_type {
         PacketType::Connect => Packet::Connect(Box::new(connect::decode(read)?)),
         PacketType::ConnAck => Packet::ConnAck(Box::new(conn_ack(read, version)?)),
-        PacketType::Publish => return decode_publish(frame, version),
+        PacketType::Publish => return decode_publish(frame, version, limits),
         PacketType::PubAck => Packet::PubAck(ack(packet_type, read, version)?),
         PacketType::PubRec => Packet::PubRec(ack(packet_type, read, version)?),
         PacketType::PubRel => Packet::PubRel(ack(packet_type, read, version)?),
@@ -74,6 +102,7 @@ fn decode_other<'a>(frame: Frame<'a>, version: ProtocolVersion) -> Result<Packet
 fn decode_publish<'a>(
     frame: Frame<'a>,
     version: ProtocolVersion,
+    limits: DecodeLimits,
 ) -> Result<Packet<'a>, DecodeError> {
     let flags = frame.first_byte;
     let dup = flags & 0b1000 != 0;
@@ -82,7 +111,7 @@ fn decode_publish<'a>(
     if dup && qos == Qos::AtMostOnce {
         return Err(DecodeError::DupWithoutAcknowledgement);
     }
-    let mut reader = Reader::new(frame.body);
+    let mut reader = Reader::within(frame.body, limits);
     let topic = match version.is_v5() && reader.skip_prefix([0, 0]) {
         true => None,
         false => Some(reader.topic_name()?),
@@ -221,6 +250,7 @@ fn subscribe<'a>(
             return Err(DecodeError::NoLocalOnShared);
         }
         filters.push((filter, options));
+        check_filters(filters.len(), reader)?;
     }
     if filters.is_empty() {
         return Err(DecodeError::NoTopicFilter);
@@ -297,9 +327,18 @@ fn unsubscribe<'a>(
     let mut filters: Vec<TopicFilter> = Vec::new();
     while !reader.is_empty() {
         filters.push(reader.topic_filter()?);
+        check_filters(filters.len(), reader)?;
     }
     if filters.is_empty() {
         return Err(DecodeError::NoTopicFilter);
     }
     Ok(Unsubscribe { packet_id, filters, user_properties })
+}
+
+fn check_filters(count: usize, reader: &Reader<'_>) -> Result<(), DecodeError> {
+    let maximum = reader.limits().filters;
+    match count > maximum as usize {
+        true => Err(DecodeError::TooManyFilters { maximum }),
+        false => Ok(()),
+    }
 }

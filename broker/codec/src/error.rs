@@ -73,6 +73,10 @@ pub enum DecodeError {
     AuthenticationDataWithoutMethod,
     #[error("AUTH without an authentication method")]
     NoAuthenticationMethod,
+    #[error("the packet holds more than {maximum} topic filters")]
+    TooManyFilters { maximum: u32 },
+    #[error("the packet holds more than {maximum} user properties")]
+    TooManyUserProperties { maximum: u32 },
 }
 
 impl DecodeError {
@@ -86,6 +90,9 @@ impl DecodeError {
             Self::TopicName(_) => ReasonCode::TopicNameInvalid,
             Self::TopicFilter(_) => ReasonCode::TopicFilterInvalid,
             Self::ZeroTopicAlias => ReasonCode::TopicAliasInvalid,
+            Self::TooManyFilters { .. } | Self::TooManyUserProperties { .. } => {
+                ReasonCode::QuotaExceeded
+            }
             Self::PacketType(_)
             | Self::FixedHeaderFlags
             | Self::VariableByteInteger

@@ -16,6 +16,7 @@ mod error;
 
 mod decode;
 mod frame;
+mod limits;
 mod reader;
 
 mod encode;
@@ -23,10 +24,11 @@ mod outgoing;
 mod sink;
 mod varint;
 
-pub use decode::{decode, decode_connect};
+pub use decode::{decode, decode_connect, decode_connect_within, decode_within};
 pub use encode::AckKind;
 pub use error::{DecodeError, EncodeError};
 pub use frame::{Frame, frame, needed};
+pub use limits::DecodeLimits;
 pub use outgoing::{LONGEST_PACKET, OutgoingPublish};
 pub use packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, Packet, Publish, RetainHandling, SubAck, Subscribe,

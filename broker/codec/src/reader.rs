@@ -2,18 +2,31 @@
 
 use std::num::NonZeroU16;
 
-use crate::{DecodeError, PacketId, ReasonCode, TopicError, TopicFilter, TopicName, varint};
+use crate::{
+    DecodeError, DecodeLimits, PacketId, ReasonCode, TopicError, TopicFilter, TopicName, varint,
+};
 
 /// What is left of a packet or of its properties.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    limits: DecodeLimits,
 }
 
 impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self::within(bytes, DecodeLimits::NONE)
+    }
+
+    #[inline]
+    pub(crate) fn within(bytes: &'a [u8], limits: DecodeLimits) -> Self {
+        Self { rest: bytes, limits }
+    }
+
+    #[inline]
+    pub(crate) fn limits(&self) -> DecodeLimits {
+        self.limits
     }
 
     #[inline]

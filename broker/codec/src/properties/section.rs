@@ -4,7 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use super::UserProperties;
 use crate::reader::Reader;
-use crate::{DecodeError, Property, TopicName};
+use crate::{DecodeError, DecodeLimits, Property, TopicName};
 
 /// The properties of one packet, on their way from bytes to one of the property structs.
 pub(crate) struct Section<'a> {
@@ -14,6 +14,7 @@ pub(crate) struct Section<'a> {
     property: Property,
     /// Where the user properties begin and end in `bytes`.
     user_properties: Option<(usize, usize)>,
+    user_property_count: u32,
 }
 
 impl<'a> Section<'a> {
@@ -21,13 +22,24 @@ impl<'a> Section<'a> {
     #[inline]
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let length = reader.varint()?;
-        Ok(Self::new(reader.bytes(length as usize)?))
+        let limits = reader.limits();
+        Ok(Self::within(reader.bytes(length as usize)?, limits))
     }
 
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        let reader = Reader::new(bytes);
-        Self { bytes, reader, property: Property::UserProperty, user_properties: None }
+        Self::within(bytes, DecodeLimits::NONE)
+    }
+
+    #[inline]
+    fn within(bytes: &'a [u8], limits: DecodeLimits) -> Self {
+        Self {
+            bytes,
+            reader: Reader::within(bytes, limits),
+            property: Property::UserProperty,
+            user_properties: None,
+            user_property_count: 0,
+        }
     }
 
     /// The next property, whose value must then be read; `None` at the end.
@@ -65,6 +77,11 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn user_property(&mut self) -> Result<(), DecodeError> {
+        let maximum = self.reader.limits().user_properties;
+        if self.user_property_count >= maximum {
+            return Err(DecodeError::TooManyUserProperties { maximum });
+        }
+        self.user_property_count += 1;
         let begin = self.position() - 1;
         self.reader.string()?;
         self.reader.string()?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::{QueueLimits, RetainedLimits};
 
 /// Every bound of the protocol engine. What happens at one stands where it is checked.
@@ -26,6 +27,8 @@ pub struct Limits {
     pub outgoing_topic_aliases: u16,
     pub client_id_length: usize,
     pub filters_per_client: usize,
+    /// Of one packet.
+    pub decode: DecodeLimits,
     /// Seconds.
     pub session_expiry_maximum: u32,
     /// Seconds; what a client asks for beyond it is lowered.
@@ -55,6 +58,17 @@ pub struct Limits {
     pub emitted_messages: usize,
 }
 
+impl Limits {
+    /// Whether a message, or a will, may be on `topic`: it has no more levels than allowed, and does
+    /// not look like a shared subscription, which no filter could match.
+    #[inline]
+    pub fn allows_topic(&self, topic: TopicName<'_>) -> bool {
+        let topic = topic.as_str();
+        let separators = topic.bytes().filter(|&byte| byte == b'/').count();
+        separators < self.topic_levels && !topic.starts_with("$share/")
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -70,6 +84,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             client_id_length: 256,
             filters_per_client: 10_000,
+            decode: DecodeLimits { filters: 1000, user_properties: 1000 },
             session_expiry_maximum: 7 * 24 * 3600,
             keep_alive_maximum: u16::MAX,
             connect_timeout: Duration::from_secs(5),

@@ -14,9 +14,9 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_yaml::with::singleton_map;
 
 use super::limits::LimitsDocument;
+use super::listener::ListenerDocument;
 use super::protocol::ProtocolDocument;
 use super::sys::SysDocument;
-use super::listener::ListenerDocument;
 use super::{LogFormat, LogLevel};
 
 #[derive(Deserialize)]

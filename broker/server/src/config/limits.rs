@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use hookmq_codec::DecodeLimits;
 use hookmq_core::{QueueLimits, RetainedLimits};
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -39,6 +40,9 @@ pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "positive")]
     client_id_length: usize,
     filters_per_client: usize,
+    #[serde(deserialize_with = "positive")]
+    filters_per_subscribe: u32,
+    user_properties: u32,
     session_expiry_maximum_s: u32,
     #[serde(deserialize_with = "positive")]
     keep_alive_maximum_s: u16,
@@ -80,6 +84,8 @@ impl Default for LimitsDocument {
             outgoing_topic_aliases: limits.outgoing_topic_aliases,
             client_id_length: limits.client_id_length,
             filters_per_client: limits.filters_per_client,
+            filters_per_subscribe: limits.decode.filters,
+            user_properties: limits.decode.user_properties,
             session_expiry_maximum_s: limits.session_expiry_maximum,
             keep_alive_maximum_s: limits.keep_alive_maximum,
             connect_timeout_ms: milliseconds(limits.connect_timeout),
@@ -115,6 +121,10 @@ impl From<LimitsDocument> for Limits {
             outgoing_topic_aliases: document.outgoing_topic_aliases,
             client_id_length: document.client_id_length,
             filters_per_client: document.filters_per_client,
+            decode: DecodeLimits {
+                filters: document.filters_per_subscribe,
+                user_properties: document.user_properties,
+            },
             session_expiry_maximum: document.session_expiry_maximum_s,
             keep_alive_maximum: document.keep_alive_maximum_s,
             connect_timeout: Duration::from_millis(document.connect_timeout_ms.into()),

@@ -7,7 +7,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmq_codec::{Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect, frame};
+use hookmq_codec::{
+    Connect, DecodeError, ProtocolVersion, ReasonCode, decode_connect_within, frame,
+};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, Authentication, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
@@ -75,7 +77,7 @@ pub async fn connect<S: Stream>(
     let mut behind = received.split_off(length);
     let maximum = broker.limits.maximum_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
-        Some(packet) => decode_connect(packet),
+        Some(packet) => decode_connect_within(packet, broker.limits.decode),
         None => Err(DecodeError::Truncated),
     }) {
         Ok(connect) => connect,
@@ -151,13 +153,14 @@ async fn read_connect(
 }
 
 async fn refuse_undecodable(stream: &mut impl Stream, error: DecodeError) -> Refused {
-    let reason_code = error.reason_code();
-    if reason_code != ReasonCode::UnsupportedProtocolVersion {
-        return Refused::Silently(error.to_string());
-    }
-    // A client of an unknown version is answered in the form of 3.1.1, which is the oldest.
-    let refusal = refusal(reason_code, error.to_string());
-    let version = ProtocolVersion::V311;
+    let version = match error {
+        // A client of an unknown version is answered in the form of 3.1.1, which is the oldest.
+        DecodeError::ProtocolName | DecodeError::ProtocolLevel(_) => ProtocolVersion::V311,
+        // Only 5.0 has them.
+        DecodeError::TooManyUserProperties { .. } => ProtocolVersion::V5,
+        _ => return Refused::Silently(error.to_string()),
+    };
+    let refusal = refusal(error.reason_code(), error.to_string());
     let terms = RefusalTerms { version, maximum_packet_size: u32::MAX, server_reference: None };
     farewell(stream, &answer::refusal(&terms, &refusal)).await;
     Refused::Told(refusal)
@@ -294,8 +297,8 @@ fn check_will(broker: &Broker, will: &hookmq_codec::Will<'_>) -> Result<(), Box<
     if is_sys(will.topic.as_str()) {
         return Err(refusal(ReasonCode::NotAuthorized, "the will's topic is the broker's own"));
     }
-    if will.topic.levels().count() > limits.topic_levels {
-        return Err(refusal(ReasonCode::TopicNameInvalid, "too many levels in the will's topic"));
+    if !limits.allows_topic(will.topic) {
+        return Err(refusal(ReasonCode::TopicNameInvalid, "no message may have the will's topic"));
     }
     let declared = will.properties.payload_format_indicator == Some(true);
     if protocol.check_payload_format && declared && std::str::from_utf8(will.payload).is_err() {

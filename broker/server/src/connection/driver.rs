@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{ProtocolVersion, ReasonCode, decode, frame, needed};
+use hookmq_codec::{ProtocolVersion, ReasonCode, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
@@ -266,7 +266,7 @@ impl<S: Stream> Driver<S> {
         let mut used = 0;
         while let Some(packet) = frame(&bytes[used..], self.broker.limits.maximum_packet_size)? {
             used += packet.length;
-            let packet = decode(packet, self.terms.version)?;
+            let packet = decode_within(packet, self.terms.version, self.broker.limits.decode)?;
             self.traffic.packets_received += 1;
             self.handle_packet(packet, now)?;
         }

@@ -62,8 +62,9 @@ pub(super) async fn settle(
         response_information: response_information.as_deref(),
         ..ConnAckProperties::default()
     };
-    let connack =
-        ConnAck { session_present: opened.present, reason_code: ReasonCode::Success, properties };
+    // The flag came with 3.1.1; before, its byte is reserved.
+    let session_present = opened.present && connect.version != ProtocolVersion::V31;
+    let connack = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
     let mut first_bytes = Vec::new();
     encode(connack, connect.version, &mut first_bytes);
     if opened.session.outlives_connection() {

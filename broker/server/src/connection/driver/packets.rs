@@ -141,9 +141,9 @@ impl<S: Stream> Driver<S> {
     #[inline]
     fn check_publish(&self, topic: TopicName<'_>, publish: &Publish<'_>) -> Result<(), Ending> {
         let protocol = &self.broker.protocol;
-        let separators = topic.as_str().bytes().filter(|&byte| byte == b'/').count();
-        if separators >= self.broker.limits.topic_levels {
-            return Err(Ending::Refused(ReasonCode::TopicNameInvalid, "too many topic levels"));
+        if !self.broker.limits.allows_topic(topic) {
+            let reason = "too many topic levels, or a topic that no filter can match";
+            return Err(Ending::Refused(ReasonCode::TopicNameInvalid, reason));
         }
         if !publish.properties.subscription_identifiers.is_empty() {
             let reason = "only the broker sends subscription identifiers in PUBLISH";
