@@ -18,6 +18,7 @@ use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
+pub(super) use self::packets::encode;
 use super::Stream;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
 use super::delivery::{DeliverySteps, Stopped};
@@ -114,7 +115,7 @@ impl<S: Stream> Driver<S> {
         self.broker.metrics.connections.add(1);
         self.broker.metrics.connections_accepted.add(1);
         let behind = std::mem::take(&mut self.partial);
-        let ending = match self.take_in(&behind) {
+        let ending = match self.check_connack().and_then(|()| self.take_in(&behind)) {
             Ok(used) => {
                 self.partial.extend_from_slice(&behind[used..]);
                 drop(behind);
@@ -125,6 +126,14 @@ impl<S: Stream> Driver<S> {
         self.publisher.flush();
         self.broker.metrics.connections.sub(1);
         self.finish(ending).await;
+    }
+
+    /// Nothing is said to a client that does not take packets as large as its CONNACK `[MQTT-3.1.2-24]`.
+    fn check_connack(&self) -> Result<(), Ending> {
+        match self.out.len() > self.terms.maximum_packet_size as usize {
+            true => Err(Ending::Lost("CONNACK exceeds the client's maximum packet size".into())),
+            false => Ok(()),
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {

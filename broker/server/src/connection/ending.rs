@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookmq_codec::{DecodeError, Disconnect, DisconnectProperties, Packet, ReasonCode};
+use hookmq_codec::{DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ReasonCode};
 use hookmq_core::ReceiveMaximumExceeded;
 use tokio::io::AsyncWriteExt;
 use tracing::{debug, info};
@@ -37,7 +37,11 @@ impl Ending {
     fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Left { .. } | Self::Lost(_) => None,
-            Self::Violated(error) => Some(error.reason_code()),
+            // What only CONNACK can say comes from a second CONNECT, of another protocol.
+            Self::Violated(error) => Some(match error.reason_code() {
+                code if code.is_allowed_in(PacketType::Disconnect) => code,
+                _ => ReasonCode::ProtocolError,
+            }),
             Self::Told(reason_code) => Some(*reason_code),
             Self::TakenOver { .. } => Some(ReasonCode::SessionTakenOver),
         }
@@ -88,8 +92,12 @@ impl<S: Stream> Driver<S> {
         if let Some(reason_code) = ending.reason_code().filter(|_| self.terms.version.is_v5()) {
             let properties = DisconnectProperties::default();
             let disconnect = Packet::Disconnect(Disconnect { reason_code, properties });
-            // A DISCONNECT without properties always fits.
+            let before = out.len();
+            // A DISCONNECT without properties can be encoded.
             let _ = disconnect.encode(self.terms.version, &mut out);
+            if out.len() - before > self.terms.maximum_packet_size as usize {
+                out.truncate(before);
+            }
         }
         let mut stream = self.stream;
         // The client may be gone or may not read; either way the connection ends now.
