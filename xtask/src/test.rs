@@ -10,18 +10,12 @@ use crate::{announce, cargo, check, packages, plugins};
 
 /// Runs all tests and checks; with a `filter`, only the tests of the workspace that it names.
 pub fn test(root: &Path, filter: &[String]) -> Result<()> {
-    packages::require_c_compiler()?;
-    packages::install_for_tests()?;
-    let cargo = Cargo::new(root)?;
     if filter.is_empty() {
         // What takes seconds comes before what takes minutes.
-        check::check_quickly(&cargo, root)?;
+        check::check_quickly(&Cargo::new(root)?, root)?;
     }
-    announce("build the plugins");
-    plugins::build(root)?;
-    // One build for the binary and the tests, so that dependencies are built once.
-    cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
-    run_workspace_tests(&cargo, root, filter)?;
+    let cargo = prepare(root)?;
+    cargo::run(workspace_tests(&cargo, root).args(filter), "the tests of the workspace")?;
     if !filter.is_empty() {
         return Ok(());
     }
@@ -32,7 +26,20 @@ pub fn test(root: &Path, filter: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn run_workspace_tests(cargo: &Cargo<'_>, root: &Path, filter: &[String]) -> Result<()> {
+/// Builds all that the tests of the workspace call.
+pub fn prepare(root: &Path) -> Result<Cargo<'_>> {
+    packages::require_c_compiler()?;
+    packages::install_for_tests()?;
+    let cargo = Cargo::new(root)?;
+    announce("build the plugins");
+    plugins::build(root)?;
+    // One build for the binary and the tests, so that dependencies are built once.
+    cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
+    Ok(cargo)
+}
+
+/// The tests of the workspace, with nextest where it is installed; takes filters by name.
+pub fn workspace_tests(cargo: &Cargo<'_>, root: &Path) -> Command {
     let arguments: &[&str] = match cargo.has("nextest") {
         true => &["nextest", "run", "--workspace", "--no-fail-fast"],
         false => &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"],
@@ -40,10 +47,9 @@ fn run_workspace_tests(cargo: &Cargo<'_>, root: &Path, filter: &[String]) -> Res
     let target = plugins::target_directory(root);
     let mut command = cargo.command(arguments);
     command
-        .args(filter)
         .env("HOOKMQ_BIN", target.join("debug/hookmq"))
         .env("HOOKMQ_PLUGINS_DIR", target.join("plugins"));
-    cargo::run(&mut command, &format!("cargo {}", arguments.join(" ")))
+    command
 }
 
 /// The tests of the plugins and of the crate that they are written with run natively.
