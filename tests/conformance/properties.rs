@@ -8,8 +8,8 @@ use hookmq_codec::{
 use hookmq_tests::client::{Client, connect, connect_to_session, publish};
 use hookmq_tests::scene::Scene;
 
-/// `[MQTT-3.3.2-4]` `[MQTT-3.3.2-15]` `[MQTT-3.3.2-16]` `[MQTT-3.3.2-17]` `[MQTT-3.3.2-18]`
-/// `[MQTT-3.3.2-20]`
+/// `[MQTT5-3.3.2-4]` `[MQTT5-3.3.2-15]` `[MQTT5-3.3.2-16]` `[MQTT5-3.3.2-17]` `[MQTT5-3.3.2-18]`
+/// `[MQTT5-3.3.2-20]`
 #[test]
 fn properties_are_forwarded_unaltered() {
     let scene = Scene::v5();
@@ -51,7 +51,6 @@ fn a_3_1_1_subscriber_gets_the_message_without_its_properties() {
     old.expect_message("t", b"x");
 }
 
-/// `[MQTT-3.3.2-6]`
 #[test]
 fn the_message_expiry_interval_is_forwarded() {
     let scene = Scene::v5();
@@ -77,7 +76,7 @@ fn aliased(topic: Option<&'static str>, alias: u16) -> Packet<'static> {
     })
 }
 
-/// `[MQTT-3.3.2-12]` `[MQTT-3.1.2-27]`
+/// `[MQTT5-3.3.2-12]` `[MQTT5-3.1.2-27]`
 #[test]
 fn a_topic_alias_stands_for_the_topic_that_it_was_set_to_last() {
     let scene = Scene::v5();
@@ -98,7 +97,7 @@ fn a_topic_alias_stands_for_the_topic_that_it_was_set_to_last() {
     }
 }
 
-/// `[MQTT-3.3.2-7]` `[MQTT-3.3.2-8]` `[MQTT-3.3.2-9]`
+/// `[MQTT5-3.3.2-7]` `[MQTT5-3.3.2-8]` `[MQTT5-3.3.2-9]`
 #[test]
 fn topic_aliases_that_stand_for_nothing_end_the_connection() {
     let scene = Scene::v5();
@@ -125,7 +124,7 @@ fn small(client_id: &str) -> hookmq_codec::Connect<'_> {
     connect
 }
 
-/// `[MQTT-3.1.2-24]` `[MQTT-3.1.2-25]`
+/// `[MQTT5-3.1.2-24]` `[MQTT5-3.1.2-25]`
 #[test]
 fn a_client_is_sent_no_packet_above_its_maximum() {
     let scene = Scene::v5();
@@ -149,7 +148,7 @@ fn a_client_is_sent_no_packet_above_its_maximum() {
     }
 }
 
-/// `[MQTT-3.1.2-24]` `[MQTT-3.1.2-25]`
+/// `[MQTT5-3.1.2-24]` `[MQTT5-3.1.2-25]`
 #[test]
 fn a_resumed_session_keeps_to_the_packet_size_of_the_new_connection() {
     let scene = Scene::v5();
@@ -164,7 +163,23 @@ fn a_resumed_session_keeps_to_the_packet_size_of_the_new_connection() {
     client.expect_nothing();
 }
 
-/// `[MQTT-3.3.4-6]` `[MQTT-3.3.2-14]`
+/// `[MQTT5-3.1.2-24]`
+#[test]
+fn a_client_that_does_not_take_an_answer_is_not_sent_it() {
+    let scene = Scene::v5();
+    let mut connect = small("a");
+    connect.properties.maximum_packet_size = NonZeroU32::new(5);
+    let mut client = Client::open(scene.address, scene.version);
+    client.send(&Packet::Connect(Box::new(connect)));
+    client.expect_closed();
+    let mut client = scene.connect(small("b"));
+    let mut subscribe = b"\x82\x8F\x03\0\x01\0".to_vec();
+    subscribe.extend(b"\0\x01t\0".repeat(99));
+    client.send_raw(&subscribe);
+    client.expect_disconnected(ReasonCode::PacketTooLarge);
+}
+
+/// `[MQTT5-3.3.4-6]` `[MQTT5-3.3.2-14]`
 #[test]
 fn properties_that_a_client_must_not_send_end_the_connection() {
     let scene = Scene::v5();

@@ -10,7 +10,9 @@ fn send(client: &mut Client, id: u16, publish: Publish<'_>) {
     client.send(&Packet::Publish(Publish { packet_id: Some(packet_id(id)), ..publish }));
 }
 
-/// `[MQTT-3.8.4-8]` `[MQTT-4.3.1-1]` `[MQTT-4.3.2-2]` `[MQTT-4.3.3-2]`; 3.1.1: `[MQTT-3.8.4-6]`
+/// `[MQTT5-2.2.1-2]` `[MQTT5-3.8.4-8]` `[MQTT5-4.3.1-1]` `[MQTT5-4.3.2-2]` `[MQTT5-4.3.3-2]`
+/// `[MQTT5-3.3.1-2]` `[MQTT311-2.3.1-5]` `[MQTT311-3.8.4-6]` `[MQTT311-4.3.1-1]`
+/// `[MQTT311-3.3.1-2]`
 #[test]
 fn a_message_is_delivered_with_the_lower_qos_of_publisher_and_subscriber() {
     in_both_versions(|scene| {
@@ -32,7 +34,8 @@ fn a_message_is_delivered_with_the_lower_qos_of_publisher_and_subscriber() {
     });
 }
 
-/// `[MQTT-3.3.4-1]` `[MQTT-2.2.1-5]` `[MQTT-4.3.2-4]` `[MQTT-4.3.3-8]` `[MQTT-4.3.3-11]`
+/// `[MQTT5-3.3.4-1]` `[MQTT5-2.2.1-5]` `[MQTT5-4.3.2-4]` `[MQTT5-4.3.3-8]` `[MQTT5-4.3.3-11]`
+/// `[MQTT311-3.3.4-1]` `[MQTT311-2.3.1-6]`
 #[test]
 fn a_message_is_acknowledged_as_its_qos_demands() {
     in_both_versions(|scene| {
@@ -55,7 +58,7 @@ fn a_message_is_acknowledged_as_its_qos_demands() {
     });
 }
 
-/// `[MQTT-4.6.0-5]` `[MQTT-4.6.0-6]`; 3.1.1: `[MQTT-4.6.0-6]`
+/// `[MQTT5-4.6.0-5]` `[MQTT5-4.6.0-6]` `[MQTT311-4.6.0-5]` `[MQTT311-4.6.0-6]`
 #[test]
 fn messages_of_one_client_keep_their_order() {
     in_both_versions(|scene| {
@@ -80,7 +83,7 @@ fn messages_of_one_client_keep_their_order() {
     });
 }
 
-/// 3.1.1: `[MQTT-4.6.0-2]` `[MQTT-4.6.0-3]` `[MQTT-4.6.0-4]`
+/// `[MQTT311-4.6.0-3]`
 #[test]
 fn acknowledgements_leave_in_the_order_of_the_messages() {
     in_both_versions(|scene| {
@@ -107,7 +110,7 @@ fn acknowledgements_leave_in_the_order_of_the_messages() {
     });
 }
 
-/// `[MQTT-3.3.1-3]`
+/// `[MQTT5-3.3.1-3]` `[MQTT311-3.3.1-3]`
 #[test]
 fn the_publishers_dup_is_not_passed_on() {
     in_both_versions(|scene| {
@@ -119,7 +122,7 @@ fn the_publishers_dup_is_not_passed_on() {
     });
 }
 
-/// `[MQTT-4.3.2-5]`
+/// `[MQTT5-4.3.2-5]` `[MQTT311-4.3.2-2]`
 #[test]
 fn a_packet_id_is_free_again_after_puback() {
     in_both_versions(|scene| {
@@ -131,6 +134,18 @@ fn a_packet_id_is_free_again_after_puback() {
             publisher.publish(Publish { dup, packet_id: Some(packet_id(1)), ..message });
             subscriber.expect_message("t", b"x");
         }
+    });
+}
+
+/// `[MQTT5-4.7.3-3]` `[MQTT311-4.7.3-3]`
+#[test]
+fn a_topic_of_65_535_bytes_is_a_topic() {
+    in_both_versions(|scene| {
+        let longest = "x".repeat(65_535);
+        let mut client = scene.client("a");
+        client.subscribe(&longest, Qos::AtMostOnce);
+        client.publish(publish(&longest, b"x", Qos::AtMostOnce));
+        client.expect_message(&longest, b"x");
     });
 }
 

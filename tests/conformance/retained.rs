@@ -3,15 +3,15 @@
 use hookmq_codec::{
     Packet, Publish, PublishProperties, Qos, ReasonCode, RetainHandling, SubscriptionOptions,
 };
-use hookmq_tests::client::{at, publish};
-use hookmq_tests::scene::{Scene, in_both_versions};
+use hookmq_tests::client::{at, packet_id, publish};
+use hookmq_tests::scene::{Scene, in_both_versions, in_both_versions_within};
 
 fn retained<'a>(topic: &'a str, payload: &'a [u8]) -> Publish<'a> {
     Publish { retain: true, ..publish(topic, payload, Qos::AtLeastOnce) }
 }
 
-/// `[MQTT-3.3.1-5]` `[MQTT-3.3.1-8]` `[MQTT-3.3.1-9]`; 3.1.1: `[MQTT-3.3.1-5]` `[MQTT-3.3.1-6]`
-/// `[MQTT-3.3.1-8]` `[MQTT-3.3.1-12]` `[MQTT-3.1.2-7]`
+/// `[MQTT5-3.3.1-5]` `[MQTT5-3.3.1-8]` `[MQTT5-3.3.1-9]` `[MQTT311-3.1.2-7]` `[MQTT311-3.3.1-5]`
+/// `[MQTT311-3.3.1-6]` `[MQTT311-3.3.1-8]` `[MQTT311-3.3.1-12]`
 #[test]
 fn the_last_retained_message_of_each_topic_greets_new_subscribers() {
     in_both_versions(|scene| {
@@ -38,7 +38,7 @@ fn the_last_retained_message_of_each_topic_greets_new_subscribers() {
     });
 }
 
-/// `[MQTT-3.3.1-6]` `[MQTT-3.3.1-7]`; 3.1.1: `[MQTT-3.3.1-10]` `[MQTT-3.3.1-11]`
+/// `[MQTT5-3.3.1-6]` `[MQTT5-3.3.1-7]` `[MQTT311-3.3.1-10]` `[MQTT311-3.3.1-11]`
 #[test]
 fn an_empty_payload_removes_the_retained_message() {
     in_both_versions(|scene| {
@@ -55,7 +55,21 @@ fn an_empty_payload_removes_the_retained_message() {
     });
 }
 
-/// `[MQTT-3.3.1-12]`; 3.1.1: `[MQTT-3.3.1-9]`
+/// `[MQTT5-3.3.1-5]` `[MQTT311-3.3.1-7]`
+#[test]
+fn a_retained_message_of_qos_0_replaces_the_one_before() {
+    in_both_versions(|scene| {
+        let mut client = scene.client("a");
+        client.publish(retained("t", b"old"));
+        client.publish(Publish { qos: Qos::AtMostOnce, ..retained("t", b"new") });
+        client.subscribe("t", Qos::AtLeastOnce);
+        let received = client.expect_message("t", b"new");
+        assert_eq!(received.publish().qos, Qos::AtMostOnce);
+        client.expect_nothing();
+    });
+}
+
+/// `[MQTT5-3.3.1-12]` `[MQTT311-3.3.1-9]`
 #[test]
 fn established_subscribers_see_no_retain_flag() {
     in_both_versions(|scene| {
@@ -68,7 +82,7 @@ fn established_subscribers_see_no_retain_flag() {
     });
 }
 
-/// `[MQTT-3.3.1-13]`
+/// `[MQTT5-3.3.1-13]`
 #[test]
 fn retain_as_published_keeps_the_flag() {
     let scene = Scene::v5();
@@ -82,7 +96,7 @@ fn retain_as_published_keeps_the_flag() {
     assert!(!subscriber.expect_message("t", b"plain").publish().retain);
 }
 
-/// `[MQTT-3.3.1-9]` `[MQTT-3.3.1-10]` `[MQTT-3.3.1-11]` `[MQTT-3.8.4-4]`
+/// `[MQTT5-3.3.1-9]` `[MQTT5-3.3.1-10]` `[MQTT5-3.3.1-11]`
 #[test]
 fn retain_handling_says_when_a_subscription_is_greeted() {
     let scene = Scene::v5();
@@ -131,19 +145,30 @@ fn a_client_with_more_retained_messages_than_its_window_gets_them_all() {
     });
 }
 
+/// Before 5.0 nobody can be told that a message was refused: the connection ends instead.
+///
+/// `[MQTT311-4.8.0-2]`
 #[test]
 fn a_full_retained_store_refuses_new_topics_and_still_replaces() {
-    let scene = Scene::new(hookmq_codec::ProtocolVersion::V5, "retained_messages: 1");
-    let mut client = scene.client("a");
-    client.publish(retained("t/1", b"old"));
-    assert_eq!(client.publish(retained("t/2", b"x")), ReasonCode::QuotaExceeded);
-    client.publish(retained("t/1", b"new"));
-    client.subscribe("t/#", Qos::AtMostOnce);
-    client.expect_message("t/1", b"new");
-    client.expect_nothing();
+    in_both_versions_within("retained_messages: 1", |scene| {
+        let mut client = scene.client("a");
+        client.publish(retained("t/1", b"old"));
+        if scene.version.is_v5() {
+            assert_eq!(client.publish(retained("t/2", b"x")), ReasonCode::QuotaExceeded);
+        } else {
+            let packet_id = Some(packet_id(9));
+            client.send(&Packet::Publish(Publish { packet_id, ..retained("t/2", b"x") }));
+            client.expect_closed();
+            client = scene.client("a");
+        }
+        client.publish(retained("t/1", b"new"));
+        client.subscribe("t/#", Qos::AtMostOnce);
+        client.expect_message("t/1", b"new");
+        client.expect_nothing();
+    });
 }
 
-/// `[MQTT-3.3.2-5]`
+/// `[MQTT5-3.3.2-5]`
 #[test]
 fn an_expired_retained_message_greets_nobody() {
     let scene = Scene::v5();

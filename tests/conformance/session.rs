@@ -10,7 +10,9 @@ fn session_present(scene: &Scene, connect: Connect<'_>) -> bool {
     answer.session_present()
 }
 
-/// `[MQTT-3.1.2-4]` `[MQTT-3.1.2-5]` `[MQTT-3.1.2-6]` `[MQTT-3.2.2-2]` `[MQTT-3.2.2-3]` `[MQTT-3.1.4-4]`
+/// `[MQTT5-3.1.2-4]` `[MQTT5-3.1.2-6]` `[MQTT5-3.1.4-4]` `[MQTT5-3.2.2-2]` `[MQTT5-3.2.2-3]`
+/// `[MQTT311-3.1.2-6]` `[MQTT311-3.1.4-3]` `[MQTT311-3.2.2-1]` `[MQTT311-3.2.2-2]`
+/// `[MQTT311-3.2.2-3]`
 #[test]
 fn a_session_is_present_when_it_was_kept_and_not_ended_since() {
     in_both_versions(|scene| {
@@ -23,7 +25,7 @@ fn a_session_is_present_when_it_was_kept_and_not_ended_since() {
     });
 }
 
-/// `[MQTT-3.1.2-4]`; 3.1.1: `[MQTT-3.1.2-6]`
+/// `[MQTT5-3.1.2-4]` `[MQTT311-3.1.2-6]`
 #[test]
 fn a_clean_start_discards_subscriptions_and_messages() {
     in_both_versions(|scene| {
@@ -39,7 +41,7 @@ fn a_clean_start_discards_subscriptions_and_messages() {
     });
 }
 
-/// `[MQTT-3.1.2-5]`; 3.1.1: `[MQTT-3.1.2-4]`
+/// `[MQTT5-3.1.2-5]` `[MQTT311-3.1.2-4]` `[MQTT311-4.1.0-1]`
 #[test]
 fn a_resumed_session_has_its_subscriptions() {
     in_both_versions(|scene| {
@@ -57,7 +59,7 @@ fn a_resumed_session_has_its_subscriptions() {
     });
 }
 
-/// `[MQTT-4.1.0-2]`
+/// `[MQTT5-4.1.0-2]`
 #[test]
 fn without_an_expiry_interval_a_session_ends_with_its_connection() {
     let scene = Scene::v5();
@@ -66,7 +68,7 @@ fn without_an_expiry_interval_a_session_ends_with_its_connection() {
     assert!(!session_present(&scene, resumed()));
 }
 
-/// `[MQTT-3.1.4-3]` `[MQTT-3.1.3-2]`; 3.1.1: `[MQTT-3.1.4-2]`
+/// `[MQTT5-3.1.3-2]` `[MQTT5-3.1.4-3]` `[MQTT311-3.1.3-2]` `[MQTT311-3.1.4-2]`
 #[test]
 fn a_second_connection_of_a_client_takes_the_session_over() {
     in_both_versions(|scene| {
@@ -114,7 +116,7 @@ fn a_client_id_that_many_fight_for_ends_with_one_of_them() {
     });
 }
 
-/// `[MQTT-4.1.0-2]` `[MQTT-3.1.2-8]`
+/// `[MQTT5-4.1.0-2]` `[MQTT5-3.1.2-8]`
 #[test]
 fn a_session_is_gone_when_its_expiry_interval_is_over() {
     let scene = Scene::v5();
@@ -175,7 +177,7 @@ fn an_expiry_interval_above_the_maximum_is_lowered_and_told() {
     }
 }
 
-/// `[MQTT-3.3.2-5]` `[MQTT-3.3.2-6]`
+/// `[MQTT5-3.3.2-5]` `[MQTT5-3.3.2-6]`
 #[test]
 fn what_expires_while_the_client_is_away_is_not_delivered_and_the_rest_ages() {
     let scene = Scene::v5();
@@ -199,7 +201,7 @@ fn what_expires_while_the_client_is_away_is_not_delivered_and_the_rest_ages() {
     client.expect_nothing();
 }
 
-/// `[MQTT-3.14.4-1]`; 3.1.1: `[MQTT-3.14.4-2]`
+/// `[MQTT311-3.14.4-1]` `[MQTT311-3.14.4-2]`
 #[test]
 fn what_follows_disconnect_is_not_looked_at() {
     in_both_versions(|scene| {

@@ -231,3 +231,20 @@ fn a_member_carries_its_own_subscription_identifier() {
     let identifiers = received.publish().properties.subscription_identifiers;
     assert_eq!(identifiers.iter().map(|it| it.get()).collect::<Vec<_>>(), [7]);
 }
+
+/// `[MQTT5-3.3.4-5]`
+#[test]
+fn a_shared_copy_and_a_copy_of_its_own_carry_one_identifier_each() {
+    let scene = Scene::v5();
+    let mut member = scene.client("a");
+    member.subscribe_with(&[(FILTER, at(Qos::AtMostOnce))], Some(7));
+    member.subscribe_with(&[("jobs/#", at(Qos::AtMostOnce))], Some(9));
+    scene.client("publisher").publish(publish("jobs/x", b"1", Qos::AtMostOnce));
+    let mut identifiers: Vec<_> = (0..2)
+        .flat_map(|_| member.receive().publish().properties.subscription_identifiers)
+        .map(|identifier| identifier.get())
+        .collect();
+    identifiers.sort_unstable();
+    assert_eq!(identifiers, [7, 9]);
+    member.expect_nothing();
+}

@@ -1,11 +1,13 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what is granted, what matches, how many copies there are.
 
-use hookmq_codec::{Qos, ReasonCode, SubscriptionOptions};
+use hookmq_codec::{Packet, Publish, Qos, ReasonCode, SubscriptionOptions};
 use hookmq_tests::client::{at, publish};
 use hookmq_tests::scene::{Scene, in_both_versions};
 
-/// `[MQTT-3.8.4-1]` `[MQTT-3.8.4-2]` `[MQTT-3.8.4-5]` `[MQTT-3.8.4-6]` `[MQTT-3.8.4-7]` `[MQTT-3.9.3-1]`
-/// `[MQTT-3.9.3-2]`
+/// `[MQTT5-2.2.1-6]` `[MQTT5-3.8.4-1]` `[MQTT5-3.8.4-2]` `[MQTT5-3.8.4-5]` `[MQTT5-3.8.4-6]`
+/// `[MQTT5-3.8.4-7]` `[MQTT5-3.9.3-1]` `[MQTT5-3.9.3-2]` `[MQTT311-2.3.1-7]` `[MQTT311-3.8.4-1]`
+/// `[MQTT311-3.8.4-2]` `[MQTT311-3.8.4-4]` `[MQTT311-3.8.4-5]` `[MQTT311-3.9.3-1]`
+/// `[MQTT311-3.9.3-2]`
 #[test]
 fn every_filter_of_a_subscribe_gets_its_code_in_order() {
     in_both_versions(|scene| {
@@ -29,7 +31,8 @@ fn every_filter_of_a_subscribe_gets_its_code_in_order() {
     });
 }
 
-/// `[MQTT-3.3.2-3]` `[MQTT-4.7.1-1]` `[MQTT-4.7.1-2]` `[MQTT-4.7.2-1]` `[MQTT-4.7.3-4]`
+/// `[MQTT5-3.3.2-3]` `[MQTT5-4.7.2-1]` `[MQTT5-4.7.3-4]` `[MQTT311-3.3.2-3]` `[MQTT311-4.7.2-1]`
+/// `[MQTT311-4.7.3-4]`
 #[test]
 fn filters_match_as_the_specification_says() {
     const TOPICS: [&str; 11] =
@@ -66,8 +69,10 @@ fn filters_match_as_the_specification_says() {
     });
 }
 
-/// `[MQTT-3.10.4-1]` `[MQTT-3.10.4-2]` `[MQTT-3.10.4-4]` `[MQTT-3.10.4-5]` `[MQTT-3.10.4-6]`
-/// `[MQTT-3.11.3-1]`
+/// `[MQTT5-2.2.1-6]` `[MQTT5-3.10.4-1]` `[MQTT5-3.10.4-2]` `[MQTT5-3.10.4-4]` `[MQTT5-3.10.4-5]`
+/// `[MQTT5-3.10.4-6]` `[MQTT5-3.11.3-1]` `[MQTT5-3.11.3-2]` `[MQTT311-2.3.1-7]`
+/// `[MQTT311-3.10.4-1]` `[MQTT311-3.10.4-2]` `[MQTT311-3.10.4-4]` `[MQTT311-3.10.4-5]`
+/// `[MQTT311-3.10.4-6]`
 #[test]
 fn unsubscribing_ends_that_subscription_and_no_other() {
     in_both_versions(|scene| {
@@ -86,21 +91,28 @@ fn unsubscribing_ends_that_subscription_and_no_other() {
     });
 }
 
-/// `[MQTT-3.10.4-3]`
+/// `[MQTT5-3.10.4-3]` `[MQTT311-3.10.4-3]`
 #[test]
 fn unsubscribing_leaves_the_exchange_that_has_begun() {
     in_both_versions(|scene| {
-        let mut client = scene.client("a");
-        client.subscribe("t", Qos::ExactlyOnce);
         let mut publisher = scene.client("publisher");
-        publisher.publish(publish("t", b"x", Qos::ExactlyOnce));
-        let received = client.expect_message("t", b"x");
-        client.unsubscribe(&["t"]);
-        client.acknowledge(&received);
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            let mut client = scene.session("a");
+            client.subscribe("t", qos);
+            publisher.publish(publish("t", b"x", qos));
+            client.expect_message("t", b"x");
+            client.unsubscribe(&["t"]);
+            client.vanish();
+            let mut client = scene.session("a");
+            let again = client.expect_message("t", b"x");
+            client.acknowledge(&again);
+            client.expect_nothing();
+            client.disconnect();
+        }
     });
 }
 
-/// `[MQTT-3.3.4-2]`; 3.1.1: `[MQTT-3.3.5-1]`
+/// `[MQTT5-3.3.4-2]` `[MQTT311-3.3.5-1]`
 #[test]
 fn overlapping_subscriptions_give_one_copy_of_the_highest_qos() {
     in_both_versions(|scene| {
@@ -117,7 +129,7 @@ fn overlapping_subscriptions_give_one_copy_of_the_highest_qos() {
     });
 }
 
-/// `[MQTT-3.3.4-3]` `[MQTT-3.3.4-4]`
+/// `[MQTT5-3.3.4-3]` `[MQTT5-3.3.4-4]`
 #[test]
 fn one_copy_carries_the_identifiers_of_all_subscriptions_that_match() {
     let scene = Scene::v5();
@@ -135,7 +147,7 @@ fn one_copy_carries_the_identifiers_of_all_subscriptions_that_match() {
     client.expect_nothing();
 }
 
-/// `[MQTT-3.8.4-3]`
+/// `[MQTT5-3.8.4-3]`
 #[test]
 fn the_same_filter_again_replaces_the_subscription() {
     in_both_versions(|scene| {
@@ -152,7 +164,39 @@ fn the_same_filter_again_replaces_the_subscription() {
     });
 }
 
-/// `[MQTT-3.8.3-3]`
+/// `[MQTT5-3.8.4-4]` `[MQTT311-3.8.4-3]`
+#[test]
+fn replacing_a_subscription_greets_again_and_loses_nothing() {
+    in_both_versions(|scene| {
+        let mut client = scene.client("a");
+        let mut publisher = scene.client("publisher");
+        publisher.publish(Publish { retain: true, ..publish("r", b"x", Qos::AtLeastOnce) });
+        for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
+            client.subscribe("r", qos);
+            let greeting = client.expect_message("r", b"x");
+            assert!(greeting.publish().retain);
+            client.acknowledge(&greeting);
+        }
+        client.subscribe("t", Qos::AtLeastOnce);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for number in 0..500u16 {
+                    publisher.publish(publish("t", &number.to_be_bytes(), Qos::AtLeastOnce));
+                }
+            });
+            for number in 0..500u16 {
+                let qos = if number % 2 == 0 { Qos::ExactlyOnce } else { Qos::AtLeastOnce };
+                client.subscribe("t", qos);
+                let received = client.receive_where(|it| matches!(it, Packet::Publish(_)));
+                assert_eq!(received.publish().payload, number.to_be_bytes());
+                client.acknowledge(&received);
+            }
+        });
+        client.expect_nothing();
+    });
+}
+
+/// `[MQTT5-3.8.3-3]`
 #[test]
 fn no_local_keeps_a_clients_own_messages_from_it() {
     let scene = Scene::v5();

@@ -14,7 +14,7 @@ fn mortal<'a>(scene: &Scene, will: Will<'a>) -> Connect<'a> {
     Connect { will: Some(will), ..scene.connect_packet("mortal") }
 }
 
-/// `[MQTT-3.1.2-7]` `[MQTT-3.1.2-8]` `[MQTT-3.1.2-14]`; 3.1.1: `[MQTT-3.1.2-8]` `[MQTT-3.1.2-16]`
+/// `[MQTT5-3.1.2-7]` `[MQTT5-3.1.2-8]` `[MQTT5-3.1.2-14]` `[MQTT311-3.1.2-8]` `[MQTT311-3.1.2-16]`
 #[test]
 fn the_will_is_published_when_the_socket_is_lost() {
     in_both_versions(|scene| {
@@ -33,13 +33,31 @@ fn the_will_is_published_when_the_socket_is_lost() {
     });
 }
 
-/// `[MQTT-3.1.2-10]` `[MQTT-3.14.4-3]`; 3.1.1: `[MQTT-3.1.2-12]`
+/// `[MQTT5-3.14.4-3]` `[MQTT311-3.1.2-12]` `[MQTT311-3.14.4-3]`
 #[test]
 fn disconnect_discards_the_will() {
     in_both_versions(|scene| {
         let mut witness = witness(scene);
         scene.connect(mortal(scene, will("will/1", b"gone"))).disconnect();
         scene.client("without").vanish();
+        witness.expect_nothing();
+    });
+}
+
+/// `[MQTT5-3.1.2-10]` `[MQTT311-3.1.2-10]`
+#[test]
+fn a_will_is_no_longer_part_of_the_session_once_it_was_published_or_discarded() {
+    in_both_versions(|scene| {
+        let mut witness = witness(scene);
+        let with_will = || Connect {
+            will: Some(will("will/1", b"gone")),
+            ..connect_to_session(scene.version, "a", 3600)
+        };
+        scene.connect(with_will()).vanish();
+        witness.expect_message("will/1", b"gone");
+        scene.session("a").vanish();
+        scene.connect(with_will()).disconnect();
+        scene.session("a").vanish();
         witness.expect_nothing();
     });
 }
@@ -53,7 +71,7 @@ fn disconnect_with_will_publishes_it() {
     witness.expect_message("will/1", b"gone");
 }
 
-/// `[MQTT-3.1.2-8]`
+/// `[MQTT5-3.1.2-8]` `[MQTT311-3.1.2-8]`
 #[test]
 fn the_will_is_published_when_the_client_breaks_the_protocol_or_falls_silent() {
     in_both_versions(|scene| {
@@ -69,7 +87,7 @@ fn the_will_is_published_when_the_client_breaks_the_protocol_or_falls_silent() {
     });
 }
 
-/// `[MQTT-3.1.4-3]`
+/// `[MQTT5-3.1.2-8]`
 #[test]
 fn a_connection_that_is_taken_over_leaves_its_will() {
     in_both_versions(|scene| {
@@ -81,7 +99,7 @@ fn a_connection_that_is_taken_over_leaves_its_will() {
     });
 }
 
-/// `[MQTT-3.1.2-15]`; 3.1.1: `[MQTT-3.1.2-17]`
+/// `[MQTT5-3.1.2-15]` `[MQTT311-3.1.2-17]`
 #[test]
 fn a_retained_will_is_retained() {
     in_both_versions(|scene| {
@@ -91,7 +109,7 @@ fn a_retained_will_is_retained() {
     });
 }
 
-/// `[MQTT-3.1.3-10]`
+/// `[MQTT5-3.1.3-10]`
 #[test]
 fn the_wills_properties_are_forwarded() {
     let scene = Scene::v5();
@@ -122,7 +140,7 @@ fn delayed<'a>(scene: &Scene, client_id: &'a str, payload: &'a [u8], seconds: u3
     Connect { will: Some(will), ..connect_to_session(scene.version, client_id, 3600) }
 }
 
-/// `[MQTT-3.1.2-8]` `[MQTT-3.1.3-9]`
+/// `[MQTT5-3.1.2-8]` `[MQTT5-3.1.3-9]`
 #[test]
 fn a_delayed_will_is_cancelled_by_coming_back_in_time_and_published_after_it() {
     let scene = Scene::v5();
@@ -135,7 +153,7 @@ fn a_delayed_will_is_cancelled_by_coming_back_in_time_and_published_after_it() {
     witness.expect_nothing();
 }
 
-/// `[MQTT-3.1.2-8]`
+/// `[MQTT5-3.1.2-8]`
 #[test]
 fn a_clean_start_ends_the_session_and_so_publishes_a_delayed_will() {
     let scene = Scene::v5();
@@ -146,7 +164,7 @@ fn a_clean_start_ends_the_session_and_so_publishes_a_delayed_will() {
     witness.expect_message("will/1", b"ended");
 }
 
-/// `[MQTT-3.1.2-8]`
+/// `[MQTT5-3.1.2-8]`
 #[test]
 fn a_delayed_will_of_a_session_that_ends_by_take_over_is_published() {
     let scene = Scene::v5();
@@ -160,7 +178,7 @@ fn a_delayed_will_of_a_session_that_ends_by_take_over_is_published() {
     witness.expect_message("will/1", b"ended");
 }
 
-/// `[MQTT-3.1.3-9]`
+/// `[MQTT5-3.1.3-9]`
 #[test]
 fn taking_a_session_over_cancels_its_delayed_will() {
     let scene = Scene::v5();

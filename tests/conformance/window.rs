@@ -33,7 +33,7 @@ fn expect_window_of_two(subscriber: &mut Client) {
     subscriber.expect_message("t", b"5");
 }
 
-/// `[MQTT-3.3.4-9]` `[MQTT-3.3.4-10]` `[MQTT-4.9.0-1]` `[MQTT-4.9.0-2]` `[MQTT-4.9.0-3]`
+/// `[MQTT5-3.3.4-9]` `[MQTT5-3.3.4-10]` `[MQTT5-4.9.0-1]` `[MQTT5-4.9.0-2]` `[MQTT5-4.9.0-3]`
 #[test]
 fn a_client_is_sent_no_more_than_its_receive_maximum() {
     for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
@@ -55,7 +55,7 @@ fn the_brokers_own_window_holds_where_the_client_sets_none() {
     });
 }
 
-/// `[MQTT-3.3.4-9]` `[MQTT-4.4.0-1]`
+/// `[MQTT5-3.3.4-9]` `[MQTT5-4.4.0-1]`
 #[test]
 fn a_resumed_session_keeps_to_the_receive_maximum_of_the_new_connection() {
     let scene = Scene::v5();
@@ -90,6 +90,7 @@ fn send_qos_2(client: &mut Client, id: u16) {
     client.send(&Packet::Publish(message));
 }
 
+/// `[MQTT5-3.3.4-7]`
 #[test]
 fn a_client_that_exceeds_our_receive_maximum_is_disconnected() {
     let scene = Scene::new(ProtocolVersion::V5, "receive_maximum: 4");

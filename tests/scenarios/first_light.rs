@@ -19,6 +19,9 @@ fn a_first_day_with_postgres() {
     first_day(Database::postgres());
 }
 
+/// Its clients are mosquitto's, which know no more than the specification.
+///
+/// `[MQTT311-7.0.0-2]`
 #[test]
 fn a_first_day_with_sqlite() {
     first_day(Database::Sqlite);

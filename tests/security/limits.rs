@@ -60,6 +60,7 @@ fn topics_and_filters_of_too_many_levels_are_refused() {
     });
 }
 
+/// `[MQTT5-3.1.3-8]` `[MQTT5-3.1.4-2]` `[MQTT311-3.1.3-9]` `[MQTT311-3.2.2-5]`
 #[test]
 fn a_client_id_above_its_bound_is_refused() {
     in_both_versions_within("client_id_length: 23", |scene| {

@@ -92,7 +92,7 @@ fn truncated_packets_do_no_harm() {
     });
 }
 
-/// `[MQTT-4.2-1]`
+/// `[MQTT5-4.2-1]` `[MQTT311-7.1.1-1]`
 #[test]
 fn packets_that_come_one_byte_at_a_time_are_understood() {
     in_both_versions(|scene| {

@@ -229,7 +229,10 @@ impl Client {
     pub fn expect_disconnected(&mut self, reason_code: ReasonCode) {
         if self.version.is_v5() {
             match self.receive().packet() {
-                Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason_code, reason_code),
+                Packet::Disconnect(disconnect) => {
+                    assert_eq!(disconnect.reason_code, reason_code);
+                    assert_eq!(disconnect.properties.session_expiry_interval, None);
+                }
                 other => panic!("not DISCONNECT: {other:?}"),
             }
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hookmq_codec::{Connect, ProtocolVersion};
 
-use crate::broker::{Broker, OPEN_LISTENER};
+use crate::broker::{Broker, OPEN_LISTENER, directory};
 use crate::client::{Client, connect, connect_to_session};
 
 /// Where a scenario plays.
@@ -27,6 +27,15 @@ pub fn in_both_versions_within(limits: &str, scenario: impl Fn(&mut Scene)) {
     }
 }
 
+/// As [`in_both_versions`], with one rule that is asked in connect, authorize and publish, before the
+/// builtins that let everybody do anything.
+pub fn in_both_versions_with_rule(rule: &str, scenario: impl Fn(&mut Scene)) {
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        eprintln!("MQTT {}:", version.name());
+        scenario(&mut Scene::with_rule(version, rule));
+    }
+}
+
 impl Scene {
     pub fn v311() -> Self {
         Self::new(ProtocolVersion::V311, "")
@@ -45,6 +54,26 @@ impl Scene {
     /// With these sections of the configuration.
     pub fn with_sections(version: ProtocolVersion, sections: &str) -> Self {
         let broker = Broker::open_with_sections(sections);
+        Self { address: broker.address(OPEN_LISTENER), broker, version }
+    }
+
+    /// See [`in_both_versions_with_rule`].
+    pub fn with_rule(version: ProtocolVersion, rule: &str) -> Self {
+        let directory = directory();
+        let rules = directory.path().join("rules");
+        std::fs::create_dir(&rules).expect("make a folder");
+        std::fs::write(rules.join("rule.rhai"), rule).expect("write the rule");
+        let yaml = format!(
+            "data_dir: data
+listeners:
+  - {{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}
+pipeline:
+  connect: [{{rule: rule}}, {{builtin: anonymous}}]
+  authorize: [{{rule: rule}}, {{builtin: open}}]
+  publish: [{{rule: rule}}]
+"
+        );
+        let broker = Broker::with_config(&yaml, directory);
         Self { address: broker.address(OPEN_LISTENER), broker, version }
     }
 

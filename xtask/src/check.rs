@@ -9,7 +9,9 @@ use anyhow::Result;
 
 use crate::cargo::Cargo;
 use crate::test::in_guest_directory;
-use crate::{announce, cargo};
+use crate::{announce, cargo, conformance};
+
+pub use self::documents::text_files;
 
 /// The workspace of the plugins and of the crate that they are written with.
 pub const GUESTS: &str = "plugins/Cargo.toml";
@@ -24,6 +26,8 @@ pub fn check(root: &Path) -> Result<()> {
 pub fn check_quickly(cargo: &Cargo<'_>, root: &Path) -> Result<()> {
     announce("links and paths in documents and sources");
     documents::check(root)?;
+    announce("normative statements and the tests that carry them");
+    conformance::check(root)?;
     announce("walls between crates");
     walls::check(cargo)?;
     if !cargo.has("fmt") {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::cargo;
 
-/// Installs what `tests/clients` pins, unless it is there; gives the directory.
-pub fn install(root: &Path) -> Result<PathBuf> {
+/// Installs what `tests/clients` pins, unless it is there.
+pub fn install(root: &Path) -> Result<()> {
     let directory = directory()?;
     let pins = root.join("tests/clients");
     fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
@@ -38,8 +38,7 @@ pub fn install(root: &Path) -> Result<PathBuf> {
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
         run(npm.current_dir(place))
-    })?;
-    Ok(directory)
+    })
 }
 
 /// Calls `install` for `place`, unless the `pin` that it was last called for is still the same.
@@ -61,7 +60,8 @@ fn install_as_pinned(
 }
 
 /// The same that the tests look in where nobody tells them.
-fn directory() -> Result<PathBuf> {
+/// Where they are.
+pub fn directory() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),

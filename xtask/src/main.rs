@@ -1,8 +1,9 @@
-//! The project's one door: `cargo xtask run`, `test`, `check` and `plugins`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance` and `plugins`.
 
 mod cargo;
 mod check;
 mod clients;
+mod conformance;
 mod packages;
 mod plugins;
 mod run;
@@ -20,7 +21,9 @@ usage: cargo xtask COMMAND
                               `hookmq run`. --dev builds faster and runs slower
   test [FILTER]...            install what the tests need, run every test and every check; with a
                               filter, only the tests that it names
-  check                       format, lints, walls between crates, links between documents
+  check                       format, lints, walls between crates, links between documents, statements
+                              of the MQTT specifications without a test
+  conformance                 run the tests that show normative statements and write docs/conformance.md
   plugins                     build the plugins for WebAssembly
 ";
 
@@ -43,6 +46,7 @@ fn dispatch() -> Result<()> {
         Some("run") => run::run(&root, rest),
         Some("test") => test::test(&root, &rest),
         Some("check") if rest.is_empty() => check::check(&root),
+        Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {
                 println!("{}", file.display());

@@ -10,19 +10,12 @@ use crate::{announce, cargo, check, clients, packages, plugins};
 
 /// Runs all tests and checks; with a `filter`, only the tests of the workspace that it names.
 pub fn test(root: &Path, filter: &[String]) -> Result<()> {
-    packages::require_c_compiler()?;
-    packages::install_for_tests()?;
-    let clients = clients::install(root)?;
-    let cargo = Cargo::new(root)?;
     if filter.is_empty() {
         // What takes seconds comes before what takes minutes.
-        check::check_quickly(&cargo, root)?;
+        check::check_quickly(&Cargo::new(root)?, root)?;
     }
-    announce("build the plugins");
-    plugins::build(root)?;
-    // One build for the binary and the tests, so that dependencies are built once.
-    cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
-    run_workspace_tests(&cargo, root, &clients, filter)?;
+    let cargo = prepare(root)?;
+    cargo::run(workspace_tests(&cargo, root)?.args(filter), "the tests of the workspace")?;
     if !filter.is_empty() {
         return Ok(());
     }
@@ -33,12 +26,21 @@ pub fn test(root: &Path, filter: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn run_workspace_tests(
-    cargo: &Cargo<'_>,
-    root: &Path,
-    clients: &Path,
-    filter: &[String],
-) -> Result<()> {
+/// Builds all that the tests of the workspace call, and installs the clients that they drive.
+pub fn prepare(root: &Path) -> Result<Cargo<'_>> {
+    packages::require_c_compiler()?;
+    packages::install_for_tests()?;
+    clients::install(root)?;
+    let cargo = Cargo::new(root)?;
+    announce("build the plugins");
+    plugins::build(root)?;
+    // One build for the binary and the tests, so that dependencies are built once.
+    cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
+    Ok(cargo)
+}
+
+/// The tests of the workspace, with nextest where it is installed; takes filters by name.
+pub fn workspace_tests(cargo: &Cargo<'_>, root: &Path) -> Result<Command> {
     let arguments: &[&str] = match cargo.has("nextest") {
         true => &["nextest", "run", "--workspace", "--no-fail-fast"],
         false => &["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"],
@@ -46,11 +48,10 @@ fn run_workspace_tests(
     let target = plugins::target_directory(root);
     let mut command = cargo.command(arguments);
     command
-        .args(filter)
         .env("HOOKMQ_BIN", target.join("debug/hookmq"))
         .env("HOOKMQ_PLUGINS_DIR", target.join("plugins"))
-        .env("HOOKMQ_CLIENTS_DIR", clients);
-    cargo::run(&mut command, &format!("cargo {}", arguments.join(" ")))
+        .env("HOOKMQ_CLIENTS_DIR", clients::directory()?);
+    Ok(command)
 }
 
 /// The tests of the plugins and of the crate that they are written with run natively.

@@ -146,7 +146,8 @@ fn conn_ack<'a>(
 ) -> Result<ConnAck<'a>, DecodeError> {
     let session_present = match reader.byte()? {
         0 => false,
-        1 => true,
+        // MQTT 3.1 reserves the byte.
+        1 => version != ProtocolVersion::V31,
         _ => return Err(DecodeError::ConnectAcknowledgeFlags),
     };
     let (reason_code, properties) = match version.is_v5() {
@@ -302,14 +303,20 @@ fn sub_ack<'a>(
     Ok(SubAck { packet_id, reason_codes, properties })
 }
 
-/// A code of SUBACK or UNSUBACK; before version 5 a granted QoS or 0x80 `[MQTT-3.9.3-2]`.
+/// A code of SUBACK or UNSUBACK; in MQTT 3.1.1 a granted QoS or 0x80 `[MQTT-3.9.3-2]`, in MQTT 3.1 a
+/// granted QoS.
 fn subscription_code(
     packet_type: PacketType,
     reader: &mut Reader<'_>,
     version: ProtocolVersion,
 ) -> Result<ReasonCode, DecodeError> {
     let reason_code = allowed_reason_code(packet_type, reader)?;
-    match version.is_v5() || (reason_code as u8) <= ReasonCode::UnspecifiedError as u8 {
+    let last = match version {
+        ProtocolVersion::V31 => ReasonCode::GrantedQos2,
+        ProtocolVersion::V311 => ReasonCode::UnspecifiedError,
+        ProtocolVersion::V5 => return Ok(reason_code),
+    };
+    match reason_code as u8 <= last as u8 {
         true => Ok(reason_code),
         false => Err(DecodeError::ReasonCodeNotAllowed(reason_code)),
     }

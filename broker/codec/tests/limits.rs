@@ -96,7 +96,7 @@ fn a_packet_identifier_goes_with_acknowledged_messages_only() {
     }
 }
 
-/// `[MQTT-3.3.1-2]`
+/// `[MQTT311-3.3.1-2]`
 #[test]
 fn dup_is_never_written_with_qos_0() {
     let repeated = Publish { dup: true, ..publish(b"") };

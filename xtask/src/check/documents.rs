@@ -32,7 +32,8 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
+/// The files that are read, without those of other kinds and of others' making.
+pub fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {

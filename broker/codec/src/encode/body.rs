@@ -116,7 +116,8 @@ impl Body for ConnAck<'_> {
     }
 
     fn write(&self, version: ProtocolVersion, sink: &mut impl Sink) {
-        sink.byte(u8::from(self.session_present));
+        // MQTT 3.1 reserves the byte.
+        sink.byte(u8::from(self.session_present && version != ProtocolVersion::V31));
         if version.is_v5() {
             sink.byte(self.reason_code as u8);
             self.properties.write_section(sink);
@@ -235,9 +236,11 @@ fn write_sub_ack(sub_ack: &SubAck<'_>, version: ProtocolVersion, sink: &mut impl
         sub_ack.properties.write_section(sink);
     }
     for &reason_code in &sub_ack.reason_codes {
-        sink.byte(match reason_code.is_failure() && !version.is_v5() {
-            true => ReasonCode::UnspecifiedError as u8,
-            false => reason_code as u8,
+        sink.byte(match version {
+            ProtocolVersion::V311 if reason_code.is_failure() => ReasonCode::UnspecifiedError as u8,
+            // MQTT 3.1 knows no refusal: the least that it can grant is QoS 0.
+            ProtocolVersion::V31 if reason_code.is_failure() => ReasonCode::Success as u8,
+            _ => reason_code as u8,
         });
     }
 }

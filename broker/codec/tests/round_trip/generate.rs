@@ -241,8 +241,10 @@ fn conn_ack(version: ProtocolVersion) -> impl Strategy<Value = ConnAck<'static>>
         .boxed(),
     };
     (any::<bool>(), code, properties(version, conn_ack_properties())).prop_map(
-        |(session_present, reason_code, properties)| ConnAck {
-            session_present: session_present && reason_code == ReasonCode::Success,
+        move |(session_present, reason_code, properties)| ConnAck {
+            session_present: session_present
+                && reason_code == ReasonCode::Success
+                && version != ProtocolVersion::V31,
             reason_code,
             properties,
         },
@@ -338,8 +340,11 @@ fn sub_ack(
         (_, PacketType::UnsubAck) => Just(Vec::new()).boxed(),
         _ => {
             let granted = [ReasonCode::Success, ReasonCode::GrantedQos1, ReasonCode::GrantedQos2];
-            let codes = [granted.as_slice(), &[ReasonCode::UnspecifiedError]].concat();
-            vec(select(codes), 1..4).boxed()
+            let refusal: &[_] = match version {
+                ProtocolVersion::V31 => &[],
+                _ => &[ReasonCode::UnspecifiedError],
+            };
+            vec(select([&granted, refusal].concat()), 1..4).boxed()
         }
     };
     (packet_id(), codes, properties(version, ack_properties())).prop_map(

@@ -280,7 +280,9 @@ impl Desk {
         let mut changes = Vec::new();
         if retain {
             if self.tenant.retain(&message).is_err() {
-                return Reply::settled(ReasonCode::QuotaExceeded);
+                // Before version 5 an acknowledgement can only accept [MQTT-4.8.0-2].
+                let disconnect = !self.client.connection.protocol.is_v5();
+                return Reply { disconnect, ..Reply::settled(ReasonCode::QuotaExceeded) };
             }
             let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, message: message.clone() });

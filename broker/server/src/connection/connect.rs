@@ -229,6 +229,9 @@ fn client_id(connect: &Connect<'_>, identity: &Identity) -> Result<Arc<str>, Box
             ReasonCode::ClientIdentifierNotValid,
             format!("the client id does not belong to this client, whose id is {bound:?}"),
         )),
+        (None, "") if connect.version == ProtocolVersion::V31 => {
+            Err(refusal(ReasonCode::ClientIdentifierNotValid, "MQTT 3.1 demands a client id"))
+        }
         // [MQTT-3.1.3-8]: a server that assigned an id could not tell it to a 3.1.1 client.
         (None, "") if !connect.version.is_v5() && !connect.clean_start => Err(refusal(
             ReasonCode::ClientIdentifierNotValid,

@@ -20,6 +20,7 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 pub use self::authentication::Authentication;
+pub(super) use self::packets::encode;
 use super::Stream;
 use super::aliases::OutgoingAliases;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
@@ -137,7 +138,7 @@ impl<S: Stream> Driver<S> {
         self.traffic.packets_received += 1;
         self.traffic.packets_sent += 1;
         let behind = std::mem::take(&mut self.partial);
-        let ending = match self.take_in(&behind) {
+        let ending = match self.check_connack().and_then(|()| self.take_in(&behind)) {
             Ok(used) => {
                 self.partial.extend_from_slice(&behind[used..]);
                 drop(behind);
@@ -148,6 +149,14 @@ impl<S: Stream> Driver<S> {
         self.publisher.flush();
         self.broker.metrics.connections.sub(1);
         Box::pin(self.finish(ending)).await;
+    }
+
+    /// Nothing is said to a client that does not take packets as large as its CONNACK `[MQTT-3.1.2-24]`.
+    fn check_connack(&self) -> Result<(), Ending> {
+        match self.out.len() > self.terms.maximum_packet_size as usize {
+            true => Err(Ending::Lost("CONNACK exceeds the client's maximum packet size".into())),
+            false => Ok(()),
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {

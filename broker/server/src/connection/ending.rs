@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookmq_codec::{
-    DecodeError, Disconnect, DisconnectProperties, Packet, ProtocolVersion, ReasonCode,
+    DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ProtocolVersion, ReasonCode,
 };
 use hookmq_core::ReceiveMaximumExceeded;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -93,7 +93,11 @@ impl Ending {
     fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Left { .. } | Self::Lost(_) => None,
-            Self::Violated(error) => Some(error.reason_code()),
+            // What only CONNACK can say comes from a second CONNECT, of another protocol.
+            Self::Violated(error) => Some(match error.reason_code() {
+                code if code.is_allowed_in(PacketType::Disconnect) => code,
+                _ => ReasonCode::ProtocolError,
+            }),
             Self::Refused(reason_code, _) | Self::Told(reason_code) => Some(*reason_code),
             Self::TakenOver { .. } => Some(ReasonCode::SessionTakenOver),
         }

@@ -9,7 +9,7 @@ use hookmq_hooks::{Access, Action, Decision, Effect};
 use hookmq_store::Change;
 
 use super::Stream;
-use super::driver::Driver;
+use super::driver::{Driver, encode};
 use super::ending::Ending;
 
 /// What one filter of a SUBSCRIBE came to.
@@ -166,9 +166,7 @@ impl<S: Stream> Driver<S> {
             return self.send(packet);
         }
         let mut bytes = Vec::new();
-        packet
-            .encode(self.terms.version, &mut bytes)
-            .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))?;
+        encode(packet, &self.terms, &mut bytes)?;
         self.deferred.push_back((commit, bytes));
         Ok(())
     }

@@ -12,7 +12,7 @@ use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, NewMessage, Received, Release,
 };
 
-use super::Driver;
+use super::{Driver, Terms};
 use crate::broker::publisher::Reply;
 use crate::connection::Stream;
 use crate::connection::ending::Ending;
@@ -229,7 +229,7 @@ impl<S: Stream> Driver<S> {
                 AcknowledgementKind::PubRec => Packet::PubRec(ack),
                 AcknowledgementKind::PubComp => Packet::PubComp(ack),
             };
-            // An acknowledgement of bounded text always fits the protocol.
+            // One that does not fit the client's maximum packet size is as good as sent.
             let _ = self.send(&packet);
         }
         while let Some((_, bytes)) = self.deferred.pop_front_if(|(commit, _)| *commit <= durable) {
@@ -260,13 +260,29 @@ impl<S: Stream> Driver<S> {
 
     pub(in crate::connection) fn send(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
         self.traffic.packets_sent += 1;
-        packet
-            .encode(self.terms.version, &mut self.out)
-            .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))
+        encode(packet, &self.terms, &mut self.out)
     }
 }
 
-/// Bytes that an acknowledgement takes at most with an [`explanation`].
+/// Appends a packet other than PUBLISH. Where the client does not take one of this size, nothing is
+/// appended, and the connection cannot go on `[MQTT-3.1.2-24]`.
+pub(in crate::connection) fn encode(
+    packet: &Packet<'_>,
+    terms: &Terms,
+    out: &mut Vec<u8>,
+) -> Result<(), Ending> {
+    let before = out.len();
+    packet
+        .encode(terms.version, out)
+        .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))?;
+    if out.len() - before > terms.maximum_packet_size as usize {
+        out.truncate(before);
+        return Err(Ending::Told(ReasonCode::PacketTooLarge));
+    }
+    Ok(())
+}
+
+/// Bytes that an acknowledgement takes at most with an [`explanation`], beside its reason codes.
 const EXPLAINED: u32 = 96;
 
 /// What a client may know about a refused PUBLISH or SUBSCRIBE beyond its code.
