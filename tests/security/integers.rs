@@ -154,7 +154,7 @@ fn a_subscription_identifier_has_one_form() {
     witness.expect_nothing();
 }
 
-/// `[MQTT5-1.5.5-1]`, `[MQTT5-2.1.4-1]`
+/// `[MQTT5-1.5.5-1]`
 #[test]
 fn a_remaining_length_has_one_form_and_what_stands_behind_another_is_not_executed() {
     in_both_versions(|scene| {

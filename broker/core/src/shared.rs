@@ -137,9 +137,13 @@ impl<M: Clone> SharedQueue<M> {
         self.call()
     }
 
-    /// How many messages a member may fetch in one turn, so that each gets a part.
-    pub fn portion(&self) -> usize {
-        self.messages.len().div_ceil(self.online.max(1))
+    /// How many messages a member may fetch in one turn, so that each gets a part. An idle one may not:
+    /// what waits is for whom it has called.
+    pub fn portion(&self, session: u64) -> usize {
+        match self.is_idle(session) {
+            true => 0,
+            false => self.messages.len().div_ceil(self.online.max(1)),
+        }
     }
 
     /// The next message, for whoever has room for it.
@@ -154,20 +158,26 @@ impl<M: Clone> SharedQueue<M> {
     /// now on, otherwise another one is given, to be woken for the rest.
     #[inline]
     pub fn rest(&mut self, session: u64) -> Option<M> {
-        if self.messages.is_empty()
-            && let Some(member) = self.members.get_mut(&session)
-            && member.presence == Presence::Online
-        {
-            member.presence = Presence::Idle;
-            self.idle.push_back(session);
+        match self.members.get_mut(&session) {
+            Some(Member { presence: presence @ Presence::Online, .. })
+                if self.messages.is_empty() =>
+            {
+                *presence = Presence::Idle;
+                self.idle.push_back(session);
+                None
+            }
+            _ => self.pass_on(session),
         }
-        self.call()
     }
 
-    /// A member has no room. Where messages wait, another one is given, to be woken for them.
+    /// A member has no room. Where messages wait for it, another one is given, to be woken for them.
     #[inline]
-    pub fn pass_on(&mut self) -> Option<M> {
-        self.call()
+    pub fn pass_on(&mut self, session: u64) -> Option<M> {
+        if self.is_idle(session) { None } else { self.call() }
+    }
+
+    fn is_idle(&self, session: u64) -> bool {
+        self.members.get(&session).is_some_and(|it| it.presence == Presence::Idle)
     }
 
     /// The members that are away and hold messages in flight, for which a member is here now. Each is
@@ -275,11 +285,20 @@ mod tests {
         for round in 0..3 {
             for member in 1..=3 {
                 assert_eq!(queue.post(message("x", Qos::AtMostOnce)), Shared::Call(member));
-                assert_eq!(queue.portion(), 1, "round {round}");
+                assert_eq!(queue.portion(member), 1, "round {round}");
                 queue.fetch().unwrap();
                 assert_eq!(queue.rest(member), None);
             }
         }
+    }
+
+    #[test]
+    fn a_member_that_is_not_called_leaves_the_message_to_the_one_that_is() {
+        let mut queue = queue(3);
+        assert_eq!(queue.post(message("x", Qos::AtLeastOnce)), Shared::Call(1));
+        assert_eq!(queue.portion(3), 0);
+        assert_eq!((queue.rest(3), queue.pass_on(3)), (None, None), "nobody else is called");
+        assert_eq!(queue.portion(1), 1);
     }
 
     #[test]

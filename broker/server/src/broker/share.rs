@@ -73,8 +73,8 @@ impl Share {
     }
 
     /// How many messages a member may fetch in this turn.
-    pub fn portion(&self) -> usize {
-        self.queue.lock().portion()
+    pub fn portion(&self, session: u64) -> usize {
+        self.queue.lock().portion(session)
     }
 
     #[inline]
@@ -82,19 +82,19 @@ impl Share {
         self.queue.lock().fetch()
     }
 
-    /// The member has room for more than there is. Gives whether there is more by now.
+    /// The member has fetched its part and has room for more. Gives whether there is more for it.
     pub fn rest(&self, session: u64) -> bool {
         let mut queue = self.queue.lock();
         let called = queue.rest(session);
-        let more = !queue.is_empty();
+        let more = queue.portion(session) > 0;
         drop(queue);
         wake(called);
         more
     }
 
     /// The member has no room: what waits is for others.
-    pub fn pass_on(&self) {
-        let called = self.queue.lock().pass_on();
+    pub fn pass_on(&self, session: u64) {
+        let called = self.queue.lock().pass_on(session);
         wake(called);
     }
 

@@ -83,7 +83,7 @@ impl<S: Stream> Driver<S> {
         let mut more = false;
         for place in 0..self.opened.shares.len() {
             let share = self.opened.shares[place].clone();
-            for _ in 0..share.portion() {
+            for _ in 0..share.portion(session) {
                 if let Some(stopped) = self.has_no_room_for_shared() {
                     self.pass_shares_on();
                     return stopped;
@@ -93,7 +93,7 @@ impl<S: Stream> Driver<S> {
             }
             match self.has_no_room_for_shared() {
                 None => more |= share.rest(session),
-                Some(_) => share.pass_on(),
+                Some(_) => share.pass_on(session),
             }
         }
         if more { Stopped::OutputFull } else { Stopped::Empty }
@@ -128,7 +128,7 @@ impl<S: Stream> Driver<S> {
     /// Lets other members have what this one cannot take now.
     pub(super) fn pass_shares_on(&self) {
         for share in &self.opened.shares {
-            share.pass_on();
+            share.pass_on(self.opened.handle.id);
         }
     }
 
