@@ -76,6 +76,11 @@ fn what_would_make_an_acknowledgement_too_large_is_left_out() {
         let mut client = client(&scene, maximum, Some(true));
         assert_eq!(acknowledgements(&mut client, maximum), [const { None }; 3]);
     }
+    // As many codes as fit beside nothing else.
+    let mut client = client(&scene, 200, Some(true));
+    let filters: Vec<String> = (0..150).map(|number| format!("t/{number}")).collect();
+    let filters: Vec<_> = filters.iter().map(|it| (&**it, at(Qos::AtMostOnce))).collect();
+    assert_eq!(client.subscribe_with(&filters, None), [ReasonCode::QuotaExceeded; 150]);
 }
 
 /// `[MQTT5-3.6.2-2]` `[MQTT5-3.6.2-3]` `[MQTT5-3.7.2-2]` `[MQTT5-3.7.2-3]` `[MQTT5-3.11.2-1]`

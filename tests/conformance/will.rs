@@ -190,3 +190,14 @@ fn taking_a_session_over_cancels_its_delayed_will() {
     crate::pass_seconds(&scene, 2);
     witness.expect_nothing();
 }
+
+#[test]
+fn a_disconnect_that_tells_of_a_failure_publishes_it() {
+    let scene = Scene::v5();
+    let mut witness = witness(&scene);
+    for reason_code in [ReasonCode::UnspecifiedError, ReasonCode::QuotaExceeded] {
+        let client = scene.connect(mortal(&scene, will("will/1", b"gone")));
+        client.disconnect_with(reason_code, None);
+        witness.expect_message("will/1", b"gone");
+    }
+}

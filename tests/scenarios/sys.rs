@@ -74,3 +74,11 @@ fn without_an_interval_there_are_none() {
     monitor.subscribe("$SYS/#", Qos::AtMostOnce);
     monitor.expect_nothing();
 }
+
+#[test]
+fn a_shared_subscription_gets_them_as_well() {
+    let scene = Scene::with_sections(ProtocolVersion::V5, SECTIONS);
+    let mut monitor = scene.client("monitor");
+    monitor.subscribe("$share/monitors/$SYS/broker/uptime", Qos::AtMostOnce);
+    figures(&mut monitor, |known| known.contains_key("$SYS/broker/uptime"));
+}

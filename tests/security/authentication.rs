@@ -142,3 +142,28 @@ fn nothing_secret_is_logged() {
         assert!(!log.contains(secret), "{what} is in the log");
     }
 }
+
+#[test]
+fn a_method_as_long_as_it_can_be_is_refused_like_any_other() {
+    let guarded = Guarded::new("");
+    let mut bystander = guarded.client("valve");
+    for length in [1, 60_000, 65_000] {
+        let method = "\"".repeat(length);
+        let (mut client, answer) =
+            Client::attempt(guarded.address, connect_by(&method, "pump", None));
+        assert_eq!(connack_of(&answer).reason_code, ReasonCode::BadAuthenticationMethod);
+        client.expect_closed();
+    }
+    bystander.expect_nothing();
+}
+
+#[test]
+fn those_who_hesitate_keep_nobody_from_being_asked() {
+    let guarded = Guarded::new("limits: {pending_authentications: 1}");
+    let hesitant: Vec<_> = (0..3).map(|_| guarded.begin("hesitant", &pump())).collect();
+    let mut client = guarded.client("pump");
+    let challenge = begin_again(&mut client, &pump());
+    assert_eq!(auth_of(&challenge).reason_code, ContinueAuthentication);
+    guarded.client("valve").expect_nothing();
+    drop(hesitant);
+}

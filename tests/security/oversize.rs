@@ -1,6 +1,6 @@
 //! Packets above the maximum packet size are refused on their announcement.
 
-use hookmq_codec::{Packet, Qos, ReasonCode};
+use hookmq_codec::{Connect, Packet, Qos, ReasonCode};
 use hookmq_tests::client::{Client, publish};
 use hookmq_tests::scene::in_both_versions_within;
 
@@ -34,5 +34,25 @@ fn a_packet_of_just_the_maximum_size_is_taken() {
         assert_eq!(client.encode(&packet).len(), 1024);
         client.send(&packet);
         client.expect_message("t", &payload);
+    });
+}
+
+#[test]
+fn a_stranger_may_not_send_what_a_client_may() {
+    in_both_versions_within("connect_packet_size: 1000", |scene| {
+        let password = [b'x'; 1000];
+        let connect = |length| Connect {
+            username: Some("u"),
+            password: Some(&password[..length]),
+            ..scene.connect_packet("a")
+        };
+        let mut client = scene.connect(connect(900));
+        client.subscribe("t", Qos::AtMostOnce);
+        client.publish(publish("t", &[b'x'; 100_000], Qos::AtMostOnce));
+        client.expect_message("t", &[b'x'; 100_000]);
+        let mut stranger = Client::open(scene.address, scene.version);
+        stranger.send(&Packet::Connect(Box::new(connect(1000))));
+        stranger.expect_closed();
+        client.expect_nothing();
     });
 }

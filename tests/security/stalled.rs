@@ -1,7 +1,8 @@
 //! Clients that do not read: they cost themselves, and only for a while.
 
-use hookmq_codec::{Connect, Qos};
+use hookmq_codec::{Connect, ProtocolVersion, Qos};
 use hookmq_tests::client::{connect, publish, will};
+use hookmq_tests::doors::{Doors, Transport};
 use hookmq_tests::scene::in_both_versions_within;
 
 use super::Bystanders;
@@ -42,4 +43,32 @@ fn a_client_that_reads_slowly_stays() {
         }
         slow.expect_nothing();
     });
+}
+
+/// What TLS holds back must leave as soon as the client reads, not with the next message. One of these
+/// clients gets just as much as makes the broker's socket full with the last bytes.
+#[test]
+fn a_client_that_pauses_gets_all_that_tls_has_taken() {
+    let doors = Doors::open(ProtocolVersion::V5, "", "");
+    let payload = vec![0; 50_000];
+    for door in [Transport::Tls, Transport::Wss] {
+        let mut publisher = doors.client(Transport::Tcp, "publisher");
+        let mut pausing: Vec<_> = (1..=100)
+            .map(|count| {
+                let topic = format!("flood/{count}");
+                let mut client = doors.client(door, &topic);
+                client.subscribe(&topic, Qos::AtMostOnce);
+                for _ in 0..count {
+                    publisher.publish(publish(&topic, &payload, Qos::AtMostOnce));
+                }
+                publisher.expect_nothing();
+                (count, topic, client)
+            })
+            .collect();
+        for (count, topic, client) in &mut pausing {
+            for _ in 0..*count {
+                client.expect_message(topic, &payload);
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use hookmq_codec::{ProtocolVersion, Qos, ReasonCode, SubscriptionOptions};
+use hookmq_codec::{Packet, ProtocolVersion, Publish, Qos, ReasonCode, SubscriptionOptions};
 use hookmq_tests::client::{at, publish};
 use hookmq_tests::scene::{Scene, in_both_versions_within};
 
@@ -107,4 +107,29 @@ fn request_of(first_byte: u8, filters: &[String], version: ProtocolVersion) -> V
         body.extend(options);
     }
     crate::wire::packet(first_byte, &body)
+}
+
+#[test]
+fn who_subscribes_again_and_again_and_takes_nothing_is_owed_no_more_for_it() {
+    in_both_versions_within("maximum_inflight: 1\nqueue_messages: 100", |scene| {
+        let mut bystanders = Bystanders::new(scene);
+        for number in 0..1000 {
+            let topic = format!("r/{number}");
+            let message = publish(&topic, b"x", Qos::AtLeastOnce);
+            bystanders.publisher.publish(Publish { retain: true, ..message });
+        }
+        let mut client = scene.client("greedy");
+        let before = scene.broker.resident_bytes();
+        for _ in 0..2000 {
+            client.subscribe("r/#", Qos::AtLeastOnce);
+        }
+        let grown = scene.broker.resident_bytes().saturating_sub(before);
+        assert!(grown < 16 * MIB, "2,000,000 retained messages cost {grown} bytes");
+        // It gets them when it takes them.
+        for _ in 0..2500 {
+            let received = client.receive_where(|it| matches!(it, Packet::Publish(_)));
+            client.acknowledge(&received);
+        }
+        bystanders.exchange();
+    });
 }

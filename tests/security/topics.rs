@@ -1,8 +1,10 @@
 //! Topics that no message may have: in PUBLISH, in wills, as response topics.
 
 use hookmq_codec::{Qos, ReasonCode};
-use hookmq_tests::client::Client;
-use hookmq_tests::scene::{Scene, in_both_versions, in_both_versions_within};
+use hookmq_tests::client::{self, Client};
+use hookmq_tests::scene::{
+    Scene, in_both_versions, in_both_versions_with_rule, in_both_versions_within,
+};
 
 use crate::wire::{packet, publish, section, sized};
 use crate::{Bystanders, expect_refused};
@@ -140,5 +142,41 @@ fn a_leading_wildcard_yields_nothing_of_the_broker_s_own_topics() {
         // Where everybody may do everything, who asks for them by name gets them.
         late.subscribe("$internal/#", Qos::AtMostOnce);
         late.expect_message("$internal/broker", b"secret");
+    });
+}
+
+/// Publishes on the topic that the payload is, and as if it had been published there.
+const FORGER: &str = r#"
+fn connect(client) { next() }
+fn authorize(client, access) { abstain() }
+fn publish(client, message) {
+    if message.topic == "emit" { emit(message.text, "forged"); }
+    if message.topic == "move" { message.topic = message.text; message.retain = true; }
+    pass()
+}
+"#;
+
+#[test]
+fn steps_make_no_topics_that_clients_may_not_make() {
+    in_both_versions_with_rule(FORGER, |scene| {
+        let mut witness = scene.client("witness");
+        for filter in ["#", "$SYS/forged"] {
+            witness.subscribe(filter, Qos::AtMostOnce);
+        }
+        let mut client = scene.client("sender");
+        let deep = ["d"; 5000].join("/");
+        for topic in [&*deep, "$share/g/t", "$SYS/forged"] {
+            client.publish(client::publish("move", topic.as_bytes(), Qos::AtMostOnce));
+            client.expect_nothing();
+            client.publish(client::publish("emit", topic.as_bytes(), Qos::AtMostOnce));
+            witness.expect_message("emit", topic.as_bytes());
+        }
+        for how in ["move", "emit"] {
+            client.publish(client::publish(how, b"sound", Qos::AtMostOnce));
+        }
+        witness.expect_message("sound", b"sound");
+        witness.expect_message("emit", b"sound");
+        witness.expect_message("sound", b"forged");
+        witness.expect_nothing();
     });
 }

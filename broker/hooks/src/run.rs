@@ -133,7 +133,7 @@ impl Pipeline {
             true => Ok(()),
             false => Err(Refusal {
                 reason_code: ReasonCode::BadAuthenticationMethod,
-                reason: format!("no connect step knows the method {:?}", wish.method()),
+                reason: "no connect step knows the authentication method".into(),
                 step: None,
             }),
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::addresses::{AddressPlace, Addresses};
 pub use self::arrival::{Arrival, Late};
@@ -34,7 +34,7 @@ pub struct Admission {
     addresses: Arc<Addresses>,
     pending: Arc<WaitingRoom>,
     handshakes: Arc<WaitingRoom>,
-    authentications: Semaphore,
+    authentications: Arc<Semaphore>,
     connect_timeout: Duration,
 }
 
@@ -72,7 +72,7 @@ impl Admission {
             addresses: Arc::new(Addresses::new(limits)),
             pending: Arc::new(WaitingRoom::new(limits.pending_connections, patience)),
             handshakes: Arc::new(WaitingRoom::new(limits.tls_handshakes, patience)),
-            authentications: Semaphore::new(limits.pending_authentications),
+            authentications: Arc::new(Semaphore::new(limits.pending_authentications)),
             connect_timeout: limits.connect_timeout,
         }
     }
@@ -119,12 +119,12 @@ impl Admission {
         self.handshakes.enter(now).ok_or(Bound::TlsHandshakes)
     }
 
-    /// A turn for asking the connect hooks.
+    /// A turn for asking the connect hooks. It is given back while the client is to say more.
     ///
     /// # Errors
     /// The bound that is reached.
-    pub fn begin_authentication(&self) -> Result<SemaphorePermit<'_>, Bound> {
-        self.authentications.try_acquire().map_err(|_| Bound::PendingAuthentications)
+    pub fn begin_authentication(&self) -> Result<OwnedSemaphorePermit, Bound> {
+        self.authentications.clone().try_acquire_owned().map_err(|_| Bound::PendingAuthentications)
     }
 
     /// Waits until every connection is gone.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
-use hookmq_core::{CommitSequence, Delivery, Message, NewMessage};
+use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Step, StepFailure,
 };
@@ -128,6 +128,11 @@ impl Broker {
         let _ = tenant.announce(message);
         let mut recipients = Recipients::default();
         tenant.recipients(message.topic(), message.publisher(), &mut recipients);
+        for share in recipients.shares {
+            if let Shared::Call(session) = share.post(message.clone()) {
+                session.mailbox.wake();
+            }
+        }
         for target in recipients.sessions {
             let delivery = Delivery {
                 message: message.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -25,6 +25,8 @@ struct Known {
     by_address: HashMap<IpAddr, Address>,
     /// Those who rest are forgotten when there are so many.
     forget_at: usize,
+    /// When that was done last.
+    forgot: Instant,
 }
 
 struct Address {
@@ -50,7 +52,11 @@ impl Addresses {
             connections: limits.connections_per_address,
             rate: limits.connection_rate_per_address,
             capacity: limits.connections.saturating_add(RECENT),
-            known: Mutex::new(Known { by_address: HashMap::new(), forget_at: FEW }),
+            known: Mutex::new(Known {
+                by_address: HashMap::new(),
+                forget_at: FEW,
+                forgot: Instant::now(),
+            }),
         }
     }
 
@@ -65,7 +71,7 @@ impl Addresses {
         }
         let address = network(address);
         let mut known = self.known.lock();
-        known.forget(now);
+        known.forget(now, self.capacity);
         if known.by_address.len() >= self.capacity && !known.by_address.contains_key(&address) {
             return Err(Bound::ConnectionRatePerAddress);
         }
@@ -83,9 +89,15 @@ impl Addresses {
 }
 
 impl Known {
-    /// Forgets those without connections whose rate is at rest, as often as they double.
-    fn forget(&mut self, now: Instant) {
-        if self.by_address.len() >= self.forget_at {
+    /// Forgets those without connections whose rate is at rest: as often as they double, and at the
+    /// capacity once a second, in which every rate lets one more come.
+    fn forget(&mut self, now: Instant, capacity: usize) {
+        let is_due = match self.by_address.len() >= capacity {
+            true => now >= self.forgot + Duration::from_secs(1),
+            false => self.by_address.len() >= self.forget_at,
+        };
+        if is_due {
+            self.forgot = now;
             self.by_address
                 .retain(|_, address| address.connections > 0 || !address.rate.is_full(now));
             self.by_address.shrink_to(FEW);
@@ -117,8 +129,6 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn addresses(connections: u32, rate: u32) -> Arc<Addresses> {
@@ -185,7 +195,6 @@ mod tests {
         assert_eq!(addresses.known.lock().by_address.len(), addresses.capacity);
         assert_eq!(refused, RECENT - 10);
         let later = start + Duration::from_secs(3600);
-        addresses.known.lock().forget_at = 0;
         addresses.enter(ip("192.0.2.1"), later).unwrap();
         assert_eq!(addresses.known.lock().by_address.len(), 1);
     }

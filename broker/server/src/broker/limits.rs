@@ -11,6 +11,8 @@ use hookmq_core::{QueueLimits, RetainedLimits};
 pub struct Limits {
     /// Bytes, fixed header included.
     pub maximum_packet_size: u32,
+    /// As `maximum_packet_size`, of what comes before CONNACK, from whoever it may be.
+    pub connect_packet_size: u32,
     /// Unacknowledged QoS 1 and 2 messages that a client may have sent.
     pub receive_maximum: u16,
     /// Unacknowledged messages on their way to a client, whatever it allows.
@@ -73,6 +75,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             maximum_packet_size: 1 << 20,
+            connect_packet_size: 64 << 10,
             receive_maximum: 1024,
             maximum_inflight: 1024,
             shared_inflight: 100,

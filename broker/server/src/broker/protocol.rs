@@ -81,7 +81,8 @@ impl ResponseInformation {
             }
             text = text.replace(placeholder, value);
         }
-        Some(text)
+        // What is longer is no string of MQTT.
+        Some(text).filter(|text| text.len() <= usize::from(u16::MAX))
     }
 }
 

@@ -85,6 +85,8 @@ struct Route {
 enum Verdict {
     Allowed,
     Denied(Effect),
+    /// No message may have the topic.
+    Invalid,
 }
 
 impl Publisher {
@@ -106,8 +108,9 @@ impl Publisher {
         self.refresh();
         let desk = &mut self.desk;
         let route = self.routes.entry(parts.topic.as_str());
-        if let Verdict::Denied(effect) = desk.authorize(route, &parts) {
-            return desk.denied(effect);
+        let verdict = desk.authorize(route, &parts);
+        if verdict != Verdict::Allowed {
+            return desk.denied(verdict);
         }
         let steps = route
             .steps
@@ -118,8 +121,8 @@ impl Publisher {
         let (broker, message) = (desk.broker.clone(), Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = self.settle(published.outcome);
-        self.emit(published.emitted);
-        reply
+        let emitted = self.emit(published.emitted);
+        Reply { commit: reply.commit.max(emitted), ..reply }
     }
 
     /// Wakes every subscriber that was touched since the last flush.
@@ -162,10 +165,12 @@ impl Publisher {
         }
     }
 
-    /// Sends messages that hooks have made through the publish hooks, up to the hop limit.
-    fn emit(&mut self, emitted: Vec<Emitted>) {
+    /// Sends messages that hooks have made through the publish hooks, up to the hop limit. They are
+    /// durable with the commit that it gives.
+    fn emit(&mut self, emitted: Vec<Emitted>) -> CommitSequence {
+        let mut commit = CommitSequence::NONE;
         if emitted.is_empty() {
-            return;
+            return commit;
         }
         let broker = self.desk.broker.clone();
         let (hops, messages) = (broker.limits.emitted_hops, broker.limits.emitted_messages);
@@ -180,16 +185,17 @@ impl Publisher {
             made += 1;
             let steps = desk.pipeline.select(Hook::Publish, &desk.client, message.topic());
             let published = desk.pipeline.publish(&steps, &desk.client, message, &*broker);
-            self.settle(published.outcome);
+            commit = commit.max(self.settle(published.outcome).commit);
             queue.extend(published.emitted.into_iter().map(|it| (hop + 1, it)));
         }
         broker.metrics.messages_emitted.add(made as u64);
+        commit
     }
 
     /// Routes what the publish steps have passed.
     fn settle(&mut self, outcome: PublishOutcome) -> Reply {
         match outcome {
-            PublishOutcome::Pass(message) if is_sys(message.topic().as_str()) => {
+            PublishOutcome::Pass(message) if !self.desk.takes_from_hooks(message.topic()) => {
                 self.desk.broker.metrics.messages_dropped_by_hooks.add(1);
                 Reply::settled(ReasonCode::ImplementationSpecificError)
             }
@@ -226,6 +232,9 @@ impl Desk {
 
     #[cold]
     fn decide(&self, parts: &NewMessage<'_>) -> (Verdict, bool) {
+        if !self.broker.limits.allows_topic(parts.topic) {
+            return (Verdict::Invalid, true);
+        }
         if is_sys(parts.topic.as_str()) {
             return (Verdict::Denied(Effect::Refuse), true);
         }
@@ -247,14 +256,22 @@ impl Desk {
         (verdict, cacheable)
     }
 
+    /// Hooks make topics, too.
+    fn takes_from_hooks(&self, topic: TopicName<'_>) -> bool {
+        self.broker.limits.allows_topic(topic) && !is_sys(topic.as_str())
+    }
+
     #[cold]
-    fn denied(&self, effect: Effect) -> Reply {
+    fn denied(&self, verdict: Verdict) -> Reply {
         self.broker.metrics.publishes_denied.add(1);
-        let reason_code = match effect {
-            Effect::AcknowledgeAndDrop => ReasonCode::Success,
-            Effect::Refuse | Effect::Disconnect => ReasonCode::NotAuthorized,
+        let (reason_code, disconnect) = match verdict {
+            Verdict::Denied(Effect::Refuse) => (ReasonCode::NotAuthorized, false),
+            Verdict::Denied(Effect::Disconnect) => (ReasonCode::NotAuthorized, true),
+            Verdict::Allowed | Verdict::Denied(Effect::AcknowledgeAndDrop) => {
+                (ReasonCode::Success, false)
+            }
+            Verdict::Invalid => (ReasonCode::TopicNameInvalid, true),
         };
-        let disconnect = effect == Effect::Disconnect;
         Reply { disconnect, ..Reply::settled(reason_code) }
     }
 

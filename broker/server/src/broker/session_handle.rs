@@ -142,10 +142,10 @@ impl Control {
         })
     }
 
-    /// Where the session is to be sent, if a newer connection waits for it.
-    pub(super) fn successor(&self) -> Option<oneshot::Sender<Box<Session>>> {
+    /// Where the session is to be sent, if a newer connection waits for it, and whether it ends there.
+    pub(super) fn successor(&self) -> Option<(oneshot::Sender<Box<Session>>, bool)> {
         match self.request.lock().take() {
-            Some(Request::TakeOver { reply, .. }) => Some(reply),
+            Some(Request::TakeOver { reply, ends_session }) => Some((reply, ends_session)),
             _ => None,
         }
     }

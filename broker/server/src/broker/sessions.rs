@@ -38,6 +38,18 @@ enum Found {
     InUse(Arc<SessionHandle>, oneshot::Receiver<Box<Session>>),
 }
 
+/// The session, if its owner lets go of it in time.
+async fn receive(mut reply: oneshot::Receiver<Box<Session>>) -> Option<Box<Session>> {
+    match tokio::time::timeout(HAND_OVER, &mut reply).await {
+        Ok(session) => session.ok(),
+        Err(_) => {
+            // It may have been sent a moment ago; from here on the owner finds nobody.
+            reply.close();
+            reply.try_recv().ok()
+        }
+    }
+}
+
 /// Takes part again in the shared subscriptions of a session that its client has come back to.
 fn rejoin(tenant: &Tenant, handle: &Arc<SessionHandle>, session: &Session) -> Vec<Arc<Share>> {
     let shared = session.subscriptions.iter().filter(|(filter, _)| filter.share_name().is_some());
@@ -68,8 +80,7 @@ impl Broker {
                 (handle, Some(session))
             }
             Found::InUse(handle, reply) => {
-                let session = tokio::time::timeout(HAND_OVER, reply).await;
-                let Some(session) = session.ok().and_then(Result::ok) else {
+                let Some(session) = receive(reply).await else {
                     self.abandon(tenant, &handle, &control);
                     return Err(ReasonCode::ServerBusy);
                 };
@@ -114,12 +125,21 @@ impl Broker {
             _ => {
                 drop(slot);
                 drop(sessions);
+                let mut ends = !session.outlives_connection();
                 let unclaimed = match control.successor() {
-                    Some(successor) => successor.send(session).err(),
+                    Some((successor, ends_session)) => {
+                        ends |= ends_session;
+                        successor.send(session).err()
+                    }
                     None => Some(session),
                 };
                 if let Some(session) = unclaimed {
+                    ends = true;
                     self.forget(tenant, &handle, session);
+                }
+                // The client is back before the delay is over, unless its session is another.
+                if let Some(will) = will.filter(|_| ends) {
+                    self.publish_will(tenant, *will);
                 }
                 return;
             }
@@ -233,7 +253,7 @@ impl Broker {
         drop(sessions);
         if !owned {
             // A third connection was quicker and waits for the session of this one.
-            if let Some(successor) = control.successor() {
+            if let Some((successor, _)) = control.successor() {
                 // If it has given up meanwhile, there is nothing of worth in here.
                 let _ = successor.send(Box::new(Session::new(self.limits.receive_maximum)));
             }

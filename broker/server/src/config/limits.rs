@@ -21,6 +21,8 @@ const SMALLEST_PACKET: u32 = 128;
 pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "packet_size")]
     maximum_packet_size: u32,
+    #[serde(deserialize_with = "packet_size")]
+    connect_packet_size: u32,
     #[serde(deserialize_with = "positive")]
     receive_maximum: u16,
     #[serde(deserialize_with = "positive")]
@@ -72,6 +74,7 @@ impl Default for LimitsDocument {
         let limits = Limits::default();
         Self {
             maximum_packet_size: limits.maximum_packet_size,
+            connect_packet_size: limits.connect_packet_size,
             receive_maximum: limits.receive_maximum,
             maximum_inflight: limits.maximum_inflight,
             shared_inflight: limits.shared_inflight,
@@ -108,6 +111,7 @@ impl From<LimitsDocument> for Limits {
     fn from(document: LimitsDocument) -> Self {
         Self {
             maximum_packet_size: document.maximum_packet_size,
+            connect_packet_size: document.connect_packet_size.min(document.maximum_packet_size),
             receive_maximum: document.receive_maximum,
             maximum_inflight: document.maximum_inflight,
             shared_inflight: document.shared_inflight,

@@ -75,7 +75,7 @@ pub async fn connect<S: Stream>(
         .await
         .unwrap_or_else(|late| Err(late.into()))?;
     let mut behind = received.split_off(length);
-    let maximum = broker.limits.maximum_packet_size;
+    let maximum = broker.limits.connect_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
         Some(packet) => decode_connect_within(packet, broker.limits.decode),
         None => Err(DecodeError::Truncated),
@@ -90,6 +90,7 @@ pub async fn connect<S: Stream>(
     });
     let steps = identify_newcomer(&broker, &connect, facts, certificate, method);
     let candidate = Candidate {
+        admission: &broker.admission,
         stream: &mut stream,
         behind: &mut behind,
         connect: &connect,
@@ -135,7 +136,7 @@ async fn read_connect(
     received: &mut Vec<u8>,
 ) -> Result<usize, Refused> {
     loop {
-        let packet = frame(received, broker.limits.maximum_packet_size)
+        let packet = frame(received, broker.limits.connect_packet_size)
             .map_err(|error| Refused::Silently(error.to_string()))?;
         if received.first().is_some_and(|first| first >> 4 != 1) {
             return Err(Refused::Silently("the first packet is not CONNECT".into()));
@@ -189,13 +190,13 @@ async fn identify_newcomer(
     identify(broker, attempt, |identity| client_id(connect, identity)).await
 }
 
-/// Asks the connect hooks and makes a client of what they establish.
+/// Asks the connect hooks and makes a client of what they establish. Who polls it has a turn of
+/// `pending_authentications`.
 pub(super) async fn identify(
     broker: &Broker,
     mut attempt: ConnectAttempt,
     client_id: impl FnOnce(&Identity) -> Result<Arc<str>, Box<Refusal>>,
 ) -> Identified {
-    let _turn = broker.admission.begin_authentication().map_err(busy)?;
     let pipeline = broker.pipeline.load();
     let last_word = pipeline.connect(&mut attempt, broker).await.map_err(|refused| {
         Box::new(Refusal { step: refused.step, ..*refusal(refused.reason_code, refused.reason) })
@@ -322,7 +323,7 @@ fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {
 }
 
 /// Better luck later; of no interest to operators beyond its count.
-fn busy(bound: Bound) -> Box<Refusal> {
+pub(super) fn busy(bound: Bound) -> Box<Refusal> {
     Box::new(Refusal { bound: Some(bound), ..*refusal(ReasonCode::ServerBusy, bound.key()) })
 }
 

@@ -55,6 +55,9 @@ impl<S: Stream> Driver<S> {
         }
         let mut now = None;
         loop {
+            while self.batch.is_empty() && !self.retained_due.is_empty() {
+                self.queue_retained();
+            }
             if self.batch.is_empty() {
                 self.opened.handle.mailbox.take(&mut self.batch);
                 if self.batch.is_empty() {
@@ -178,7 +181,7 @@ impl<S: Stream> Driver<S> {
         let _ = self.opened.session.outgoing.abandon(id);
     }
 
-    #[inline]
+    #[inline(always)]
     fn deliver_one(&mut self, mut delivery: Delivery, now: Instant) {
         if delivery.message.expires_at().is_some_and(|expiry| expiry <= now) {
             return;

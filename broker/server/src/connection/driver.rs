@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{ProtocolVersion, ReasonCode, decode_within, frame, needed};
+use hookmq_codec::{ProtocolVersion, ReasonCode, TopicFilter, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 pub use self::authentication::Authentication;
-pub(super) use self::packets::encode;
+pub(super) use self::packets::{EXPLAINED, encode};
 use super::Stream;
 use super::aliases::OutgoingAliases;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
@@ -76,6 +76,8 @@ pub struct Driver<S> {
     pub(super) aliases: OutgoingAliases,
     /// Deliveries that were taken from the mailbox and are not sent yet.
     pub(super) batch: VecDeque<Delivery>,
+    /// Subscriptions whose retained messages go behind the batch.
+    pub(super) retained_due: VecDeque<TopicFilter>,
     /// Bytes of a packet that is not whole yet.
     partial: Vec<u8>,
     pub(super) out: Vec<u8>,
@@ -114,6 +116,7 @@ impl<S: Stream> Driver<S> {
             delivery_steps: DeliverySteps::default(),
             incoming_aliases: Vec::new(),
             batch: VecDeque::new(),
+            retained_due: VecDeque::new(),
             partial: behind,
             out: first_bytes,
             written: 0,
@@ -285,18 +288,14 @@ impl<S: Stream> Driver<S> {
         Ok(used)
     }
 
-    /// Offers the output to the socket until it has taken all of it.
+    /// Offers the output to the socket until it has taken all of it, and what TLS made of it has left.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
         while self.written < self.out.len() {
             let rest = &self.out[self.written..];
             let Poll::Ready(wrote) = Pin::new(&mut self.stream).poll_write(context, rest) else {
-                self.stalled.get_or_insert_with(Instant::now);
-                return Poll::Pending;
+                return self.stall();
             };
-            if self.stalled.take().is_some() {
-                // Meanwhile it was not read from either, so its silence says nothing.
-                self.last_packet = Instant::now();
-            }
+            self.moved();
             match wrote.map_err(Ending::lost)? {
                 0 => return Poll::Ready(Err(Ending::Lost("the socket takes nothing".into()))),
                 wrote => {
@@ -306,12 +305,29 @@ impl<S: Stream> Driver<S> {
             }
         }
         if self.written > 0 {
+            let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(context) else {
+                return self.stall();
+            };
+            flushed.map_err(Ending::lost)?;
+            self.moved();
             self.out.clear();
             self.written = 0;
-            // Over TLS, bytes that were taken may not have left yet.
-            ready!(Pin::new(&mut self.stream).poll_flush(context)).map_err(Ending::lost)?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    #[cold]
+    fn stall<T>(&mut self) -> Poll<T> {
+        self.stalled.get_or_insert_with(Instant::now);
+        Poll::Pending
+    }
+
+    /// The socket has taken something. While it took nothing the client was not read from either, so
+    /// that its silence says nothing.
+    fn moved(&mut self) {
+        if self.stalled.take().is_some() {
+            self.last_packet = Instant::now();
+        }
     }
 
     /// Ends the connection of a client that has been silent for too long `[MQTT-3.1.2-22]`, or that does
@@ -338,6 +354,7 @@ impl<S: Stream> Driver<S> {
             self.opened.session.outgoing.shrink();
             self.publisher.shrink();
             self.batch.shrink_to_fit();
+            self.retained_due.shrink_to_fit();
         }
         Poll::Pending
     }

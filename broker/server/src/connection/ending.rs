@@ -145,8 +145,11 @@ pub(super) async fn farewell(mut stream: impl Stream, last: &[u8]) {
 
 impl<S: Stream> Driver<S> {
     /// Leaves the session, then the client: who waits for the session does not wait for the socket.
-    pub(super) async fn finish(self: Box<Self>, ending: Ending) {
+    pub(super) async fn finish(mut self: Box<Self>, ending: Ending) {
         self.report(&ending);
+        if self.opened.session.outlives_connection() {
+            self.queue_retained_for_later();
+        }
         let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
             *self;
         let (now, later) = match ending.will(opened.session.outlives_connection(), will) {

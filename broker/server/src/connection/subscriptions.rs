@@ -1,5 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: authorize each filter, change the topic tree, answer, send retained.
 
+use std::collections::HashSet;
+
 use hookmq_codec::{
     AckProperties, Packet, Qos, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
     TopicFilter, Unsubscribe,
@@ -9,7 +11,7 @@ use hookmq_hooks::{Access, Action, Decision, Effect};
 use hookmq_store::Change;
 
 use super::Stream;
-use super::driver::{Driver, encode};
+use super::driver::{Driver, EXPLAINED, encode};
 use super::ending::Ending;
 
 /// What one filter of a SUBSCRIBE came to.
@@ -41,7 +43,7 @@ impl<S: Stream> Driver<S> {
             let options = SubscriptionOptions { maximum_qos: qos, ..options };
             let subscription = Subscription { options, identifier };
             if self.subscribe(&filter, subscription) {
-                retained.push((filter.clone(), subscription));
+                retained.push(filter.clone());
             }
             if self.opened.handle.is_durable() {
                 let (session, filter) = (self.opened.handle.key.clone(), filter.clone());
@@ -55,11 +57,16 @@ impl<S: Stream> Driver<S> {
             });
         }
         let refused = reason_codes.iter().find(|code| code.is_failure());
-        let properties = refused.map_or_else(AckProperties::default, |it| self.explained(*it));
+        // What it says of a refusal is left out where the codes alone are long enough [MQTT-3.9.2-2].
+        let has_room = self.terms.maximum_packet_size as usize >= EXPLAINED + reason_codes.len();
+        let properties = match refused.filter(|_| has_room) {
+            Some(code) => self.explained(*code),
+            None => AckProperties::default(),
+        };
         let packet_id = subscribe.packet_id;
         self.answer(&Packet::SubAck(SubAck { packet_id, reason_codes, properties }), changes)?;
-        for (filter, subscription) in retained {
-            self.queue_retained(&filter, &subscription);
+        for filter in retained {
+            self.owe_retained(filter);
         }
         Ok(())
     }
@@ -171,17 +178,42 @@ impl<S: Stream> Driver<S> {
         Ok(())
     }
 
-    /// Retained messages go behind what the connection holds already; only their references wait.
-    fn queue_retained(&mut self, filter: &TopicFilter, subscription: &Subscription) {
+    /// Puts the retained messages of the next subscription that is due some into the batch. One at a
+    /// time, so that a client that subscribes again and again and takes nothing is owed no more than
+    /// the tenant retains.
+    pub(super) fn queue_retained(&mut self) {
+        let Some(filter) = self.retained_due.pop_front() else { return };
+        // It may have unsubscribed since.
+        let Some(subscription) = self.opened.session.subscriptions.get(&filter) else { return };
         let identifiers = subscription.identifier.map(|identifier| [identifier].into());
-        for message in self.tenant.retained(filter.bare()) {
-            self.batch.push_back(Delivery {
-                qos: message.qos().min(subscription.options.maximum_qos),
-                retain: true,
-                subscription_identifiers: identifiers.clone(),
-                shared: None,
-                message,
-            });
+        let deliveries = self.tenant.retained(filter.bare()).into_iter().map(|message| Delivery {
+            qos: message.qos().min(subscription.options.maximum_qos),
+            retain: true,
+            subscription_identifiers: identifiers.clone(),
+            shared: None,
+            message,
+        });
+        self.batch.extend(deliveries);
+    }
+
+    /// As [`Self::queue_retained`], for a client that is gone: what its queue has room for.
+    pub(super) fn queue_retained_for_later(&mut self) {
+        while !self.retained_due.is_empty() && self.batch.len() < self.broker.limits.queue.messages
+        {
+            self.queue_retained();
+        }
+    }
+
+    /// Remembers that the retained messages of `filter` are due. Twice as many as there may be
+    /// subscriptions are remembered before those that are over or named again are left out.
+    fn owe_retained(&mut self, filter: TopicFilter) {
+        self.retained_due.push_back(filter);
+        if self.retained_due.len() > 2 * self.broker.limits.filters_per_client {
+            let subscriptions = &self.opened.session.subscriptions;
+            let mut seen = HashSet::new();
+            let due = std::mem::take(&mut self.retained_due).into_iter();
+            let due = due.filter(|it| subscriptions.contains_key(it) && seen.insert(it.clone()));
+            self.retained_due = due.collect();
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct WebSocket {
     announced: usize,
     /// The pong that is to be sent as soon as a frame ends.
     pong: Option<Vec<u8>>,
+    /// A pong or close frame that TLS may still hold.
+    unflushed: bool,
     closing: Closing,
     /// Why the client is not listened to any more.
     violation: Option<Violation>,
@@ -54,6 +56,7 @@ impl WebSocket {
             written: 0,
             announced: 0,
             pong: None,
+            unflushed: false,
             closing: Closing::No,
             violation: None,
         }
@@ -106,9 +109,11 @@ impl WebSocket {
     /// Sends pongs and close frames while there is nothing else to write; never holds up reading.
     fn answer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         self.queue_control_frames();
-        let is_due = self.announced == 0 && !self.ahead.is_empty();
-        if is_due && self.poll_write_control_frames(context)?.is_ready() {
-            let _ = Pin::new(&mut self.inner).poll_flush(context)?;
+        if self.announced == 0 && !self.ahead.is_empty() {
+            self.unflushed |= self.poll_write_control_frames(context)?.is_ready();
+        }
+        if self.unflushed {
+            self.unflushed = Pin::new(&mut self.inner).poll_flush(context)?.is_pending();
         }
         Ok(())
     }

@@ -66,7 +66,9 @@ pub(super) async fn settle(
     let session_present = opened.present && connect.version != ProtocolVersion::V31;
     let connack = ConnAck { session_present, reason_code: ReasonCode::Success, properties };
     let mut first_bytes = Vec::new();
-    encode(connack, connect.version, &mut first_bytes);
+    Packet::ConnAck(Box::new(connack))
+        .encode(connect.version, &mut first_bytes)
+        .expect("each string of it has come in a packet or is checked to fit one");
     if opened.session.outlives_connection() {
         let session = opened.handle.key.clone();
         let username = client.username.clone();
@@ -108,8 +110,8 @@ pub(super) fn refusal(terms: &RefusalTerms<'_>, refusal: &Refusal) -> Vec<u8> {
     for properties in [full, ConnAckProperties::default()] {
         out.clear();
         let connack = ConnAck { session_present: false, reason_code, properties };
-        encode(connack, terms.version, &mut out);
-        if out.len() <= terms.maximum_packet_size as usize {
+        let encoded = Packet::ConnAck(Box::new(connack)).encode(terms.version, &mut out);
+        if encoded.is_ok() && out.len() <= terms.maximum_packet_size as usize {
             break;
         }
     }
@@ -127,12 +129,6 @@ pub(super) struct RefusalTerms<'a> {
 /// CONNACK names what is not available; what it does not name is.
 fn unavailable(available: bool) -> Option<bool> {
     (!available).then_some(false)
-}
-
-fn encode(connack: ConnAck<'_>, version: ProtocolVersion, out: &mut Vec<u8>) {
-    Packet::ConnAck(Box::new(connack))
-        .encode(version, out)
-        .expect("a CONNACK of bounded strings is far below the maximum packet length");
 }
 
 /// Seconds that the session outlives the connection. A session of 3.1.1 that is not clean is kept for

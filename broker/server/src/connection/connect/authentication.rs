@@ -10,7 +10,8 @@ use hookmq_hooks::Secret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Refused, refusal};
+use super::{Refused, busy, refusal};
+use crate::admission::Admission;
 use crate::connection::Stream;
 use crate::connection::exchange::{Challenge, Exchange, Turn, auth, secret};
 
@@ -19,11 +20,12 @@ const DISCONNECT: u8 = PacketType::Disconnect as u8;
 
 /// A client that has sent CONNECT and waits for CONNACK.
 pub(super) struct Candidate<'a, S> {
+    pub(super) admission: &'a Admission,
     pub(super) stream: &'a mut S,
     /// What was read behind the last packet.
     pub(super) behind: &'a mut Vec<u8>,
     pub(super) connect: &'a Connect<'a>,
-    /// Bytes; what the broker takes.
+    /// Bytes; what the broker takes from a stranger.
     pub(super) maximum_packet_size: u32,
     pub(super) deadline: Instant,
 }
@@ -37,8 +39,12 @@ impl<S: Stream> Candidate<'_, S> {
     ) -> Result<T, Refused> {
         let mut steps = pin!(steps);
         loop {
+            let turn = self.admission.begin_authentication().map_err(busy)?;
             match std::future::poll_fn(|context| exchange.poll(steps.as_mut(), context)).await {
-                Turn::Ask(challenge) => self.ask(challenge).await?,
+                Turn::Ask(challenge) => {
+                    drop(turn);
+                    self.ask(challenge).await?;
+                }
                 Turn::Done(done) => {
                     self.expect_silence()?;
                     return Ok(done);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use hookmq_codec::{Auth, Connect, PacketType, ReasonCode};
 use hookmq_hooks::{BoxFuture, Client, ConnectAttempt, Identity, Secret};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
@@ -30,6 +30,8 @@ pub struct Authentication {
 struct Renewal {
     exchange: Arc<Exchange>,
     steps: BoxFuture<'static, Identified>,
+    /// Held while a step is thinking, and not while the client is.
+    turn: Option<OwnedSemaphorePermit>,
     /// Where the client's next AUTH goes; none while a step is thinking.
     reply: Option<oneshot::Sender<Secret>>,
     deadline: Pin<Box<Sleep>>,
@@ -52,7 +54,8 @@ impl Renewal {
         username: Option<String>,
         method: Arc<str>,
         opening: Option<&[u8]>,
-    ) -> Self {
+    ) -> Result<Self, Ending> {
+        let turn = Some(begin_turn(broker)?);
         let exchange = Arc::new(Exchange::default());
         let attempt = ConnectAttempt {
             connection: client.connection.clone(),
@@ -67,8 +70,13 @@ impl Renewal {
         let (broker, client_id) = (broker.clone(), client.client_id.clone());
         let bound_or_same = |it: &Identity| Ok(it.client_id.clone().unwrap_or(client_id));
         let steps = Box::pin(async move { identify(&broker, attempt, bound_or_same).await });
-        Self { exchange, steps, reply: None, deadline }
+        Ok(Self { exchange, steps, turn, reply: None, deadline })
     }
+}
+
+fn begin_turn(broker: &Broker) -> Result<OwnedSemaphorePermit, Ending> {
+    let busy = |_| Ending::Told(ReasonCode::ServerBusy);
+    broker.admission.begin_authentication().map_err(busy)
 }
 
 impl<S: Stream> Driver<S> {
@@ -89,11 +97,12 @@ impl<S: Stream> Driver<S> {
                     authentication.username.clone(),
                     authentication.method.clone(),
                     data,
-                ));
+                )?);
                 Ok(())
             }
             (ReasonCode::ContinueAuthentication, Some(renewal)) => match renewal.reply.take() {
                 Some(reply) => {
+                    renewal.turn = Some(begin_turn(&self.broker)?);
                     // A step that does not want it any more goes on without.
                     let _ = reply.send(secret(data));
                     Ok(())
@@ -113,6 +122,7 @@ impl<S: Stream> Driver<S> {
             match renewal.exchange.poll(renewal.steps.as_mut(), context) {
                 Poll::Ready(Turn::Ask(Challenge { data, reply })) => {
                     renewal.reply = Some(reply);
+                    renewal.turn = None;
                     self.send_auth(ReasonCode::ContinueAuthentication, &data)?;
                 }
                 Poll::Ready(Turn::Done(identified)) => {

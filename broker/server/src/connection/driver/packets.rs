@@ -54,7 +54,7 @@ impl<S: Stream> Driver<S> {
                 TopicName::from_checked(&from_alias)
             }
         };
-        self.check_publish(topic, publish)?;
+        self.check_publish(publish)?;
         let again = match (publish.qos, publish.packet_id) {
             (Qos::ExactlyOnce, Some(id)) => {
                 self.opened.session.incoming.handle_qos2(id)? == Received::Again
@@ -139,12 +139,8 @@ impl<S: Stream> Driver<S> {
     }
 
     #[inline]
-    fn check_publish(&self, topic: TopicName<'_>, publish: &Publish<'_>) -> Result<(), Ending> {
+    fn check_publish(&self, publish: &Publish<'_>) -> Result<(), Ending> {
         let protocol = &self.broker.protocol;
-        if !self.broker.limits.allows_topic(topic) {
-            let reason = "too many topic levels, or a topic that no filter can match";
-            return Err(Ending::Refused(ReasonCode::TopicNameInvalid, reason));
-        }
         if !publish.properties.subscription_identifiers.is_empty() {
             let reason = "only the broker sends subscription identifiers in PUBLISH";
             return Err(Ending::Refused(ReasonCode::ProtocolError, reason));
@@ -209,7 +205,8 @@ impl<S: Stream> Driver<S> {
             let maximum = self.broker.limits.session_expiry_maximum;
             self.opened.session.expiry_interval = expiry_interval.min(maximum);
         }
-        Ending::Left { with_will: disconnect.reason_code == ReasonCode::DisconnectWithWill }
+        // Any other code than this keeps the will [MQTT-3.14.4-3].
+        Ending::Left { with_will: disconnect.reason_code != ReasonCode::Success }
     }
 
     /// Puts the acknowledgements and answers that may leave now into the output.
@@ -253,7 +250,7 @@ impl<S: Stream> Driver<S> {
     pub(in crate::connection) fn explained(&self, code: ReasonCode) -> AckProperties<'static> {
         let wanted = code.is_failure()
             && self.terms.problem_information
-            && self.terms.maximum_packet_size >= EXPLAINED;
+            && self.terms.maximum_packet_size as usize >= EXPLAINED;
         let reason_string = if wanted { explanation(code) } else { None };
         AckProperties { reason_string, ..AckProperties::default() }
     }
@@ -283,7 +280,7 @@ pub(in crate::connection) fn encode(
 }
 
 /// Bytes that an acknowledgement takes at most with an [`explanation`], beside its reason codes.
-const EXPLAINED: u32 = 96;
+pub(in crate::connection) const EXPLAINED: usize = 96;
 
 /// What a client may know about a refused PUBLISH or SUBSCRIBE beyond its code.
 fn explanation(code: ReasonCode) -> Option<&'static str> {
