@@ -1,12 +1,14 @@
 //! Attacks on enhanced authentication.
 
-use hookmq_codec::{ProtocolVersion, Qos, ReasonCode};
+use hookmq_codec::{Packet, ProtocolVersion, Qos, ReasonCode};
 use hookmq_tests::client::{Client, connect_to_session, publish};
 use hookmq_tests::guarded::{
     Guarded, PASSWORD, SCRAM, auth, auth_of, begin_again, connack_of, connect_by, data_of,
 };
 use hookmq_tests::scram::ScramClient;
+use hookmq_tests::wait::wait_until;
 
+use crate::MIB;
 use ReasonCode::{ContinueAuthentication, NotAuthorized, ReAuthenticate, Success};
 
 const LIMITS: &str = "limits: {connect_timeout_ms: 1000}";
@@ -166,4 +168,44 @@ fn those_who_hesitate_keep_nobody_from_being_asked() {
     assert_eq!(auth_of(&challenge).reason_code, ContinueAuthentication);
     guarded.client("valve").expect_nothing();
     drop(hesitant);
+}
+
+/// N02. Each gets as far as the proof, which is of the right form and wrong.
+#[test]
+fn a_flood_of_wrong_passwords_costs_nobody_else_anything_and_leaves_nothing_behind() {
+    let guarded = Guarded::new("limits: {pending_authentications: 64}");
+    let (mut pump, mut valve) = (guarded.client("pump"), guarded.client("valve"));
+    valve.subscribe("open/a", Qos::AtLeastOnce);
+    let (sockets, memory) = (guarded.broker.open_sockets(), guarded.broker.resident_bytes());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..250).for_each(|_| guess(&guarded)));
+        }
+        for number in 0..100u8 {
+            pump.publish(publish("open/a", &[number], Qos::AtLeastOnce));
+            let received = valve.expect_message("open/a", &[number]);
+            valve.acknowledge(&received);
+        }
+    });
+    wait_until("the sockets are closed", || {
+        (guarded.broker.open_sockets() <= sockets).then_some(())
+    });
+    let grown = guarded.broker.resident_bytes().saturating_sub(memory);
+    assert!(grown < 16 * MIB, "2,000 refusals cost {grown} bytes");
+    pump.expect_nothing();
+}
+
+fn guess(guarded: &Guarded) {
+    let (mut client, challenge) = guarded.begin("pump", &pump());
+    if matches!(challenge.packet(), Packet::ConnAck(_)) {
+        assert_eq!(connack_of(&challenge).reason_code, ReasonCode::ServerBusy);
+        return;
+    }
+    let challenge = String::from_utf8(data_of(&challenge)).expect("text");
+    let nonce = challenge.split(',').next().expect("a nonce");
+    let proof = format!("c=biws,{nonce},p={}=", "A".repeat(43));
+    client.send(&auth(ContinueAuthentication, SCRAM, proof.as_bytes()));
+    let refused = connack_of(&client.receive()).reason_code;
+    assert!([NotAuthorized, ReasonCode::ServerBusy].contains(&refused), "{refused}");
+    client.expect_closed();
 }

@@ -124,6 +124,16 @@ pipeline:
         kibibytes.and_then(|it| it.parse::<u64>().ok()).expect("a number of kB") * 1024
     }
 
+    /// Sockets that the process has open.
+    pub fn open_sockets(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.process().id()));
+        let is_socket = |file: std::io::Result<std::fs::DirEntry>| {
+            let target = file.and_then(|file| std::fs::read_link(file.path()));
+            target.is_ok_and(|it| it.to_string_lossy().starts_with("socket:"))
+        };
+        files.expect("the broker runs").map(is_socket).filter(|it| *it).count()
+    }
+
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
     }
