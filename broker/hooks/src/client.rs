@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use hookmq_codec::ProtocolVersion;
@@ -146,6 +147,33 @@ pub struct Identity {
     pub roles: BTreeSet<Arc<str>>,
     pub attributes: BTreeMap<Arc<str>, Attribute>,
     pub attachments: BTreeMap<Arc<str>, Attachment>,
+    pub limits: ClientLimits,
+}
+
+/// Bounds on one client's connection and session; the broker's own hold beside them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Milliseconds since 1970, UTC: the connection ends then, as what the client has shown is no longer
+    /// valid.
+    pub expires_at: Option<u64>,
+    /// Seconds that the session may outlive its connections.
+    pub session_expiry_maximum: Option<u32>,
+    /// Unacknowledged QoS 1 and 2 messages that the client may have sent.
+    pub receive_maximum: Option<NonZeroU16>,
+}
+
+impl ClientLimits {
+    /// What `later` says where it says something; of two ends of validity the sooner.
+    pub fn amended(self, later: Self) -> Self {
+        Self {
+            expires_at: match (self.expires_at, later.expires_at) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+            session_expiry_maximum: later.session_expiry_maximum.or(self.session_expiry_maximum),
+            receive_maximum: later.receive_maximum.or(self.receive_maximum),
+        }
+    }
 }
 
 /// A connected client, as the hooks after connect see it. Does not change while it is connected.
@@ -162,6 +190,7 @@ pub struct Client {
     pub connection: ConnectionFacts,
     pub certificate: Option<Arc<CertificateFacts>>,
     pub attachments: BTreeMap<Arc<str>, Attachment>,
+    pub limits: ClientLimits,
 }
 
 impl Client {

@@ -12,19 +12,23 @@ mod message_patch;
 mod pipeline;
 mod program;
 mod run;
+mod services;
 mod step;
 mod verdict;
 
 pub use authentication::{Authentication, Conversation, Exchange};
 pub use blueprint::{Blueprint, Condition, Control, FailurePolicy, ProgramName, StepSpec};
 pub use client::{
-    Attachment, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
+    Attachment, Attribute, CertificateFacts, Client, ClientLimits, ConnectAttempt, ConnectionFacts,
     DistinguishedName, Identity, Secret, Voucher,
 };
 pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
 pub use program::{BoxFuture, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
 pub use run::{Decision, Emitted, FailureObserver, PublishOutcome, Published, Refusal};
+pub use services::{
+    KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
+};
 pub use step::{Counters, Step};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,

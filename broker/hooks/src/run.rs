@@ -307,6 +307,7 @@ impl Identity {
         self.client_id = patch.client_id.or(self.client_id.take());
         self.roles.extend(patch.roles);
         self.attachments.extend(patch.attachments);
+        self.limits = self.limits.amended(patch.limits);
         self.attributes.extend(patch.attributes.into_iter().map(|(name, value)| {
             (name, Attribute { value, vouched_by: Voucher::Step(step.clone()) })
         }));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 
-use crate::{Attachment, Emission, MessagePatch, Secret};
+use crate::{Attachment, ClientLimits, Emission, MessagePatch, Secret};
 
 /// "Who is this?"
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub struct IdentityPatch {
     pub attributes: BTreeMap<Arc<str>, String>,
     /// Added to, or put in the place of, the attachments so far.
     pub attachments: BTreeMap<Arc<str>, Attachment>,
+    pub limits: ClientLimits,
 }
 
 /// "May it do this here?"

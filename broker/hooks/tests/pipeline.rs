@@ -116,6 +116,7 @@ fn client() -> Arc<Client> {
         connection: facts(),
         certificate: None,
         attachments: Default::default(),
+        limits: Default::default(),
     })
 }
 

@@ -65,6 +65,7 @@ fn client(description: Map) -> Fallible<ClientRef> {
         roles: fields.texts("roles")?.into_iter().map(Arc::from).collect(),
         attributes: attributes(&mut fields)?,
         attachments: Default::default(),
+        limits: Default::default(),
         connection: connection(&mut fields)?,
         certificate: certificate_of(&mut fields)?,
     };
@@ -89,6 +90,7 @@ fn attempt(description: Map) -> Fallible<AttemptRef> {
             roles: fields.texts("roles")?.into_iter().map(Arc::from).collect(),
             attributes: attributes(&mut fields)?,
             attachments: Default::default(),
+            limits: Default::default(),
         },
     };
     fields.finish()?;

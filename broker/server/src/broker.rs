@@ -23,7 +23,7 @@ use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
 use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
-    Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Step, StepFailure,
+    Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Services, Step, StepFailure,
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
@@ -47,6 +47,8 @@ pub struct Broker {
     pub store: Arc<dyn Store>,
     pub started: Instant,
     pub admission: Admission,
+    /// What plugins and rules keep.
+    pub services: Arc<Services>,
     /// Where permissions come from, if not from the pipeline's programs alone.
     directory: Option<Directory>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
@@ -66,6 +68,7 @@ impl Broker {
         protocol: ProtocolOptions,
         store: Arc<dyn Store>,
         directory: Option<Directory>,
+        services: Arc<Services>,
     ) -> Arc<Self> {
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
@@ -76,6 +79,7 @@ impl Broker {
             store,
             started: Instant::now(),
             directory,
+            services,
             tenants: RwLock::default(),
             next_session_id: AtomicU64::new(1),
             timers: Timers::default(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hookmq_access::{AnonymousProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram};
 use hookmq_hooks::{
     AssembleError, Blueprint, Hook, Pipeline, PipelineCell, Program, ProgramIdentity, ProgramKind,
-    ProgramName, StepSpec,
+    ProgramName, Services, StepSpec,
 };
 use hookmq_script::{LogLevel, Problem, RuleEngine, RuleError};
 use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
@@ -105,13 +105,14 @@ pub enum Outcome {
 }
 
 impl Loader {
-    pub fn new(config: &Config) -> Result<Self, HostError> {
+    pub fn new(config: &Config, services: &Arc<Services>) -> Result<Self, HostError> {
+        let host = || PluginHost::new(config.plugins.host.clone(), services.clone());
         let has_plugins =
             config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
         Ok(Self {
             rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
             rules_dir: config.rules.dir.clone(),
-            host: has_plugins.then(|| PluginHost::new(config.plugins.host.clone())).transpose()?,
+            host: has_plugins.then(host).transpose()?,
             plugins: config.plugins.clone(),
             uploads: config.data_dir.join("plugins"),
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use hookmq_access::Directory;
-use hookmq_hooks::{Hook, ProgramKind};
+use hookmq_hooks::{Hook, ProgramKind, Services};
 use hookmq_store::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -43,7 +43,8 @@ impl Server {
     pub async fn build(config: Config) -> Result<Self> {
         create_private_directory(&config.data_dir)?;
         let directory = config.database.clone().map(Directory::start);
-        let loader = Loader::new(&config)?;
+        let services = Arc::new(Services::default());
+        let loader = Loader::new(&config, &services)?;
         let (programs, pipeline) =
             Programs::load(loader, config.pipeline.clone(), directory.as_ref())
                 .map_err(|errors| step_errors(&config, errors))?;
@@ -54,6 +55,7 @@ impl Server {
             config.protocol.clone(),
             store,
             directory.clone(),
+            services,
         );
         let admin = match &config.admin {
             None => None,
@@ -155,7 +157,7 @@ fn step_errors(config: &Config, errors: Vec<StepError>) -> ConfigError {
 /// # Errors
 /// All that do not load, with the steps that name them.
 pub fn check_programs(config: &Config) -> Result<()> {
-    let loader = Loader::new(config)?;
+    let loader = Loader::new(config, &Arc::default())?;
     let mut errors = Vec::new();
     for hook in Hook::ALL {
         for (position, step) in config.pipeline.steps(hook).iter().enumerate() {

@@ -129,7 +129,8 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
         Hook::Connect => Arc::new(AnonymousProgram::new(AnonymousSettings::default())),
         _ => Arc::new(OpenProgram::new()),
     });
-    Broker::new(pipeline.unwrap(), Limits::default(), ProtocolOptions::default(), store, None)
+    let (limits, protocol) = (Limits::default(), ProtocolOptions::default());
+    Broker::new(pipeline.unwrap(), limits, protocol, store, None, Arc::default())
 }
 
 /// A subscriber whose session is durable, with its CONNACK and SUBACK released.

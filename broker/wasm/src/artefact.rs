@@ -121,6 +121,8 @@ impl<'a> Outline<'a> {
                 "types" => continue,
                 "log" => ("log", manifest.capabilities.log),
                 "clock" => ("clock", manifest.capabilities.clock),
+                "metric" => ("metric", manifest.capabilities.metric),
+                "emit" => ("emit", !manifest.capabilities.emit.is_empty()),
                 _ => return Err(import.unknown()),
             };
             if !asked {

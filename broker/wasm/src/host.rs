@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::thread;
 
-use hookmq_hooks::{ProgramIdentity, ProgramKind};
+use hookmq_hooks::{ProgramIdentity, ProgramKind, Services};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
 use crate::artefact::Artefact;
-use crate::contract::{PluginPre, clock, log};
+use crate::contract::{PluginPre, clock, emit, log, metric};
 use crate::error::{HostError, LoadError};
 use crate::guest_log::GuestLog;
-use crate::instance::{GuestState, TICK};
+use crate::instance::{GuestState, Own, TICK};
 use crate::plugin::{Template, WasmPlugin};
 use crate::pool::Budget;
 use crate::{HostOptions, PluginSettings};
@@ -31,6 +31,7 @@ pub struct PluginHost {
     linker: Linker<GuestState>,
     budget: Arc<Budget>,
     options: HostOptions,
+    services: Arc<Services>,
 }
 
 impl PluginHost {
@@ -38,15 +39,17 @@ impl PluginHost {
     ///
     /// # Errors
     /// Where the system refuses address space for the instances, or a thread.
-    pub fn new(options: HostOptions) -> Result<Self, HostError> {
+    pub fn new(options: HostOptions, services: Arc<Services>) -> Result<Self, HostError> {
         let failed = |error: wasmtime::Error| HostError(format!("{error:#}"));
         let engine = Engine::new(&engine_config(&options)).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        metric::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        emit::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
         start_ticking(&engine).map_err(|error| HostError(error.to_string()))?;
         let budget = Budget::new(options.instances);
-        Ok(Self { engine, linker, budget, options })
+        Ok(Self { engine, linker, budget, options, services })
     }
 
     /// Makes a plugin of an artefact: a component, or a core module with its component type inside.
@@ -84,8 +87,14 @@ impl PluginHost {
             sha256: artefact.sha256,
         };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
-        let log = Arc::new(GuestLog::new(manifest.name.clone()));
-        let template = Template { engine: self.engine.clone(), prepared, config, limits, log };
+        let own = Arc::new(Own {
+            name: manifest.name.clone(),
+            limits,
+            grants: manifest.capabilities.clone(),
+            log: GuestLog::new(manifest.name.clone()),
+            services: self.services.clone(),
+        });
+        let template = Template { engine: self.engine.clone(), prepared, config, own };
         template.try_out(&self.budget)?;
         Ok(WasmPlugin::new(identity, manifest, template, &self.budget))
     }

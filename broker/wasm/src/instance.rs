@@ -1,16 +1,19 @@
 //! One running guest: its store, its limits, and what its failures mean.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hookmq_hooks::{FailureKind, StepFailure};
+use hookmq_codec::TopicName;
+use hookmq_hooks::{Emission, FailureKind, Hook, Services, StepFailure};
 use tracing::Level;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
-use crate::Limits;
-use crate::contract::{Plugin, clock, log, types};
+use crate::contract::{Plugin, clock, emit, log, metric, types};
 use crate::guest_log::{GuestLog, cut};
+use crate::output::qos;
 use crate::pool::Slot;
+use crate::{Grants, Limits};
 
 /// The engine's clock for deadlines.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -34,8 +37,9 @@ impl Instance {
         Self { store, guest, calls: 0, _slot: slot }
     }
 
-    /// Starts the clock of the next call.
-    pub(crate) fn arm(&mut self) {
+    /// Starts the account of the next call.
+    pub(crate) fn arm(&mut self, hook: Hook) {
+        self.store.data_mut().hook = Some(hook);
         arm(&mut self.store);
     }
 }
@@ -43,14 +47,22 @@ impl Instance {
 /// A store whose guest may use no more than `limits`, its clock started.
 pub(crate) fn new_store(
     engine: &wasmtime::Engine,
-    limits: Limits,
-    log: Arc<GuestLog>,
+    own: Arc<Own>,
     tenant: Arc<str>,
 ) -> Store<GuestState> {
+    let limits = own.limits;
     let half_time_ticks = (limits.time / 2).as_nanos().div_ceil(TICK.as_nanos());
     let half_time_ticks = half_time_ticks.clamp(1, u128::from(u32::MAX)) as u64;
-    let state =
-        GuestState { limits, half_time_ticks, log, tenant, last_error: None, half_time: None };
+    let state = GuestState {
+        own,
+        half_time_ticks,
+        tenant,
+        hook: None,
+        emitted: Vec::new(),
+        emitted_bytes: 0,
+        last_error: None,
+        half_time: None,
+    };
     let mut store = Store::new(engine, state);
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_deadline()));
     store.limiter(|state| state);
@@ -63,16 +75,31 @@ pub(crate) fn new_store(
 fn arm(store: &mut Store<GuestState>) {
     let state = store.data_mut();
     (state.last_error, state.half_time) = (None, None);
+    state.emitted.clear();
+    state.emitted_bytes = 0;
     let ticks = state.half_time_ticks;
     store.set_epoch_deadline(ticks);
 }
 
+/// What all instances of one plugin version have in common.
+pub(crate) struct Own {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Grants,
+    pub(crate) log: GuestLog,
+    pub(crate) services: Arc<Services>,
+}
+
 /// What the host keeps beside a guest.
 pub(crate) struct GuestState {
-    limits: Limits,
+    own: Arc<Own>,
     half_time_ticks: u64,
-    log: Arc<GuestLog>,
     tenant: Arc<str>,
+    /// None while it is configured.
+    hook: Option<Hook>,
+    /// What this call has emitted so far.
+    emitted: Vec<Emission>,
+    emitted_bytes: usize,
     /// The last error line of this call: a panic's message, most likely.
     last_error: Option<String>,
     /// The thread's processor time when half of the call's wall time was over.
@@ -80,6 +107,11 @@ pub(crate) struct GuestState {
 }
 
 impl GuestState {
+    /// What the call that has just ended has emitted.
+    pub(crate) fn take_emitted(&mut self) -> Vec<Emission> {
+        std::mem::take(&mut self.emitted)
+    }
+
     /// Ends a call whose second half has taken its share of processor time. Wall time alone would
     /// punish guests for a machine so busy that their thread was not running.
     fn at_deadline(&mut self) -> UpdateDeadline {
@@ -88,7 +120,7 @@ impl GuestState {
             self.half_time = Some(now);
             return UpdateDeadline::Continue(1);
         };
-        if now.saturating_sub(half_time) >= self.limits.time / 2 {
+        if now.saturating_sub(half_time) >= self.own.limits.time / 2 {
             UpdateDeadline::Interrupt
         } else {
             UpdateDeadline::Continue(1)
@@ -118,7 +150,7 @@ impl ResourceLimiter for GuestState {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let limit = self.limits.memory_bytes;
+        let limit = self.own.limits.memory_bytes;
         if desired > limit {
             let message = format!("it wants {desired} bytes of memory; its limit is {limit}");
             return Err(LimitExceeded(message).into());
@@ -155,11 +187,53 @@ impl log::Host for GuestState {
         if level == Level::ERROR {
             self.last_error = Some(cut(&line, MAX_REASON_BYTES).to_owned());
         }
-        self.log.write(&self.tenant, level, &line);
+        self.own.log.write(&self.tenant, level, &line);
     }
 }
 
+impl metric::Host for GuestState {
+    fn count(&mut self, name: String, increase: u64) {
+        self.own.services.metrics.count(&self.own.name, &name, &self.tenant, increase);
+    }
+
+    fn set(&mut self, name: String, value: f64) {
+        self.own.services.metrics.set(&self.own.name, &name, &self.tenant, value);
+    }
+}
+
+impl emit::Host for GuestState {
+    fn publish(&mut self, message: emit::Emission) -> Result<(), emit::Error> {
+        if self.hook != Some(Hook::Publish) {
+            return Err(emit::Error::NotHere);
+        }
+        let topic = TopicName::new(&message.topic).map_err(|_| emit::Error::Topic)?;
+        if !self.own.grants.emit.iter().any(|granted| granted.matches(topic)) {
+            return Err(emit::Error::Topic);
+        }
+        let limits = &self.own.limits;
+        let bytes = self.emitted_bytes + message.topic.len() + message.payload.len();
+        if self.emitted.len() >= limits.emitted_messages || bytes > limits.output_bytes {
+            return Err(emit::Error::TooMany);
+        }
+        self.emitted_bytes = bytes;
+        self.emitted.push(Emission {
+            payload: message.payload,
+            qos: qos(message.qos),
+            retain: message.retain,
+            topic: message.topic,
+        });
+        Ok(())
+    }
+}
+
+/// Where the broker's monotonic clock begins.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl clock::Host for GuestState {
+    fn monotonic(&mut self) -> u64 {
+        START.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
+    }
+
     fn now(&mut self) -> u64 {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         since_1970.as_millis().try_into().unwrap_or(u64::MAX)
@@ -175,7 +249,7 @@ pub(crate) fn failure(error: &wasmtime::Error, state: &GuestState) -> StepFailur
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => {
-            let limit = state.limits.time.as_millis();
+            let limit = state.own.limits.time.as_millis();
             StepFailure::new(FailureKind::Timeout, format!("it ran for longer than {limit} ms"))
         }
         Some(Trap::StackOverflow) => StepFailure::new(FailureKind::Limit, reason),
@@ -187,7 +261,7 @@ pub(crate) fn failure(error: &wasmtime::Error, state: &GuestState) -> StepFailur
             },
         ),
         None if reason.contains(OUTPUT_BUDGET_EXHAUSTED) => {
-            let limit = state.limits.output_bytes;
+            let limit = state.own.limits.output_bytes;
             let message = format!("its output is larger than the limit of {limit} bytes");
             StepFailure::new(FailureKind::Limit, message)
         }

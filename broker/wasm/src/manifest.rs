@@ -55,7 +55,7 @@ pub enum ManifestError {
     Json(String),
     #[error("{key}: {problem}")]
     Value { key: &'static str, problem: String },
-    #[error("capabilities: `{0}` is unknown to this broker; it has log and clock")]
+    #[error("capabilities: `{0}` is unknown to this broker; it has log, metric and clock")]
     UnknownCapability(String),
 }
 
@@ -101,6 +101,9 @@ impl Manifest {
         }
         if asked.clock && !grants.clock {
             missing.push("clock".to_owned());
+        }
+        if asked.metric && !grants.metric {
+            missing.push("metric".to_owned());
         }
         for wanted in &asked.emit {
             if !grants.emit.iter().any(|granted| granted.covers(wanted)) {
@@ -196,6 +199,7 @@ fn capabilities(named: Vec<String>, emit: Vec<TopicFilter>) -> Result<Grants, Ma
         match name.as_str() {
             "log" => asked.log = true,
             "clock" => asked.clock = true,
+            "metric" => asked.metric = true,
             _ => return Err(ManifestError::UnknownCapability(name)),
         }
     }
@@ -305,9 +309,13 @@ mod tests {
                        "capabilities":["log","clock"],"emit":["alerts/#"]}"#;
         let manifest = parse(text).unwrap();
         let emit = vec![TopicFilter::new("alerts/+").unwrap()];
-        let grants = Grants { log: true, clock: false, emit };
+        let grants = Grants { log: true, emit, ..Grants::default() };
         assert_eq!(manifest.not_granted(&grants), ["clock", "emit alerts/#"]);
         let emit = vec![TopicFilter::new("#").unwrap()];
-        assert!(manifest.not_granted(&Grants { log: true, clock: true, emit }).is_empty());
+        assert!(
+            manifest
+                .not_granted(&Grants { log: true, clock: true, emit, ..Grants::default() })
+                .is_empty()
+        );
     }
 }

@@ -72,8 +72,10 @@ impl Limits {
 pub struct Grants {
     /// Write to the broker's log.
     pub log: bool,
-    /// Read the wall clock.
+    /// Read the clocks.
     pub clock: bool,
+    /// Keep figures for the operator's monitoring.
+    pub metric: bool,
     /// Emit messages under these filters.
     pub emit: Vec<TopicFilter>,
 }

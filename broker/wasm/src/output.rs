@@ -1,9 +1,11 @@
 //! What a guest answers, checked before anyone acts on it.
 
-use hookmq_codec::{Qos, ReasonCode, TopicFilter, TopicName};
+use std::num::NonZeroU16;
+
+use hookmq_codec::{Qos, ReasonCode, TopicName};
 use hookmq_hooks::{
-    AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, Emission, FailureKind,
-    IdentityPatch, MessagePatch, PublishAnswer, PublishVerdict, StepFailure,
+    AuthorizeVerdict, ClientLimits, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,
+    IdentityPatch, MessagePatch, PublishVerdict, StepFailure,
 };
 
 use crate::contract::types;
@@ -40,94 +42,50 @@ const PUBLISH_CODES: &[ReasonCode] = &[
     ReasonCode::PayloadFormatInvalid,
 ];
 
-/// What answers of one plugin are checked against. Their size in bytes was bounded before.
-pub(crate) struct Output {
-    pub(crate) emitted_messages: usize,
-    /// Asked for and granted.
-    pub(crate) emit: Vec<TopicFilter>,
+pub(crate) fn connect(verdict: types::ConnectVerdict) -> Result<ConnectVerdict, StepFailure> {
+    Ok(match verdict {
+        types::ConnectVerdict::Next(patch) => ConnectVerdict::Next(identity_patch(patch)?),
+        types::ConnectVerdict::Accept(patch) => ConnectVerdict::Accept(identity_patch(patch)?),
+        types::ConnectVerdict::Deny(refusal) => ConnectVerdict::Deny {
+            reason_code: reason_code(refusal.reason_code, CONNECT_CODES, "CONNACK")?,
+            reason: cut(&refusal.reason, MAX_REASON_BYTES).to_owned(),
+        },
+    })
 }
 
-impl Output {
-    pub(crate) fn connect(
-        &self,
-        verdict: types::ConnectVerdict,
-    ) -> Result<ConnectVerdict, StepFailure> {
-        Ok(match verdict {
-            types::ConnectVerdict::Next(patch) => ConnectVerdict::Next(identity_patch(patch)?),
-            types::ConnectVerdict::Accept(patch) => ConnectVerdict::Accept(identity_patch(patch)?),
-            types::ConnectVerdict::Deny(refusal) => ConnectVerdict::Deny {
-                reason_code: reason_code(refusal.reason_code, CONNECT_CODES, "CONNACK")?,
-                reason: cut(&refusal.reason, MAX_REASON_BYTES).to_owned(),
+pub(crate) fn authorize(verdict: types::AuthorizeVerdict) -> AuthorizeVerdict {
+    match verdict {
+        types::AuthorizeVerdict::Allow => AuthorizeVerdict::Allow,
+        types::AuthorizeVerdict::AllowUpTo(most) => AuthorizeVerdict::AllowUpTo(qos(most)),
+        types::AuthorizeVerdict::Abstain => AuthorizeVerdict::Abstain,
+        types::AuthorizeVerdict::Deny(denial) => AuthorizeVerdict::Deny(Denial {
+            effect: match denial.effect {
+                types::Effect::Refuse => Effect::Refuse,
+                types::Effect::AcknowledgeAndDrop => Effect::AcknowledgeAndDrop,
+                types::Effect::Disconnect => Effect::Disconnect,
             },
-        })
+            reason: cut(&denial.reason, MAX_REASON_BYTES).to_owned(),
+        }),
     }
+}
 
-    pub(crate) fn authorize(&self, verdict: types::AuthorizeVerdict) -> AuthorizeVerdict {
-        match verdict {
-            types::AuthorizeVerdict::Allow => AuthorizeVerdict::Allow,
-            types::AuthorizeVerdict::AllowUpTo(most) => AuthorizeVerdict::AllowUpTo(qos(most)),
-            types::AuthorizeVerdict::Abstain => AuthorizeVerdict::Abstain,
-            types::AuthorizeVerdict::Deny(denial) => AuthorizeVerdict::Deny(Denial {
-                effect: match denial.effect {
-                    types::Effect::Refuse => Effect::Refuse,
-                    types::Effect::AcknowledgeAndDrop => Effect::AcknowledgeAndDrop,
-                    types::Effect::Disconnect => Effect::Disconnect,
-                },
-                reason: cut(&denial.reason, MAX_REASON_BYTES).to_owned(),
-            }),
+pub(crate) fn publish(verdict: types::PublishVerdict) -> Result<PublishVerdict, StepFailure> {
+    Ok(match verdict {
+        types::PublishVerdict::Pass => PublishVerdict::Pass,
+        types::PublishVerdict::Consume => PublishVerdict::Consume,
+        types::PublishVerdict::Drop(code) => {
+            PublishVerdict::Drop(reason_code(code, PUBLISH_CODES, "PUBACK")?)
         }
-    }
+        types::PublishVerdict::Replace(patch) => PublishVerdict::Replace(message_patch(patch)?),
+    })
+}
 
-    pub(crate) fn publish(
-        &self,
-        answer: types::PublishAnswer,
-    ) -> Result<PublishAnswer, StepFailure> {
-        let verdict = match answer.verdict {
-            types::PublishVerdict::Pass => PublishVerdict::Pass,
-            types::PublishVerdict::Consume => PublishVerdict::Consume,
-            types::PublishVerdict::Drop(code) => {
-                PublishVerdict::Drop(reason_code(code, PUBLISH_CODES, "PUBACK")?)
-            }
-            types::PublishVerdict::Replace(patch) => PublishVerdict::Replace(message_patch(patch)?),
-        };
-        if answer.emitted.len() > self.emitted_messages {
-            let (count, limit) = (answer.emitted.len(), self.emitted_messages);
-            let message = format!("it emitted {count} messages; its limit is {limit}");
-            return Err(StepFailure::new(FailureKind::Limit, message));
-        }
-        let emitted = answer
-            .emitted
-            .into_iter()
-            .map(|emission| self.emission(emission))
-            .collect::<Result<_, _>>();
-        Ok(PublishAnswer { verdict, emitted: emitted? })
-    }
-
-    pub(crate) fn deliver(
-        &self,
-        verdict: types::DeliverVerdict,
-    ) -> Result<DeliverVerdict, StepFailure> {
-        Ok(match verdict {
-            types::DeliverVerdict::Pass => DeliverVerdict::Pass,
-            types::DeliverVerdict::Drop => DeliverVerdict::Drop,
-            types::DeliverVerdict::Replace(patch) => DeliverVerdict::Replace(message_patch(patch)?),
-        })
-    }
-
-    fn emission(&self, emission: types::Emission) -> Result<Emission, StepFailure> {
-        let topic = TopicName::new(&emission.topic)
-            .map_err(|error| bad(format!("an emitted message's topic: {error}")))?;
-        if !self.emit.iter().any(|granted| granted.matches(topic)) {
-            let topic = cut(topic.as_str(), MAX_REASON_BYTES);
-            return Err(bad(format!("it may not emit messages on the topic {topic:?}")));
-        }
-        Ok(Emission {
-            payload: emission.payload,
-            qos: qos(emission.qos),
-            retain: emission.retain,
-            topic: emission.topic,
-        })
-    }
+pub(crate) fn deliver(verdict: types::DeliverVerdict) -> Result<DeliverVerdict, StepFailure> {
+    Ok(match verdict {
+        types::DeliverVerdict::Pass => DeliverVerdict::Pass,
+        types::DeliverVerdict::Drop => DeliverVerdict::Drop,
+        types::DeliverVerdict::Replace(patch) => DeliverVerdict::Replace(message_patch(patch)?),
+    })
 }
 
 fn identity_patch(patch: types::IdentityPatch) -> Result<IdentityPatch, StepFailure> {
@@ -143,7 +101,19 @@ fn identity_patch(patch: types::IdentityPatch) -> Result<IdentityPatch, StepFail
             .into_iter()
             .map(|(name, value)| (name.into(), value))
             .collect(),
+        limits: client_limits(patch.limits)?,
         ..IdentityPatch::default()
+    })
+}
+
+fn client_limits(limits: types::ClientLimits) -> Result<ClientLimits, StepFailure> {
+    let receive_maximum = limits.receive_maximum.map(|maximum| {
+        NonZeroU16::new(maximum).ok_or_else(|| bad("a receive maximum of 0".into()))
+    });
+    Ok(ClientLimits {
+        expires_at: limits.expires_at,
+        session_expiry_maximum: limits.session_expiry_maximum,
+        receive_maximum: receive_maximum.transpose()?,
     })
 }
 
@@ -186,7 +156,7 @@ fn bad(message: String) -> StepFailure {
     StepFailure::new(FailureKind::BadOutput, message)
 }
 
-fn qos(qos: types::Qos) -> Qos {
+pub(crate) fn qos(qos: types::Qos) -> Qos {
     match qos {
         types::Qos::AtMostOnce => Qos::AtMostOnce,
         types::Qos::AtLeastOnce => Qos::AtLeastOnce,

@@ -6,15 +6,14 @@ use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
 use wasmtime::Engine;
 
 use crate::contract::{PluginPre, calls};
-use crate::guest_log::GuestLog;
 use crate::input::{AttemptInput, access_input, with_client, with_message};
-use crate::instance::{GuestState, Instance, failure, new_store, reported};
-use crate::output::Output;
+use crate::instance::{GuestState, Instance, Own, failure, new_store, reported};
+use crate::output;
 use crate::pool::{Budget, Pool, Slot};
 use crate::{Limits, LoadError, Manifest};
 
@@ -22,7 +21,6 @@ use crate::{Limits, LoadError, Manifest};
 pub struct WasmPlugin {
     identity: ProgramIdentity,
     manifest: Manifest,
-    output: Output,
     template: Template,
     pool: Arc<Pool>,
 }
@@ -33,8 +31,7 @@ pub(crate) struct Template {
     pub(crate) prepared: PluginPre<GuestState>,
     /// JSON.
     pub(crate) config: String,
-    pub(crate) limits: Limits,
-    pub(crate) log: Arc<GuestLog>,
+    pub(crate) own: Arc<Own>,
 }
 
 impl WasmPlugin {
@@ -44,11 +41,9 @@ impl WasmPlugin {
         template: Template,
         budget: &Arc<Budget>,
     ) -> Self {
-        let limits = template.limits;
+        let limits = template.own.limits;
         let pool = Pool::new(budget, limits.instances_per_tenant, limits.calls_per_instance);
-        let emit = manifest.capabilities.emit.clone();
-        let output = Output { emitted_messages: limits.emitted_messages, emit };
-        Self { identity, manifest, output, template, pool }
+        Self { identity, manifest, template, pool }
     }
 
     /// What the plugin says of itself.
@@ -58,19 +53,20 @@ impl WasmPlugin {
 
     /// The limits in force.
     pub fn limits(&self) -> Limits {
-        self.template.limits
+        self.template.own.limits
     }
 
     /// Calls an instance of the tenant. After a trap, or a limit that ended the call, the instance is
     /// dropped; an error that the guest reports leaves it as it is.
     fn call<R>(
         &self,
+        hook: Hook,
         tenant: &str,
         call: impl FnOnce(&calls::Guest, &mut wasmtime::Store<GuestState>) -> GuestResult<R>,
     ) -> Result<R, StepFailure> {
         let create = |tenant, slot| Ok(self.template.instantiate(tenant, slot)?);
         let answer = self.pool.with(tenant, create, |instance| {
-            instance.arm();
+            instance.arm(hook);
             let guest = instance.guest.hookmq_plugin_hooks();
             call(guest, &mut instance.store).map_err(|error| failure(&error, instance.store.data()))
         })?;
@@ -93,7 +89,7 @@ impl Template {
     }
 
     fn instantiate(&self, tenant: Arc<str>, slot: Slot) -> Result<Instance, StartFailure> {
-        let mut store = new_store(&self.engine, self.limits, self.log.clone(), tenant);
+        let mut store = new_store(&self.engine, self.own.clone(), tenant);
         let configured = self.prepared.instantiate(&mut store).and_then(|guest| {
             let configured =
                 guest.hookmq_plugin_hooks().call_configure(&mut store, &self.config)?;
@@ -149,8 +145,8 @@ impl Program for WasmPlugin {
         let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
         let input = AttemptInput::new(attempt, self.manifest.fields);
         let answer = self
-            .call(tenant, |guest, store| guest.call_connect(store, input.view()))
-            .and_then(|verdict| self.output.connect(verdict));
+            .call(Hook::Connect, tenant, |guest, store| guest.call_connect(store, input.view()))
+            .and_then(output::connect);
         Box::pin(std::future::ready(answer))
     }
 
@@ -160,11 +156,11 @@ impl Program for WasmPlugin {
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
         let verdict = with_client(client, self.manifest.fields, |view| {
-            self.call(&client.tenant, |guest, store| {
+            self.call(Hook::Authorize, &client.tenant, |guest, store| {
                 guest.call_authorize(store, view, access_input(access))
             })
         })?;
-        Ok(self.output.authorize(verdict))
+        Ok(output::authorize(verdict))
     }
 
     fn publish(
@@ -172,10 +168,14 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
-        let answer = with_message(client, message, self.manifest.fields, |view, message| {
-            self.call(&client.tenant, |guest, store| guest.call_publish(store, view, message))
+        let fields = self.manifest.fields;
+        let (verdict, emitted) = with_message(client, message, fields, |view, message| {
+            self.call(Hook::Publish, &client.tenant, |guest, store| {
+                let verdict = guest.call_publish(&mut *store, view, message)?;
+                Ok(verdict.map(|verdict| (verdict, store.data_mut().take_emitted())))
+            })
         })?;
-        self.output.publish(answer)
+        Ok(PublishAnswer { verdict: output::publish(verdict)?, emitted })
     }
 
     fn deliver(
@@ -184,8 +184,10 @@ impl Program for WasmPlugin {
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
         let verdict = with_message(client, message, self.manifest.fields, |view, message| {
-            self.call(&client.tenant, |guest, store| guest.call_deliver(store, view, message))
+            self.call(Hook::Deliver, &client.tenant, |guest, store| {
+                guest.call_deliver(store, view, message)
+            })
         })?;
-        self.output.deliver(verdict)
+        output::deliver(verdict)
     }
 }

@@ -4,8 +4,7 @@
 #![allow(clippy::derivable_impls)]
 
 use crate::{
-    Client, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishAnswer, PublishVerdict,
-    Qos,
+    Client, ClientLimits, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishVerdict, Qos,
 };
 
 impl Default for Client {
@@ -55,19 +54,20 @@ impl Default for IdentityPatch {
             client_id: None,
             roles: Vec::new(),
             attributes: Vec::new(),
+            limits: ClientLimits::default(),
         }
     }
 }
 
-impl Default for PublishAnswer {
+impl Default for ClientLimits {
     fn default() -> Self {
-        PublishVerdict::Pass.into()
+        Self { expires_at: None, session_expiry_maximum: None, receive_maximum: None }
     }
 }
 
-impl From<PublishVerdict> for PublishAnswer {
-    fn from(verdict: PublishVerdict) -> Self {
-        Self { verdict, emitted: Vec::new() }
+impl Default for PublishVerdict {
+    fn default() -> Self {
+        Self::Pass
     }
 }
 

@@ -5,7 +5,7 @@
 //! goes to the broker as it is.
 //!
 //! ```
-//! use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishAnswer, PublishVerdict};
+//! use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishVerdict};
 //!
 //! /// Puts a prefix before every payload.
 //! pub struct Prefix(String);
@@ -26,11 +26,11 @@
 //!         Ok(Self(config.prefix))
 //!     }
 //!
-//!     fn publish(&mut self, _: Option<Client>, message: Message) -> Result<PublishAnswer, String> {
+//!     fn publish(&mut self, _: Option<Client>, message: Message) -> Result<PublishVerdict, String> {
 //!         let mut payload = self.0.clone().into_bytes();
 //!         payload.extend(message.payload.unwrap_or_default());
 //!         let patch = MessagePatch { payload: Some(payload), ..MessagePatch::default() };
-//!         Ok(PublishVerdict::Replace(patch).into())
+//!         Ok(PublishVerdict::Replace(patch))
 //!     }
 //! }
 //!
@@ -43,8 +43,8 @@
 //! // The logic is plain Rust, so it is tested like any other.
 //! let mut plugin = Prefix::new(Config { prefix: "> ".into() }).unwrap();
 //! let message = Message { payload: Some(b"hi".to_vec()), ..Message::default() };
-//! let answer = plugin.publish(None, message).unwrap();
-//! let PublishVerdict::Replace(patch) = answer.verdict else { panic!() };
+//! let verdict = plugin.publish(None, message).unwrap();
+//! let PublishVerdict::Replace(patch) = verdict else { panic!() };
 //! assert_eq!(patch.payload.unwrap(), b"> hi");
 //! ```
 //!
@@ -62,14 +62,14 @@ mod defaults;
 mod manifest;
 
 pub use bindings::{
-    Access, Action, Attribute, AuthorizeVerdict, Certificate, Client, ConnectAttempt,
-    ConnectVerdict, Connection, DeliverVerdict, Denial, DistinguishedName, Effect, Emission,
-    Identity, IdentityPatch, Message, MessagePatch, MessageProperties, Protocol, PublishAnswer,
-    PublishVerdict, Qos, Refusal, UserProperty, Voucher,
+    Access, Action, Attribute, AuthorizeVerdict, Certificate, Client, ClientLimits, ConnectAttempt,
+    ConnectVerdict, Connection, DeliverVerdict, Denial, DistinguishedName, Effect, Identity,
+    IdentityPatch, Message, MessagePatch, MessageProperties, Protocol, PublishVerdict, Qos,
+    Refusal, UserProperty, Voucher,
 };
 #[doc(hidden)]
 pub use bindings::{Guest, export_bindings};
-pub use bindings::{clock, log};
+pub use bindings::{clock, emit, http, kv, log, metric, secret};
 
 /// The four hooks; a plugin implements those that its [`export!`] names.
 ///
@@ -98,8 +98,8 @@ pub trait Plugin: Sized + 'static {
         &mut self,
         _client: Option<Client>,
         _message: Message,
-    ) -> Result<PublishAnswer, String> {
-        Ok(PublishAnswer::default())
+    ) -> Result<PublishVerdict, String> {
+        Ok(PublishVerdict::default())
     }
 
     /// What does this subscriber see? `client` is the subscriber.

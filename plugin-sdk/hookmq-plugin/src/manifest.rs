@@ -12,7 +12,7 @@
 /// - `fields`: what the plugin reads, of `payload`, `properties`, `client` (tenant, username and
 ///   client id), `attributes` (and roles), `connection` (and certificate), `password`. What is not
 ///   named is not copied, which is faster.
-/// - `capabilities`: of `log` and `clock`. With `log`, panic messages reach the log.
+/// - `capabilities`: of `log`, `metric`, `clock` and `kv`. With `log`, panic messages reach the log.
 /// - `emit`: filters of the topics of emitted messages.
 /// - `authorize_is_cacheable: true`: the same client and access always give the same verdict.
 /// - `limits`: `{ memory_bytes: 1048576, time_ms: 10 }`; the operator may set less.
@@ -81,7 +81,7 @@ macro_rules! export {
                 fn publish(
                     client: Option<$crate::Client>,
                     message: $crate::Message,
-                ) -> Result<$crate::PublishAnswer, String> {
+                ) -> Result<$crate::PublishVerdict, String> {
                     $crate::with(&PLUGIN, |plugin| $crate::Plugin::publish(plugin, client, message))
                 }
 

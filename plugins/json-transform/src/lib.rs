@@ -1,6 +1,6 @@
 //! Changes JSON payloads as configured: a list of operations, applied in order.
 
-use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishAnswer, PublishVerdict, clock};
+use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishVerdict, clock};
 use serde_json::{Map, Value};
 
 mod operation;
@@ -68,12 +68,12 @@ impl Plugin for JsonTransform {
         &mut self,
         client: Option<Client>,
         message: Message,
-    ) -> Result<PublishAnswer, String> {
+    ) -> Result<PublishVerdict, String> {
         let payload = message.payload.unwrap_or_default();
         let Ok(object) = serde_json::from_slice(&payload) else {
             return Ok(match self.config.on_invalid {
-                OnInvalid::Pass => PublishAnswer::default(),
-                OnInvalid::Drop => PublishVerdict::Drop(PAYLOAD_FORMAT_INVALID).into(),
+                OnInvalid::Pass => PublishVerdict::default(),
+                OnInvalid::Drop => PublishVerdict::Drop(PAYLOAD_FORMAT_INVALID),
             });
         };
         let client = client.unwrap_or_default();
@@ -85,10 +85,10 @@ impl Plugin for JsonTransform {
             now: clock::now,
         };
         Ok(match self.transform(object, &facts) {
-            None => PublishAnswer::default(),
+            None => PublishVerdict::default(),
             Some(payload) => {
                 let payload = Some(payload);
-                PublishVerdict::Replace(MessagePatch { payload, ..MessagePatch::default() }).into()
+                PublishVerdict::Replace(MessagePatch { payload, ..MessagePatch::default() })
             }
         })
     }

@@ -144,7 +144,7 @@ fn a_payload_that_is_no_object_passes_or_is_dropped() {
             plugin(json!({"on_invalid": on_invalid, "operations": operations})).unwrap();
         for payload in [&b"[1]"[..], b"{", b"", b"\xff"] {
             let message = Message { payload: Some(payload.to_vec()), ..Message::default() };
-            assert_eq!(plugin.publish(None, message).unwrap().verdict, verdict);
+            assert_eq!(plugin.publish(None, message).unwrap(), verdict);
         }
     }
 }
@@ -155,7 +155,7 @@ fn numbers_that_no_operation_names_keep_their_value() {
     let operations = json!([{"op": "remove", "field": "d"}]);
     let mut plugin = plugin(json!({ "operations": operations })).unwrap();
     let message = Message { payload: Some(payload.to_vec()), ..Message::default() };
-    let PublishVerdict::Replace(patch) = plugin.publish(None, message).unwrap().verdict else {
+    let PublishVerdict::Replace(patch) = plugin.publish(None, message).unwrap() else {
         panic!("the payload is replaced");
     };
     assert_eq!(patch.payload.unwrap(), br#"{"a":0.1,"b":18446744073709551615,"c":1e-7}"#);

@@ -216,6 +216,7 @@ fn client(attempt: ConnectAttempt, patch: hookmq_hooks::IdentityPatch) -> Client
         connection: attempt.connection,
         certificate: None,
         attachments: patch.attachments,
+        limits: patch.limits,
     }
 }
 

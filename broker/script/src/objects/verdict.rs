@@ -211,8 +211,8 @@ fn identity(what: &'static str, patch: Map) -> Fallible<Arc<IdentityPatch>> {
     };
     let attributes = attributes.map(attribute).collect::<Fallible<_>>()?;
     fields.finish()?;
-    let attachments = Default::default();
-    Ok(Arc::new(IdentityPatch { tenant, username, client_id, roles, attributes, attachments }))
+    let rest = IdentityPatch::default();
+    Ok(Arc::new(IdentityPatch { tenant, username, client_id, roles, attributes, ..rest }))
 }
 
 /// A reason code by number or by the specification's name, as in `deny("banned", ..)`.

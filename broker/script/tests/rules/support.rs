@@ -54,6 +54,7 @@ pub fn client() -> Arc<Client> {
         ]
         .into(),
         attachments: Default::default(),
+        limits: Default::default(),
         connection: connection(),
         certificate: Some(Arc::new(certificate())),
     })

@@ -163,6 +163,6 @@ impl Check {
 impl From<GrantsDocument> for Grants {
     fn from(document: GrantsDocument) -> Self {
         let emit = document.emit.into_iter().map(|filter| filter.0).collect();
-        Self { log: document.log, clock: document.clock, emit }
+        Self { log: document.log, clock: document.clock, metric: document.metric, emit }
     }
 }

@@ -150,6 +150,7 @@ impl Default for PluginsDocument {
 pub(super) struct GrantsDocument {
     pub log: bool,
     pub clock: bool,
+    pub metric: bool,
     pub emit: Vec<PlainFilter>,
 }
 

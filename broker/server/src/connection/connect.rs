@@ -215,6 +215,7 @@ pub(super) async fn identify(
         roles: identity.roles,
         attributes: identity.attributes,
         attachments: identity.attachments,
+        limits: identity.limits,
         connection,
         certificate,
     });

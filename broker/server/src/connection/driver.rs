@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hookmq_codec::{ProtocolVersion, ReasonCode, TopicFilter, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
@@ -91,6 +91,8 @@ pub struct Driver<S> {
     /// Since when the socket has taken nothing of what it is offered.
     stalled: Option<Instant>,
     timer: Option<Timer>,
+    /// When what connect steps have established is no longer valid.
+    expires_at: Option<Instant>,
     /// What has passed in this turn.
     pub(super) traffic: Traffic<u32>,
 }
@@ -103,7 +105,9 @@ impl<S: Stream> Driver<S> {
     pub fn new(broker: Arc<Broker>, stream: S, start: Start, behind: Vec<u8>) -> Self {
         let Start { terms, tenant, client, opened, will, authentication, first_bytes } = start;
         let session = opened.handle.id;
+        let expires_at = client.limits.expires_at.map(from_now);
         Self {
+            expires_at,
             publisher: Publisher::new(broker.clone(), tenant.clone(), client.clone(), session),
             aliases: OutgoingAliases::new(terms.topic_alias_maximum),
             broker,
@@ -330,24 +334,34 @@ impl<S: Stream> Driver<S> {
         }
     }
 
-    /// Ends the connection of a client that has been silent for too long `[MQTT-3.1.2-22]`, or that does
-    /// not read what it is sent.
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        let deadline = match self.stalled {
-            Some(since) => since + self.broker.limits.write_timeout,
-            None if self.terms.silence.is_zero() => return Poll::Pending,
-            None => self.last_packet + self.terms.silence,
+    /// When the connection ends if nothing happens, and how: the client has been silent for too long
+    /// `[MQTT-3.1.2-22]`, does not read what it is sent, or what it has shown is not valid any more.
+    fn deadline(&self) -> Option<(Instant, Ending)> {
+        let waits = match self.stalled {
+            Some(since) => {
+                let deadline = since + self.broker.limits.write_timeout;
+                Some((deadline, Ending::Lost("it does not read".into())))
+            }
+            None if self.terms.silence.is_zero() => None,
+            None => {
+                let deadline = self.last_packet + self.terms.silence;
+                Some((deadline, Ending::Told(ReasonCode::KeepAliveTimeout)))
+            }
         };
+        let expires = self.expires_at.map(|at| (at, Ending::Told(ReasonCode::MaximumConnectTime)));
+        waits.into_iter().chain(expires).min_by_key(|(deadline, _)| *deadline)
+    }
+
+    /// Ends the connection when it is time.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
+        let Some((deadline, ending)) = self.deadline() else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Timer::new(deadline));
         if deadline < timer.at {
             timer.reset(deadline);
         }
         while timer.sleep.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {
-                return Poll::Ready(match self.stalled {
-                    Some(_) => Ending::Lost("it does not read".into()),
-                    None => Ending::Told(ReasonCode::KeepAliveTimeout),
-                });
+                return Poll::Ready(ending);
             }
             timer.reset(deadline);
             self.opened.handle.mailbox.shrink();
@@ -358,6 +372,15 @@ impl<S: Stream> Driver<S> {
         }
         Poll::Pending
     }
+}
+
+/// The moment of a wall-clock time, in milliseconds since 1970; what is past is now.
+pub(super) fn from_now(milliseconds: u64) -> Instant {
+    let moment = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    let left = moment.and_then(|moment| moment.duration_since(SystemTime::now()).ok());
+    // Longer than any connection lasts.
+    let longest = Duration::from_secs(100 * 365 * 24 * 3600);
+    Instant::now() + left.unwrap_or_default().min(longest)
 }
 
 /// A timer that is set anew only when it has gone off or must go off sooner.

@@ -81,8 +81,13 @@ fn an_emitted_message_needs_its_topic_granted() {
         ("granted/x", &b"emitted"[..])
     );
     let failure = plugin.publish(&client("acme"), &message("emit-elsewhere")).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::BadOutput);
-    assert!(failure.message.contains("\"secret\""), "{failure}");
+    assert!(failure.message.contains("name: \"topic\""), "{failure}");
+    let failure = plugin.deliver(&client("acme"), &message("emit")).unwrap_err();
+    assert!(failure.message.contains("name: \"not-here\""), "{failure}");
+    let answer = plugin.publish(&client("acme"), &message("flood")).unwrap();
+    assert_eq!(answer.emitted.len(), 16, "the rest was refused");
+    let answer = plugin.publish(&client("acme"), &message("good")).unwrap();
+    assert!(answer.emitted.is_empty());
 }
 
 #[test]

@@ -11,14 +11,13 @@ use serde_json::{Value, json};
 
 use crate::{artefact, attempt, client, host_with, load, message, patient, ready, settings};
 
-const BREACHES: [(&str, FailureKind, &str); 7] = [
+const BREACHES: [(&str, FailureKind, &str); 6] = [
     ("grow", FailureKind::Limit, "bytes of memory"),
     ("trap", FailureKind::Error, "unreachable"),
     ("panic", FailureKind::Error, "as it was told"),
     ("recurse", FailureKind::Limit, "stack"),
     ("big", FailureKind::Limit, "output is larger"),
     ("many-properties", FailureKind::Limit, "user properties"),
-    ("flood", FailureKind::Limit, "emitted 1000 messages; its limit is 16"),
 ];
 
 /// Short, for guests that would never end.

@@ -47,13 +47,14 @@ fn host() -> PluginHost {
 
 /// Few instances, so that many tests side by side need little address space.
 fn host_with(options: HostOptions) -> PluginHost {
-    PluginHost::new(HostOptions { instances: options.instances.min(8), ..options }).unwrap()
+    let options = HostOptions { instances: options.instances.min(8), ..options };
+    PluginHost::new(options, Arc::default()).unwrap()
 }
 
 /// Everything that a fixture asks for is granted.
 fn settings(config: Value) -> PluginSettings {
     let emit = vec![TopicFilter::new("granted/#").unwrap()];
-    let grants = Grants { log: true, clock: true, emit };
+    let grants = Grants { log: true, clock: true, metric: true, emit };
     PluginSettings { name: None, config, grants, limits: patient() }
 }
 
@@ -81,6 +82,7 @@ fn client(tenant: &str) -> Arc<Client> {
         connection: connection(),
         certificate: None,
         attachments: Default::default(),
+        limits: Default::default(),
     })
 }
 

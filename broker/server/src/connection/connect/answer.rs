@@ -31,12 +31,16 @@ pub(super) async fn settle(
 ) -> Start {
     let (limits, protocol) = (&broker.limits, &broker.protocol);
     let asked = &connect.properties;
-    let expiry_interval = expiry_interval(connect, limits.session_expiry_maximum);
+    let own_limits = client.limits;
+    let longest = own_limits.session_expiry_maximum.unwrap_or(u32::MAX);
+    let expiry_interval = expiry_interval(connect, limits.session_expiry_maximum.min(longest));
     let receive_maximum = asked.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
     opened.session.expiry_interval = expiry_interval;
+    let own_maximum = own_limits.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+    let own_maximum = own_maximum.min(limits.receive_maximum);
     // Before version 5 a client cannot be told, and so is held to the protocol's own bound.
-    let own_maximum = if connect.version.is_v5() { limits.receive_maximum } else { u16::MAX };
-    opened.session.incoming.handle_connected(own_maximum);
+    let unacknowledged = if connect.version.is_v5() { own_maximum } else { u16::MAX };
+    opened.session.incoming.handle_connected(unacknowledged);
     opened.session.outgoing.handle_connected(receive_maximum.min(limits.maximum_inflight));
     opened.handle.set_durable(opened.session.outlives_connection());
     let keep_alive = keep_alive(connect, limits.keep_alive_maximum);
@@ -46,7 +50,7 @@ pub(super) async fn settle(
     let properties = ConnAckProperties {
         session_expiry_interval: (asked.session_expiry_interval.unwrap_or(0) != expiry_interval)
             .then_some(expiry_interval),
-        receive_maximum: NonZeroU16::new(limits.receive_maximum),
+        receive_maximum: NonZeroU16::new(own_maximum),
         maximum_packet_size: NonZeroU32::new(limits.maximum_packet_size),
         topic_alias_maximum: Some(limits.topic_alias_maximum),
         assigned_client_identifier: connect.client_id.is_empty().then_some(&*client.client_id),

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
-use super::Driver;
+use super::{Driver, from_now};
 use crate::broker::Broker;
 use crate::connection::Stream;
 use crate::connection::connect::{Identified, Refusal, identify};
@@ -161,6 +161,7 @@ impl<S: Stream> Driver<S> {
             will.client = client.clone();
         }
         self.delivery_steps = Default::default();
+        self.expires_at = client.limits.expires_at.map(from_now);
         self.client = client;
         Ok(())
     }

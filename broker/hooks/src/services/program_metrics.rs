@@ -1,0 +1,105 @@
+//! Counters and gauges that plugins and rules name themselves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// A figure of one program for one tenant.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ProgramMetric {
+    Counter(u64),
+    Gauge(f64),
+}
+
+/// The figures of all programs, by program, name and tenant. What is beyond the bounds is not kept.
+#[derive(Debug, Default)]
+pub struct ProgramMetrics {
+    figures: Mutex<BTreeMap<Key, ProgramMetric>>,
+}
+
+type Key = (Arc<str>, Arc<str>, Arc<str>);
+
+/// Figures of all programs and tenants together.
+const MOST: usize = 10_000;
+
+/// Bytes of a name: a-z, 0-9 and `_`.
+const LONGEST_NAME: usize = 64;
+
+impl ProgramMetrics {
+    /// Adds to a counter; whether there was room for it, and its name is one.
+    pub fn count(&self, program: &str, name: &str, tenant: &str, by: u64) -> bool {
+        self.change(program, name, tenant, |old| match old {
+            Some(ProgramMetric::Counter(sum)) => ProgramMetric::Counter(sum.wrapping_add(by)),
+            _ => ProgramMetric::Counter(by),
+        })
+    }
+
+    /// Sets a gauge; as [`Self::count`].
+    pub fn set(&self, program: &str, name: &str, tenant: &str, value: f64) -> bool {
+        self.change(program, name, tenant, |_| ProgramMetric::Gauge(value))
+    }
+
+    /// Calls back with program, name, tenant and figure, in this order.
+    pub fn for_each(&self, mut show: impl FnMut(&str, &str, &str, ProgramMetric)) {
+        for ((program, name, tenant), figure) in &*self.figures.lock() {
+            show(program, name, tenant, *figure);
+        }
+    }
+
+    fn change(
+        &self,
+        program: &str,
+        name: &str,
+        tenant: &str,
+        change: impl FnOnce(Option<ProgramMetric>) -> ProgramMetric,
+    ) -> bool {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
+            return false;
+        }
+        let mut figures = self.figures.lock();
+        let key = (program.into(), name.into(), tenant.into());
+        let old = figures.get(&key).copied();
+        if old.is_none() && figures.len() >= MOST {
+            return false;
+        }
+        figures.insert(key, change(old));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_kept_by_program_name_and_tenant() {
+        let metrics = ProgramMetrics::default();
+        assert!(metrics.count("p", "seen", "a", 2));
+        assert!(metrics.count("p", "seen", "a", 3));
+        assert!(metrics.count("p", "seen", "b", 1));
+        assert!(metrics.set("p", "level", "a", 0.5));
+        for odd in ["", "with space", "Upper", "a{b=\"c\"}", &"x".repeat(65)] {
+            assert!(!metrics.count("p", odd, "a", 1), "{odd}");
+        }
+        let mut shown = Vec::new();
+        metrics.for_each(|program, name, tenant, figure| {
+            shown.push((format!("{program} {name} {tenant}"), figure));
+        });
+        let expected = [
+            ("p level a".to_owned(), ProgramMetric::Gauge(0.5)),
+            ("p seen a".to_owned(), ProgramMetric::Counter(5)),
+            ("p seen b".to_owned(), ProgramMetric::Counter(1)),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let metrics = ProgramMetrics::default();
+        let added = (0..MOST + 5).filter(|n| metrics.count("p", &format!("n{n}"), "a", 1));
+        assert_eq!(added.count(), MOST);
+        assert!(metrics.count("p", "n0", "a", 1));
+    }
+}
