@@ -9,7 +9,7 @@ use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{
     Access, Attachment, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict,
     Denial, FailureKind, HookSet, IdentityPatch, Program, ProgramIdentity, ProgramKind,
-    StepFailure,
+    StepFailure, note,
 };
 
 pub use self::scram::{ScramProgram, ScramSettings};
@@ -124,6 +124,9 @@ impl Program for DatabaseProgram {
             return Err(StepFailure::new(FailureKind::Unavailable, message));
         }
         let ruling = grants.with_permissions(client, |permissions| permissions.decide(access));
+        if let Ok(Ruling::Allow { permission, .. } | Ruling::Deny { permission, .. }) = &ruling {
+            note("permission", || permission.to_string());
+        }
         Ok(match ruling {
             Ok(Ruling::Allow { maximum_qos: Qos::ExactlyOnce, .. }) => AuthorizeVerdict::Allow,
             Ok(Ruling::Allow { maximum_qos, .. }) => AuthorizeVerdict::AllowUpTo(maximum_qos),

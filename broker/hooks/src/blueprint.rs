@@ -1,5 +1,6 @@
 //! What the configuration says about the pipeline: which programs, where, on what terms.
 
+use std::fmt;
 use std::sync::Arc;
 
 use hookmq_codec::TopicFilter;
@@ -90,4 +91,10 @@ fn filters_as_text<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(filters.iter().map(TopicFilter::as_str))
+}
+
+impl fmt::Display for ProgramName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} {:?}", self.kind.name(), self.name)
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use hookmq_codec::ProtocolVersion;
 
-use crate::Authentication;
+use crate::{Authentication, TenantBudget};
 
 /// Who says that an attribute is true.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -137,6 +137,21 @@ pub struct ConnectAttempt {
     pub identity: Identity,
 }
 
+impl ConnectAttempt {
+    /// A copy without password and authentication data.
+    pub fn without_secrets(&self) -> Self {
+        Self {
+            connection: self.connection.clone(),
+            certificate: self.certificate.clone(),
+            client_id: self.client_id.clone(),
+            username: self.username.clone(),
+            password: None,
+            authentication: None,
+            identity: self.identity.clone(),
+        }
+    }
+}
+
 /// What connect steps have established. Nothing here comes from the client's own word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -191,6 +206,8 @@ pub struct Client {
     pub certificate: Option<Arc<CertificateFacts>>,
     pub attachments: BTreeMap<Arc<str>, Attachment>,
     pub limits: ClientLimits,
+    /// Its tenant's.
+    pub budget: Arc<TenantBudget>,
 }
 
 impl Client {

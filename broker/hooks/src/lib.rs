@@ -5,31 +5,47 @@
 //! by one atomic pointer while calls in flight finish on the one they started with. No engine is
 //! known here.
 
+mod answer;
 mod authentication;
 mod blueprint;
+mod breaker;
+mod budget;
 mod client;
+mod explain;
 mod message_patch;
+mod meter;
 mod pipeline;
 mod program;
+mod recorder;
+mod rehearsal;
 mod run;
 mod services;
 mod step;
+mod trial;
 mod verdict;
 
+pub use answer::{Answer, VerdictKind, payload};
 pub use authentication::{Authentication, Conversation, Exchange};
 pub use blueprint::{Blueprint, Condition, Control, FailurePolicy, ProgramName, StepSpec};
+pub use breaker::{BreakerChange, BreakerOptions, Breakers};
+pub use budget::{TenantBudget, TenantRates};
 pub use client::{
     Attachment, Attribute, CertificateFacts, Client, ClientLimits, ConnectAttempt, ConnectionFacts,
     DistinguishedName, Identity, Secret, Voucher,
 };
+pub use explain::{Explanation, StepTrace, ask_again};
 pub use message_patch::{Emission, MessagePatch, PatchError};
+pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
-pub use program::{BoxFuture, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
-pub use run::{Decision, Emitted, FailureObserver, PublishOutcome, Published, Refusal};
+pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
+pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
+pub use rehearsal::{Note, Rehearsed, is_rehearsed, note, rehearse};
+pub use run::{Decision, Emitted, Observer, PublishOutcome, Published, Refusal};
 pub use services::{
     KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
 };
-pub use step::{Counters, Step};
+pub use step::{Step, StepParts};
+pub use trial::{Difference, Differences, EVERYBODY, Stage, Trial, Version};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,
     IdentityPatch, Location, PublishAnswer, PublishVerdict, StepFailure,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use hookmq_codec::{TopicName, filter_intersects};
+use hookmq_codec::{TopicFilter, TopicName, filter_intersects};
 use hookmq_core::TopicTree;
 
-use crate::{Access, Action, Blueprint, Client, FailurePolicy, Hook, Program, Step, StepSpec};
+use crate::step::{Due, wants_topic};
+use crate::{Access, Action, Blueprint, Client, FailurePolicy, Hook, Step, StepParts, StepSpec};
 
 /// The steps of one generation. Immutable: calls in flight finish on the one they started with.
 pub struct Pipeline {
@@ -29,7 +30,7 @@ pub(crate) struct Chain {
 
 /// The steps that one client's access or message on one topic is due to, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StepSet(pub(crate) Vec<u16>);
+pub struct StepSet(pub(crate) Vec<Due>);
 
 impl StepSet {
     /// Whether no step wants the topic.
@@ -65,13 +66,17 @@ impl AssembleError {
 }
 
 impl Pipeline {
-    /// Puts `program_of` each configured step in its place.
-    pub fn assemble(
+    /// Puts what `parts_of` each configured step gives in its place. Its arguments are the hook, the
+    /// step's position from 0, and the step.
+    pub fn assemble<P: Into<StepParts>>(
         generation: u64,
         blueprint: &Blueprint,
-        mut program_of: impl FnMut(Hook, &StepSpec) -> Arc<dyn Program>,
+        mut parts_of: impl FnMut(Hook, usize, &StepSpec) -> P,
     ) -> Result<Self, AssembleError> {
-        let mut chain = |hook| Chain::new(hook, blueprint.steps(hook), &mut program_of);
+        let mut chain = |hook| {
+            let parts = |place, spec: &StepSpec| parts_of(hook, place, spec).into();
+            Chain::new(hook, blueprint.steps(hook), parts)
+        };
         Ok(Self {
             generation,
             connect: chain(Hook::Connect)?,
@@ -99,33 +104,36 @@ impl Pipeline {
         }
         let mut wanted = chain.everywhere.clone();
         chain.by_topic.for_each_match(topic, |step, ()| wanted.push(step));
-        wanted.retain(|&step| {
-            let step = &chain.steps[usize::from(step)];
-            step.wants_client(client) && step.program_wants(topic)
-        });
         wanted.sort_unstable();
         wanted.dedup();
-        StepSet(wanted)
+        let whose = (Some(&*client.tenant), &*client.client_id);
+        let due = wanted.into_iter().filter_map(|place| {
+            let step = &chain.steps[usize::from(place)];
+            let step = Some(step).filter(|step| step.wants_client(client))?;
+            step.due(place, whose, |program| wants_topic(program, topic))
+        });
+        StepSet(due.collect())
     }
 
     /// The authorize steps to ask. A filter is due to every step whose topics it touches.
     pub(crate) fn select_for_access(&self, client: &Client, access: &Access<'_>) -> StepSet {
-        let steps = self.authorize.steps.iter().enumerate().filter(|(_, step)| {
-            let touched = |filters: &[hookmq_codec::TopicFilter]| {
-                filters.is_empty()
-                    || filters.iter().any(|filter| match access.action {
-                        Action::Subscribe => filter_intersects(filter.bare(), access.topic),
-                        // Literal topics are filters that match themselves alone.
-                        Action::Publish | Action::Receive => {
-                            filter.matches(TopicName::from_checked(access.topic))
-                        }
-                    })
-            };
-            step.wants_client(client)
-                && touched(&step.spec.condition.topics)
-                && touched(step.program.topics())
+        let touched = |filters: &[TopicFilter]| {
+            filters.is_empty()
+                || filters.iter().any(|filter| match access.action {
+                    Action::Subscribe => filter_intersects(filter.bare(), access.topic),
+                    // Literal topics are filters that match themselves alone.
+                    Action::Publish | Action::Receive => {
+                        filter.matches(TopicName::from_checked(access.topic))
+                    }
+                })
+        };
+        let whose = (Some(&*client.tenant), &*client.client_id);
+        let steps = (0..).zip(&self.authorize.steps).filter_map(|(place, step)| {
+            let wants = step.wants_client(client) && touched(&step.spec.condition.topics);
+            let step = Some(step).filter(|_| wants)?;
+            step.due(place, whose, |program| touched(program.topics()))
         });
-        StepSet(steps.map(|(place, _)| place as u16).collect())
+        StepSet(steps.collect())
     }
 
     fn chain(&self, hook: Hook) -> &Chain {
@@ -142,11 +150,12 @@ impl Chain {
     fn new(
         hook: Hook,
         specs: &[StepSpec],
-        program_of: &mut impl FnMut(Hook, &StepSpec) -> Arc<dyn Program>,
+        mut parts_of: impl FnMut(usize, &StepSpec) -> StepParts,
     ) -> Result<Self, AssembleError> {
         let mut chain = Self { steps: vec![], by_topic: TopicTree::default(), everywhere: vec![] };
         for (position, spec) in (1..).zip(specs) {
-            let program = program_of(hook, spec);
+            let parts = parts_of(position - 1, spec);
+            let program = &parts.active.program;
             if !program.hooks().contains(hook) {
                 let program = program.identity().to_string();
                 return Err(AssembleError::NoSuchHook { hook, position, program });
@@ -160,18 +169,21 @@ impl Chain {
             }
             let place =
                 u16::try_from(chain.steps.len()).map_err(|_| AssembleError::TooMany { hook })?;
-            chain.index(place, spec, &*program);
-            chain.steps.push(Arc::new(Step::new(hook, spec.clone(), program)));
+            let step = Step::new(hook, spec.clone(), parts);
+            chain.index(place, &step);
+            chain.steps.push(Arc::new(step));
         }
         Ok(chain)
     }
 
-    fn index(&mut self, place: u16, spec: &StepSpec, program: &dyn Program) {
+    fn index(&mut self, place: u16, step: &Step) {
         // The narrower of the two conditions is not known; either one will do, as `select` asks the
         // program again.
-        let filters = match &*spec.condition.topics {
-            [] => program.topics(),
-            filters => filters,
+        let of_programs = || step.versions().map(|version| version.program.topics());
+        let filters: Vec<_> = match &*step.spec.condition.topics {
+            [] if of_programs().any(<[_]>::is_empty) => vec![],
+            [] => of_programs().flatten().collect(),
+            filters => filters.iter().collect(),
         };
         if filters.is_empty() {
             self.everywhere.push(place);

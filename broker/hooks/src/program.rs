@@ -49,12 +49,24 @@ impl HookSet {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramKind {
     Builtin,
     Plugin,
     Rule,
+}
+
+impl ProgramKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Plugin => "plugin",
+            Self::Rule => "rule",
+        }
+    }
 }
 
 /// What a program calls itself.
@@ -70,13 +82,17 @@ pub struct ProgramIdentity {
 
 impl fmt::Display for ProgramIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ProgramKind::Builtin => "builtin",
-            ProgramKind::Plugin => "plugin",
-            ProgramKind::Rule => "rule",
-        };
-        write!(f, "{kind} {}", self.name)
+        write!(f, "{} {}", self.kind.name(), self.name)
     }
+}
+
+/// What a program holds besides its code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Running guests.
+    pub instances: u32,
+    /// Memory of all of them.
+    pub bytes: u64,
 }
 
 /// One version of a builtin, a plugin or a rule.
@@ -122,5 +138,14 @@ pub trait Program: Send + Sync {
 
     fn deliver(&self, _: &Arc<Client>, _: &Message) -> Result<DeliverVerdict, StepFailure> {
         Ok(DeliverVerdict::default())
+    }
+
+    /// Begins anew for a tenant: what is kept for it between calls, other than in the broker, may be the
+    /// reason why it fails.
+    fn refresh(&self, _tenant: &str) {}
+
+    /// What the program holds.
+    fn footprint(&self) -> Footprint {
+        Footprint::default()
     }
 }

@@ -2,19 +2,31 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hookmq_codec::{Qos, ReasonCode, TopicName};
 use hookmq_core::{Message, NewMessage};
+use serde_json::Value;
 
+use crate::rehearsal::is_rehearsed;
+use crate::step::Due;
 use crate::{
-    Access, Attribute, AuthorizeVerdict, Client, ConnectAttempt, ConnectVerdict, Control,
-    DeliverVerdict, Denial, Effect, FailureKind, FailurePolicy, Hook, Identity, IdentityPatch,
-    MessagePatch, Pipeline, PublishVerdict, Secret, Step, StepFailure, StepSet, Voucher,
+    Access, Attribute, AuthorizeVerdict, BreakerChange, Client, ConnectAttempt, ConnectVerdict,
+    Control, DeliverVerdict, Denial, Effect, FailureKind, FailurePolicy, Hook, Identity,
+    IdentityPatch, MessagePatch, Note, Pipeline, PublishVerdict, Question, Secret, Step,
+    StepFailure, StepSet, Version, Voucher,
 };
 
-/// Told of every step that gave no answer, for the log and the metrics.
-pub trait FailureObserver {
+/// Told of what steps do, for the log, the metrics and explain.
+pub trait Observer {
+    /// A step gave no answer.
     fn step_failed(&self, step: &Step, failure: &StepFailure);
+
+    /// A step's breaker has opened or closed for a tenant.
+    fn breaker_changed(&self, _step: &Step, _tenant: &str, _change: BreakerChange) {}
+
+    /// A step has answered in a rehearsal, and no others.
+    fn answered(&self, _: &Step, _: &Version, _answer: Value, _took: Duration, _: Vec<Note>) {}
 }
 
 /// A client that no connect step let in.
@@ -63,17 +75,19 @@ impl Pipeline {
     pub async fn connect(
         &self,
         attempt: &mut ConnectAttempt,
-        observer: &(dyn FailureObserver + Sync),
+        observer: &(dyn Observer + Sync),
     ) -> Result<Secret, Refusal> {
         self.check_method(attempt)?;
         let mut accepted = false;
         let mut last_word = None;
-        for step in &self.connect.steps {
-            if !step.wants(&attempt.connection.listener, attempt.identity.tenant.as_ref()) {
+        for (place, step) in (0..).zip(&self.connect.steps) {
+            let tenant = attempt.identity.tenant.as_ref();
+            if !step.wants(&attempt.connection.listener, tenant) {
                 continue;
             }
-            let result = step.program.connect(attempt).await;
-            step.counters.count(&result);
+            let whose = (tenant.map(|tenant| &**tenant), &*attempt.client_id);
+            let Some(due) = step.due(place, whose, |_| true) else { continue };
+            let result = step.ask_connect(due, attempt, observer).await;
             // Who has taken the exchange and does not bring it to its end decides alone.
             let has_exchange = attempt.authentication.as_ref().is_some_and(|it| it.is_begun());
             let control = match has_exchange && last_word.is_none() {
@@ -127,7 +141,7 @@ impl Pipeline {
         let Some(wish) = &attempt.authentication else { return Ok(()) };
         let knows_it = |step: &Arc<Step>| {
             step.wants_listener(&attempt.connection.listener)
-                && step.program.authentication_methods().contains(&wish.method())
+                && step.active.program.authentication_methods().contains(&wish.method())
         };
         match self.connect.steps.iter().any(knows_it) {
             true => Ok(()),
@@ -145,14 +159,16 @@ impl Pipeline {
         &self,
         client: &Arc<Client>,
         access: &Access<'_>,
-        observer: &dyn FailureObserver,
+        observer: &dyn Observer,
     ) -> (Decision, bool) {
         let mut cacheable = true;
-        for place in self.select_for_access(client, access).0 {
-            let step = &self.authorize.steps[usize::from(place)];
-            cacheable &= step.program.authorize_is_cacheable();
-            let result = step.program.authorize(client, access);
-            step.counters.count(&result);
+        for due in self.select_for_access(client, access).0 {
+            let step = &self.authorize.steps[usize::from(due.place)];
+            let mut versions = step.versions();
+            cacheable &= versions.all(|version| version.program.authorize_is_cacheable());
+            let question = || Question::Authorize(client.clone(), access.into());
+            let result = step
+                .ask(due, client, observer, question, |program| program.authorize(client, access));
             let decision = match result {
                 Ok(AuthorizeVerdict::Abstain) => continue,
                 Ok(AuthorizeVerdict::Allow) => Decision::Allowed { maximum_qos: Qos::ExactlyOnce },
@@ -181,16 +197,15 @@ impl Pipeline {
         steps: &StepSet,
         client: &Arc<Client>,
         mut message: Message,
-        observer: &dyn FailureObserver,
+        observer: &dyn Observer,
     ) -> Published {
         let mut emitted = Vec::new();
         let mut queue = Cow::Borrowed(steps);
         let mut next = 0;
-        while let Some(&place) = queue.0.get(next) {
+        while let Some(&due) = queue.0.get(next) {
             next += 1;
-            let step = &self.publish.steps[usize::from(place)];
-            let answer = step.publish(client, &message, &mut emitted);
-            step.counters.count(&answer);
+            let step = &self.publish.steps[usize::from(due.place)];
+            let answer = step.publish(due, client, &message, &mut emitted, observer);
             let outcome = answer.unwrap_or_else(|failure| {
                 observer.step_failed(step, &failure);
                 step.after_failure(&message)
@@ -201,7 +216,7 @@ impl Pipeline {
                     if changed.topic() != message.topic() {
                         // The steps behind are those that want the new topic.
                         queue = Cow::Owned(self.select(Hook::Publish, client, changed.topic()));
-                        next = queue.0.partition_point(|&other| other <= place);
+                        next = queue.0.partition_point(|other| other.place <= due.place);
                     }
                     message = changed;
                 }
@@ -217,12 +232,11 @@ impl Pipeline {
         steps: &StepSet,
         client: &Arc<Client>,
         mut message: Message,
-        observer: &dyn FailureObserver,
+        observer: &dyn Observer,
     ) -> Option<Message> {
-        for &place in &steps.0 {
-            let step = &self.deliver.steps[usize::from(place)];
-            let answer = step.deliver(client, &message);
-            step.counters.count(&answer);
+        for &due in &steps.0 {
+            let step = &self.deliver.steps[usize::from(due.place)];
+            let answer = step.deliver(due, client, &message, observer);
             match answer {
                 Ok(seen) => message = seen?,
                 Err(failure) => {
@@ -247,11 +261,20 @@ enum StepOutcome {
 impl Step {
     fn publish(
         &self,
+        due: Due,
         client: &Arc<Client>,
         message: &Message,
         emitted: &mut Vec<Emitted>,
+        observer: &dyn Observer,
     ) -> Result<StepOutcome, StepFailure> {
-        let answer = self.program.publish(client, message)?;
+        let question = || Question::Publish(client.clone(), message.clone());
+        let answer =
+            self.ask(due, client, observer, question, |program| program.publish(client, message))?;
+        let count = answer.emitted.len();
+        if count > 0 && !is_rehearsed() && !client.budget.admits_emitted(count, Instant::now()) {
+            let message = "the tenant's plugins and rules have made what they may in a second";
+            return Err(StepFailure::new(FailureKind::OverBudget, message));
+        }
         let before = emitted.len();
         for emission in &answer.emitted {
             match emission.to_message(message.publisher()) {
@@ -289,10 +312,15 @@ impl Step {
 
     fn deliver(
         &self,
+        due: Due,
         client: &Arc<Client>,
         message: &Message,
+        observer: &dyn Observer,
     ) -> Result<Option<Message>, StepFailure> {
-        match self.program.deliver(client, message)? {
+        let question = || Question::Deliver(client.clone(), message.clone());
+        let answer =
+            self.ask(due, client, observer, question, |program| program.deliver(client, message));
+        match answer? {
             DeliverVerdict::Pass => Ok(Some(message.clone())),
             DeliverVerdict::Replace(patch) => patched(&patch, message).map(Some),
             DeliverVerdict::Drop => Ok(None),

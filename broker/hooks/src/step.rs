@@ -1,34 +1,71 @@
-//! A program at its place in the pipeline.
+//! A program at its place in the pipeline, and how it is asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use hookmq_codec::TopicName;
 
-use crate::{Client, Hook, Program, StepSpec};
+use crate::answer::described;
+use crate::rehearsal::{self, Rehearsed, is_rehearsed, rehearse};
+use crate::{
+    Answer, Client, ConnectAttempt, ConnectVerdict, FailureKind, Hook, Observer, Program,
+    ProgramKind, Question, Recorder, Stage, StepFailure, StepSpec, Trial, Version, trial,
+};
 
 /// A program with the conditions, the control word and the failure policy of its place.
 pub struct Step {
     pub hook: Hook,
     pub spec: StepSpec,
-    pub program: Arc<dyn Program>,
-    pub counters: Counters,
+    /// In force.
+    pub active: Version,
+    /// A candidate to take its place.
+    pub trial: Option<Arc<Trial>>,
+    pub recorder: Arc<Recorder>,
 }
 
-/// What a step has done since this generation of the pipeline began.
-#[derive(Debug, Default)]
-pub struct Counters {
-    calls: AtomicU64,
-    failures: AtomicU64,
+/// What stands at a step.
+pub struct StepParts {
+    pub active: Version,
+    pub trial: Option<Arc<Trial>>,
+    pub recorder: Arc<Recorder>,
+}
+
+impl From<Arc<dyn Program>> for StepParts {
+    fn from(program: Arc<dyn Program>) -> Self {
+        Self { active: program.into(), trial: None, recorder: Arc::default() }
+    }
+}
+
+/// How one client's access or message is put to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) place: u16,
+    decides: Decides,
+    /// The candidate is asked as well, and compared.
+    shadow: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decides {
+    Active,
+    Candidate,
+    /// Only the candidate in shadow wants the topic.
+    Nobody,
 }
 
 impl Step {
-    pub(crate) fn new(hook: Hook, spec: StepSpec, program: Arc<dyn Program>) -> Self {
-        Self { hook, spec, program, counters: Counters::default() }
+    pub(crate) fn new(hook: Hook, spec: StepSpec, parts: StepParts) -> Self {
+        let StepParts { active, trial, recorder } = parts;
+        Self { hook, spec, active, trial, recorder }
     }
 
     pub fn name(&self) -> &Arc<str> {
         &self.spec.program.name
+    }
+
+    /// The version in force, and the candidate.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        std::iter::once(&self.active).chain(self.trial.as_ref().map(|trial| &trial.version))
     }
 
     pub(crate) fn wants_client(&self, client: &Client) -> bool {
@@ -48,26 +85,177 @@ impl Step {
         listeners.is_empty() || listeners.contains(listener)
     }
 
-    /// Whether the program itself asks for `topic`.
-    pub(crate) fn program_wants(&self, topic: TopicName<'_>) -> bool {
-        let topics = self.program.topics();
-        topics.is_empty() || topics.iter().any(|filter| filter.matches(topic))
+    /// How the client's question is put to the step, where a version of it wants it.
+    pub(crate) fn due(
+        &self,
+        place: u16,
+        (tenant, client_id): (Option<&str>, &str),
+        wants: impl Fn(&dyn Program) -> bool,
+    ) -> Option<Due> {
+        let asked = |version: &Version| {
+            version.program.hooks().contains(self.hook) && wants(&*version.program)
+        };
+        let candidate = self.trial.as_ref().filter(|trial| asked(&trial.version));
+        let chosen = self.trial.as_ref().is_some_and(|it| it.stage.chooses(tenant, client_id));
+        let decides = match (chosen, candidate) {
+            (true, Some(_)) => Decides::Candidate,
+            (true, None) => Decides::Nobody,
+            (false, _) if asked(&self.active) => Decides::Active,
+            (false, _) => Decides::Nobody,
+        };
+        let shadow = candidate.is_some_and(|trial| trial.stage == Stage::Shadow);
+        (decides != Decides::Nobody || shadow).then_some(Due { place, decides, shadow })
     }
-}
 
-impl Counters {
-    pub(crate) fn count<T, E>(&self, result: &Result<T, E>) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        if result.is_err() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+    /// Asks the version that decides for the client, and its shadow.
+    #[inline]
+    pub(crate) fn ask<T: Answer>(
+        &self,
+        due: Due,
+        client: &Client,
+        observer: &dyn Observer,
+        question: impl Fn() -> Question,
+        call: impl Fn(&dyn Program) -> Result<T, StepFailure>,
+    ) -> Result<T, StepFailure> {
+        let answer = match self.decider(due) {
+            Some(version) => self.call(version, client, observer, &call),
+            None => Ok(T::indifferent()),
+        };
+        if due.shadow
+            && !is_rehearsed()
+            && let Some(trial) = &self.trial
+        {
+            let (shadow, _) = rehearse(|| call(&*trial.version.program));
+            self.compare(trial, &answer, &shadow, &question);
+        }
+        if self.keeps(&answer) {
+            self.recorder.keep(question(), described(&answer), trial::now());
+        }
+        answer
+    }
+
+    /// As [`Self::ask`]. There is no breaker, which strangers could open for everybody, and no tenant yet
+    /// whose budget it could be.
+    pub(crate) async fn ask_connect(
+        &self,
+        due: Due,
+        attempt: &ConnectAttempt,
+        observer: &(dyn Observer + Sync),
+    ) -> Result<ConnectVerdict, StepFailure> {
+        let answer = match self.decider(due) {
+            None => Ok(ConnectVerdict::indifferent()),
+            Some(version) if is_rehearsed() => {
+                let start = Instant::now();
+                let answer = version.program.connect(attempt).await;
+                let notes = rehearsal::take_notes();
+                observer.answered(self, version, described(&answer), start.elapsed(), notes);
+                return answer;
+            }
+            Some(version) => {
+                let start = Instant::now();
+                let answer = version.program.connect(attempt).await;
+                version.meter.count(&answer);
+                version.meter.time(start.elapsed());
+                answer
+            }
+        };
+        if due.shadow
+            && let Some(trial) = &self.trial
+        {
+            let shadow = Rehearsed::new(trial.version.program.connect(attempt)).await;
+            self.compare(trial, &answer, &shadow, || Question::connect(attempt));
+        }
+        if self.keeps(&answer) {
+            self.recorder.keep(Question::connect(attempt), described(&answer), trial::now());
+        }
+        answer
+    }
+
+    fn decider(&self, due: Due) -> Option<&Version> {
+        match (due.decides, &self.trial) {
+            (Decides::Active, _) => Some(&self.active),
+            (Decides::Candidate, Some(trial)) => Some(&trial.version),
+            (Decides::Candidate | Decides::Nobody, _) => None,
         }
     }
 
-    pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+    #[inline]
+    fn call<T: Answer>(
+        &self,
+        version: &Version,
+        client: &Client,
+        observer: &dyn Observer,
+        call: impl Fn(&dyn Program) -> Result<T, StepFailure>,
+    ) -> Result<T, StepFailure> {
+        if is_rehearsed() {
+            return self.rehearse(version, observer, call);
+        }
+        if self.spec.program.kind == ProgramKind::Builtin {
+            let answer = call(&*version.program);
+            version.meter.count(&answer);
+            return answer;
+        }
+        let (tenant, start) = (&client.tenant, Instant::now());
+        let answer = if !version.breakers.admits(tenant, start) {
+            let message = "it has failed too often and is left alone for a while";
+            Err(StepFailure::new(FailureKind::BreakerOpen, message))
+        } else if !client.budget.admits_call(start) {
+            let message = "the tenant's plugins and rules have used what they may in a second";
+            Err(StepFailure::new(FailureKind::OverBudget, message))
+        } else {
+            let answer = call(&*version.program);
+            let end = Instant::now();
+            version.meter.time(end - start);
+            client.budget.charge(end - start);
+            if let Some(change) = version.breakers.record(tenant, answer.is_err(), end) {
+                version.program.refresh(tenant);
+                observer.breaker_changed(self, tenant, change);
+            }
+            answer
+        };
+        version.meter.count(&answer);
+        answer
     }
 
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+    /// As `call`, without any trace but what the observer is shown.
+    #[cold]
+    fn rehearse<T: Answer>(
+        &self,
+        version: &Version,
+        observer: &dyn Observer,
+        call: impl Fn(&dyn Program) -> Result<T, StepFailure>,
+    ) -> Result<T, StepFailure> {
+        let start = Instant::now();
+        let (answer, notes) = rehearse(|| call(&*version.program));
+        observer.answered(self, version, described(&answer), start.elapsed(), notes);
+        answer
     }
+
+    /// Takes account of what the candidate in shadow has answered.
+    pub(crate) fn compare<T: Answer>(
+        &self,
+        trial: &Trial,
+        answer: &Result<T, StepFailure>,
+        shadow: &Result<T, StepFailure>,
+        question: impl FnOnce() -> Question,
+    ) {
+        trial.version.meter.count(shadow);
+        trial.differences.compare(answer, shadow, || {
+            let question = question();
+            let (tenant, _, client_id) = question.whose();
+            (tenant.to_owned(), client_id.to_owned(), question.topic().to_owned())
+        });
+    }
+
+    /// Whether the question and its answer are to be recorded.
+    #[inline]
+    pub(crate) fn keeps<T>(&self, answer: &Result<T, StepFailure>) -> bool {
+        (self.recorder.samples() || answer.is_err() && self.recorder.is_on()) && !is_rehearsed()
+    }
+}
+
+/// Whether the program itself asks for `topic`.
+pub(crate) fn wants_topic(program: &dyn Program, topic: TopicName<'_>) -> bool {
+    let topics = program.topics();
+    topics.is_empty() || topics.iter().any(|filter| filter.matches(topic))
 }

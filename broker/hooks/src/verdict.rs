@@ -80,7 +80,8 @@ pub struct Denial {
 }
 
 /// What a denied client notices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// The acknowledgement carries the code (version 5). A PUBLISH of 3.1.1, which has no such
     /// field, is acknowledged and dropped; a filter of 3.1.1 is answered with 0x80.
@@ -140,6 +141,34 @@ pub enum FailureKind {
     BadOutput,
     /// Something the step needs (a database, a host) did not answer.
     Unavailable,
+    /// It was not asked: it has failed too often, and is left alone for a while.
+    BreakerOpen,
+    /// It was not asked, or its messages were not sent: the tenant has used what it may.
+    OverBudget,
+}
+
+impl FailureKind {
+    pub const ALL: [Self; 7] = [
+        Self::Error,
+        Self::Timeout,
+        Self::Limit,
+        Self::BadOutput,
+        Self::Unavailable,
+        Self::BreakerOpen,
+        Self::OverBudget,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Limit => "limit",
+            Self::BadOutput => "bad_output",
+            Self::Unavailable => "unavailable",
+            Self::BreakerOpen => "breaker_open",
+            Self::OverBudget => "over_budget",
+        }
+    }
 }
 
 /// A place in a rule's source; line and column count from 1.

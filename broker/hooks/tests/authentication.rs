@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use hookmq_codec::{ProtocolVersion, ReasonCode};
 use hookmq_hooks::{
     Authentication, Blueprint, BoxFuture, Condition, ConnectAttempt, ConnectVerdict,
-    ConnectionFacts, Control, Conversation, FailureKind, FailureObserver, FailurePolicy, HookSet,
-    Identity, IdentityPatch, Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, Secret,
+    ConnectionFacts, Control, Conversation, FailureKind, FailurePolicy, HookSet, Identity,
+    IdentityPatch, Observer, Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, Secret,
     Step, StepFailure, StepSpec,
 };
 
@@ -96,7 +96,7 @@ impl Conversation for Answering {
 
 struct Unobserved;
 
-impl FailureObserver for Unobserved {
+impl Observer for Unobserved {
     fn step_failed(&self, _: &Step, _: &StepFailure) {}
 }
 
@@ -123,8 +123,10 @@ fn connect(
         let (version, sha256) = (String::new(), String::new());
         Doing(*does, ProgramIdentity { kind: ProgramKind::Builtin, name, version, sha256 })
     });
-    let pipeline =
-        Pipeline::assemble(1, &blueprint, |_, _| Arc::new(programs.next().unwrap())).unwrap();
+    let pipeline = Pipeline::assemble(1, &blueprint, |_, _, _| {
+        programs.next().map(|it| Arc::new(it) as Arc<dyn Program>).unwrap()
+    })
+    .unwrap();
     let mut attempt = ConnectAttempt {
         connection: ConnectionFacts {
             listener: "plain".into(),

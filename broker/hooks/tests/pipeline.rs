@@ -10,9 +10,9 @@ use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, AuthorizeVerdict, Blueprint, BoxFuture, Client, Condition, ConnectAttempt,
     ConnectVerdict, ConnectionFacts, Control, Decision, DeliverVerdict, Effect, Emission,
-    FailureKind, FailureObserver, FailurePolicy, Hook, HookSet, Identity, IdentityPatch,
-    MessagePatch, Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer,
-    PublishOutcome, PublishVerdict, Step, StepFailure, StepSpec,
+    FailureKind, FailurePolicy, Hook, HookSet, Identity, IdentityPatch, MessagePatch, Observer,
+    Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, PublishOutcome,
+    PublishVerdict, Step, StepFailure, StepSpec,
 };
 
 type Answers<T> = Box<dyn Fn() -> Result<T, StepFailure> + Send + Sync>;
@@ -75,7 +75,7 @@ impl Program for Scripted {
 #[derive(Default)]
 struct Counting(AtomicUsize);
 
-impl FailureObserver for Counting {
+impl Observer for Counting {
     fn step_failed(&self, _: &Step, _: &StepFailure) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -101,8 +101,10 @@ fn assemble(hook: Hook, steps: Vec<(StepSpec, Scripted)>) -> Pipeline {
         Hook::Deliver => blueprint.deliver = specs,
     }
     let mut programs = programs.into_iter();
-    Pipeline::assemble(1, &blueprint, |_, _| Arc::new(programs.next().expect("one for each")))
-        .expect("the programs have their hooks")
+    Pipeline::assemble(1, &blueprint, |_, _, _| {
+        programs.next().map(|it| Arc::new(it) as Arc<dyn Program>).expect("one for each")
+    })
+    .expect("the programs have their hooks")
 }
 
 fn client() -> Arc<Client> {
@@ -117,6 +119,7 @@ fn client() -> Arc<Client> {
         certificate: None,
         attachments: Default::default(),
         limits: Default::default(),
+        budget: Default::default(),
     })
 }
 
@@ -372,7 +375,10 @@ fn a_failing_deliver_step_hides_the_message_unless_told_otherwise() {
 #[test]
 fn a_program_without_the_hook_does_not_make_a_pipeline() {
     let blueprint = Blueprint { publish: vec![spec("deaf")], ..Blueprint::default() };
-    let error = Pipeline::assemble(1, &blueprint, |_, _| Arc::new(Scripted::default())).err();
+    let error = Pipeline::assemble(1, &blueprint, |_, _, _| {
+        Arc::new(Scripted::default()) as Arc<dyn Program>
+    })
+    .err();
     assert_eq!(
         error.unwrap().to_string(),
         "Publish step 1: builtin scripted has no function for this hook"

@@ -66,6 +66,7 @@ fn client(description: Map) -> Fallible<ClientRef> {
         attributes: attributes(&mut fields)?,
         attachments: Default::default(),
         limits: Default::default(),
+        budget: Default::default(),
         connection: connection(&mut fields)?,
         certificate: certificate_of(&mut fields)?,
     };

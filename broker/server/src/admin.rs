@@ -1,6 +1,9 @@
 //! The REST admin API: what runs, who is connected, and how to change it. All of it asks for the token.
 
 mod error;
+mod explain;
+mod life;
+mod metrics;
 mod programs;
 mod state;
 
@@ -15,7 +18,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use hookmq_access::Directory;
-use hookmq_hooks::Secret;
+use hookmq_hooks::{ProgramKind, Secret};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
@@ -59,14 +62,16 @@ impl Admin {
         let api = Router::new()
             .route("/status", get(state::status))
             .route("/ready", get(state::ready))
-            .route("/metrics", get(state::metrics))
+            .route("/metrics", get(metrics::metrics))
             .route("/clients", get(state::clients))
             .route("/clients/{tenant}/{client_id}", delete(state::disconnect))
             .route("/pipeline", get(programs::pipeline))
             .route("/rules", get(programs::rules))
             .route("/rules/reload", post(programs::reload_rules))
             .route("/plugins", get(programs::plugins))
-            .route("/plugins/{name}", post(programs::upload_plugin))
+            .merge(life::routes("/rules", ProgramKind::Rule))
+            .merge(life::routes("/plugins", ProgramKind::Plugin))
+            .route("/explain", post(explain::explain))
             .layer(DefaultBodyLimit::max(self.artefact_bytes));
         Router::new()
             .nest("/api/v1", api)

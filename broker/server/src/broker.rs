@@ -23,7 +23,8 @@ use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
 use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
-    Access, Client, Denial, FailureObserver, Pipeline, PipelineCell, Services, Step, StepFailure,
+    Access, BreakerChange, Client, Denial, Observer, Pipeline, PipelineCell, Services, Step,
+    StepFailure,
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
@@ -221,7 +222,25 @@ impl Broker {
     }
 }
 
-impl FailureObserver for Broker {
+impl Observer for Broker {
+    fn breaker_changed(&self, step: &Step, tenant: &str, change: BreakerChange) {
+        let (name, hook) = (&**step.name(), step.hook);
+        match change {
+            BreakerChange::Opened(backoff) => {
+                self.metrics.breakers_opened.add(1);
+                let backoff_ms = backoff.as_millis() as u64;
+                warn!(
+                    step = name,
+                    ?hook,
+                    tenant,
+                    backoff_ms,
+                    "step fails again and again: its breaker is open"
+                );
+            }
+            BreakerChange::Closed => info!(step = name, ?hook, tenant, "step answers again"),
+        }
+    }
+
     fn step_failed(&self, step: &Step, failure: &StepFailure) {
         self.metrics.step_failures.add(1);
         if let Some(unreported) = self.may_report(step.name()) {

@@ -16,6 +16,7 @@ mod listener;
 mod locate;
 mod pipeline;
 mod protocol;
+mod steps;
 mod sys;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSetti
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 use crate::broker::sys::SysOptions;
+use crate::programs::StepOptions;
 
 /// All that the broker is told, checked.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct Config {
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
     pub pipeline: Blueprint,
+    /// What all plugins and rules are subject to.
+    pub steps: StepOptions,
     pub log: LogConfig,
     /// Tells where a step stands. None without a file.
     source: Option<Source>,
@@ -158,6 +162,7 @@ impl Config {
                 authorize: vec![open("open")],
                 ..Blueprint::default()
             },
+            steps: StepOptions::default(),
             log: LogConfig::default(),
             source: None,
             data_dir,

@@ -1,35 +1,65 @@
 //! The programs behind the steps: loaded at the start, replaced while the broker runs.
+//!
+//! A version is pushed, asked in shadow or for a share of the clients, promoted, and rolled back. Each
+//! change swaps the pipeline as a whole; calls in flight finish on the version that they started on.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod archive;
+mod life;
+mod loader;
+
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram};
+use hookmq_access::Directory;
 use hookmq_hooks::{
-    AssembleError, Blueprint, Hook, Pipeline, PipelineCell, Program, ProgramIdentity, ProgramKind,
-    ProgramName, Services, StepSpec,
+    AssembleError, Blueprint, BreakerOptions, Breakers, Differences, Hook, Meter, Pipeline,
+    PipelineCell, Program, ProgramIdentity, ProgramKind, ProgramName, Recorder, RecorderOptions,
+    Stage, StepParts, StepSpec, Trial, Version,
 };
-use hookmq_script::{LogLevel, Problem, RuleEngine, RuleError};
-use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
+use hookmq_script::Problem;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tracing::warn;
 
-use crate::config::{Config, PluginsConfig};
+use self::archive::Archive;
+pub use self::archive::{Candidacy, Change, Standing, Transition};
+pub use self::life::{Life, Replayed};
+use self::loader::builtin;
+pub use self::loader::{Loader, ProgramError};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {
     loader: Loader,
+    archive: Archive,
     blueprint: Blueprint,
+    options: StepOptions,
     /// Held for the whole of a change, so that changes follow one another.
     state: Mutex<State>,
+}
+
+/// What all plugins and rules are subject to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepOptions {
+    pub breaker: BreakerOptions,
+    pub recorder: RecorderOptions,
 }
 
 struct State {
     generation: u64,
     loaded: Vec<Loaded>,
+    accounts: Accounts,
 }
+
+/// What steps and their versions have counted; it outlives the pipelines.
+#[derive(Default)]
+struct Accounts {
+    /// By step and SHA-256.
+    versions: HashMap<(Hook, usize, String), Account>,
+    recorders: HashMap<(Hook, usize), Arc<Recorder>>,
+}
+
+type Account = (Arc<Meter>, Arc<Breakers>);
 
 /// A program with one configuration; the same plugin with another is another.
 #[derive(Clone)]
@@ -37,40 +67,17 @@ struct Loaded {
     name: ProgramName,
     settings: Value,
     active: Arc<dyn Program>,
+    /// What the version in force was made of; empty for builtins.
+    bytes: Arc<[u8]>,
+    candidate: Option<Candidate>,
 }
 
-/// What makes a program of a rule file, an artefact or a builtin's name.
-pub struct Loader {
-    rules: RuleEngine,
-    rules_dir: PathBuf,
-    /// Present where a step is a plugin: its address space is not for nothing.
-    host: Option<PluginHost>,
-    plugins: PluginsConfig,
-    /// Artefacts that were uploaded; they go before those in the plugins' directory.
-    uploads: PathBuf,
-}
-
-/// Why a program is not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    #[error("cannot read {}: {error}", path.display())]
-    Read { path: PathBuf, error: io::Error },
-    #[error("the rule has problems\n{0}")]
-    Rule(RuleError),
-    #[error("{0}")]
-    Plugin(#[from] LoadError),
-    #[error("{program} has no function for the hook {hook:?}")]
-    NoSuchHook { program: String, hook: Hook },
-    #[error("the settings of {name}: {error}")]
-    Settings { name: Arc<str>, error: serde_json::Error },
-    #[error("there is no builtin {0:?}")]
-    NoSuchBuiltin(Arc<str>),
-    #[error("{0}")]
-    Assemble(#[from] AssembleError),
-    #[error("no step of the pipeline uses the plugin {0:?}")]
-    NotInPipeline(String),
-    #[error("cannot keep the artefact: {0}")]
-    Keep(io::Error),
+#[derive(Clone)]
+struct Candidate {
+    program: Arc<dyn Program>,
+    bytes: Arc<[u8]>,
+    stage: Option<Stage>,
+    differences: Arc<Differences>,
 }
 
 /// The step, by its position from 0, whose program is not loaded.
@@ -100,129 +107,26 @@ pub struct Item {
 pub enum Outcome {
     Applied,
     Unchanged,
+    /// A version that was pushed is in force, and the operator's file is not looked at.
+    Pinned,
     /// The version before stays in force.
     Refused,
 }
 
-impl Loader {
-    pub fn new(config: &Config, services: &Arc<Services>) -> Result<Self, HostError> {
-        let host = || PluginHost::new(config.plugins.host.clone(), services.clone());
-        let has_plugins =
-            config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
-        Ok(Self {
-            rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
-            rules_dir: config.rules.dir.clone(),
-            host: has_plugins.then(host).transpose()?,
-            plugins: config.plugins.clone(),
-            uploads: config.data_dir.join("plugins"),
-        })
-    }
-
-    /// Loads what `step` names, from its file.
-    pub fn load(&self, hook: Hook, step: &StepSpec) -> Result<Arc<dyn Program>, ProgramError> {
-        let program: Arc<dyn Program> = match step.program.kind {
-            ProgramKind::Rule => self.rule(&step.program.name)?,
-            ProgramKind::Plugin => {
-                let artefact = self.artefact(&step.program.name)?;
-                self.plugin(&step.program.name, &step.settings, &artefact)?
-            }
-            ProgramKind::Builtin => {
-                return Err(ProgramError::NoSuchBuiltin(step.program.name.clone()));
-            }
-        };
-        match program.hooks().contains(hook) {
-            true => Ok(program),
-            false => {
-                let program = program.identity().to_string();
-                Err(ProgramError::NoSuchHook { program, hook })
-            }
-        }
-    }
-
-    fn rule(&self, name: &str) -> Result<Arc<dyn Program>, ProgramError> {
-        let file = format!("{name}.rhai");
-        let path = self.rules_dir.join(&file);
-        let source =
-            fs::read_to_string(&path).map_err(|error| ProgramError::Read { path, error })?;
-        Ok(Arc::new(self.rules.load(&file, &source).map_err(ProgramError::Rule)?))
-    }
-
-    fn plugin(
-        &self,
-        name: &Arc<str>,
-        config: &Value,
-        artefact: &[u8],
-    ) -> Result<Arc<dyn Program>, ProgramError> {
-        let Some(host) = &self.host else {
-            return Err(ProgramError::NotInPipeline(name.to_string()));
-        };
-        let grants: Grants = self.plugins.grants.get(&**name).cloned().unwrap_or_default();
-        let settings = PluginSettings {
-            name: Some(name.to_string()),
-            config: config.clone(),
-            limits: self.plugins.host.limits,
-            grants,
-        };
-        Ok(Arc::new(host.load(artefact, settings)?))
-    }
-
-    fn artefact(&self, name: &str) -> Result<Vec<u8>, ProgramError> {
-        let file = format!("{name}.wasm");
-        let uploaded = self.uploads.join(&file);
-        let path = if uploaded.exists() { uploaded } else { self.plugins.dir.join(&file) };
-        fs::read(&path).map_err(|error| ProgramError::Read { path, error })
-    }
-
-    /// Keeps an artefact for the next start. The name is that of a configured step.
-    fn keep(&self, name: &str, artefact: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.uploads)?;
-        let whole = self.uploads.join(format!("{name}.wasm"));
-        let part = whole.with_extension("wasm.part");
-        fs::write(&part, artefact)?;
-        fs::File::open(&part)?.sync_all()?;
-        fs::rename(&part, &whole)?;
-        sync_directory(&self.uploads)
-    }
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    fs::File::open(directory)?.sync_all()
-}
-
-fn builtin(
-    step: &StepSpec,
-    directory: Option<&Directory>,
-) -> Result<Arc<dyn Program>, ProgramError> {
-    let name = &step.program.name;
-    match (&**name, directory) {
-        ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
-        ("open", _) => Ok(Arc::new(OpenProgram::new())),
-        ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
-        ("scram", Some(directory)) => {
-            Ok(Arc::new(ScramProgram::new(directory.clone(), settings(step)?)))
-        }
-        _ => Err(ProgramError::NoSuchBuiltin(name.clone())),
-    }
-}
-
-fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, ProgramError> {
-    match &step.settings {
-        Value::Null => Ok(T::default()),
-        settings => serde_json::from_value(settings.clone())
-            .map_err(|error| ProgramError::Settings { name: step.program.name.clone(), error }),
-    }
-}
-
 impl Programs {
-    /// Loads every step's program; a step that has none keeps the broker from starting.
+    /// Loads every step's program; a step that has none keeps the broker from starting. A candidate that
+    /// does not load any more is left out.
     ///
     /// # Errors
     /// Each step that failed, with its hook and its position from 0.
     pub fn load(
         loader: Loader,
         blueprint: Blueprint,
+        options: StepOptions,
+        data_dir: &Path,
         directory: Option<&Directory>,
     ) -> Result<(Self, Pipeline), Vec<StepError>> {
+        let archive = Archive::new(data_dir.join("programs"));
         let mut loaded: Vec<Loaded> = Vec::new();
         let mut errors = Vec::new();
         for hook in Hook::ALL {
@@ -230,28 +134,30 @@ impl Programs {
                 if find(&loaded, step).is_some() {
                     continue;
                 }
-                let program = match step.program.kind {
-                    ProgramKind::Builtin => builtin(step, directory),
-                    ProgramKind::Plugin | ProgramKind::Rule => loader.load(hook, step),
-                };
-                match program {
-                    Ok(active) => loaded.push(Loaded {
-                        name: step.program.clone(),
-                        settings: step.settings.clone(),
-                        active,
-                    }),
+                match load_step(&loader, &archive, step, directory) {
+                    Ok(program) => loaded.push(program),
                     Err(error) => errors.push((hook, position, error)),
                 }
+            }
+        }
+        let state = State { generation: 0, loaded: vec![], accounts: Accounts::default() };
+        let programs = Self { loader, archive, blueprint, options, state: Mutex::new(state) };
+        for (hook, step) in programs.blueprint.all() {
+            let Some(found) = find(&loaded, step) else { continue };
+            if let Err(error) = programs.check_hooks(&found.name, &*found.active) {
+                let position = programs.blueprint.steps(hook).iter().position(|it| it == step);
+                errors.push((hook, position.unwrap_or_default(), error));
             }
         }
         if !errors.is_empty() {
             return Err(errors);
         }
-        let generation = 1;
-        match assemble(generation, &blueprint, &loaded) {
+        let mut state = programs.state.lock();
+        match programs.assemble(&mut state.accounts, 1, &loaded) {
             Ok(pipeline) => {
-                let state = Mutex::new(State { generation, loaded });
-                Ok((Self { loader, blueprint, state }, pipeline))
+                (state.generation, state.loaded) = (1, loaded);
+                drop(state);
+                Ok((programs, pipeline))
             }
             Err(error) => Err(vec![(error.hook(), 0, error.into())]),
         }
@@ -264,19 +170,8 @@ impl Programs {
         let mut next = state.loaded.clone();
         let mut items = Vec::new();
         for loaded in next.iter_mut().filter(|loaded| loaded.name.kind == ProgramKind::Rule) {
-            let name = &loaded.name.name;
-            let fresh = self.loader.rule(name).and_then(|fresh| {
-                self.check_hooks(&loaded.name, &*fresh)?;
-                Ok(fresh)
-            });
-            items.push(match fresh {
-                Ok(fresh) if fresh.identity().sha256 == loaded.active.identity().sha256 => {
-                    Item::new(&*loaded.active, Outcome::Unchanged)
-                }
-                Ok(fresh) => {
-                    loaded.active = fresh;
-                    Item::new(&*loaded.active, Outcome::Applied)
-                }
+            items.push(match self.reload(loaded) {
+                Ok(outcome) => Item::new(&*loaded.active, outcome),
                 Err(error) => Item::refused(&*loaded.active, &error),
             });
         }
@@ -291,34 +186,24 @@ impl Programs {
         Report { generation: state.generation, items }
     }
 
-    /// Puts a new version of a plugin in force wherever steps use it, and keeps it for the next start.
-    pub fn replace_plugin(
-        &self,
-        name: &str,
-        artefact: &[u8],
-        cell: &PipelineCell,
-    ) -> Result<Report, ProgramError> {
-        let mut state = self.state.lock();
-        let mut next = state.loaded.clone();
-        let mut items = Vec::new();
-        for loaded in next.iter_mut().filter(|loaded| is_plugin(loaded, name)) {
-            let fresh = self.loader.plugin(&loaded.name.name, &loaded.settings, artefact)?;
-            self.check_hooks(&loaded.name, &*fresh)?;
-            let unchanged = fresh.identity().sha256 == loaded.active.identity().sha256;
-            let outcome = if unchanged { Outcome::Unchanged } else { Outcome::Applied };
-            if !unchanged {
-                loaded.active = fresh;
-            }
-            items.push(Item::new(&*loaded.active, outcome));
+    fn reload(&self, loaded: &mut Loaded) -> Result<Outcome, ProgramError> {
+        let name = &loaded.name;
+        if self.standing(name)?.active.is_some() {
+            return Ok(Outcome::Pinned);
         }
-        if items.is_empty() {
-            return Err(ProgramError::NotInPipeline(name.into()));
+        let bytes = self.loader.read(name)?;
+        let fresh = self.loader.make(name, &loaded.settings, &bytes)?;
+        self.check_hooks(name, &*fresh)?;
+        if fresh.identity().sha256 == loaded.active.identity().sha256 {
+            return Ok(Outcome::Unchanged);
         }
-        if items.iter().any(|item| item.outcome == Outcome::Applied) {
-            self.loader.keep(name, artefact).map_err(ProgramError::Keep)?;
-            self.put_in_force(&mut state, next, cell)?;
-        }
-        Ok(Report { generation: state.generation, items })
+        (loaded.active, loaded.bytes) = (fresh, bytes.into());
+        Ok(Outcome::Applied)
+    }
+
+    fn standing(&self, name: &ProgramName) -> Result<Standing, ProgramError> {
+        let standing = self.archive.standing(name);
+        standing.map_err(|error| ProgramError::Archive { name: name.clone(), error })
     }
 
     fn check_hooks(&self, name: &ProgramName, program: &dyn Program) -> Result<(), ProgramError> {
@@ -342,11 +227,93 @@ impl Programs {
         cell: &PipelineCell,
     ) -> Result<(), AssembleError> {
         let generation = state.generation + 1;
-        let pipeline = assemble(generation, &self.blueprint, &next)?;
+        let pipeline = self.assemble(&mut state.accounts, generation, &next)?;
         cell.store(pipeline);
-        *state = State { generation, loaded: next };
+        (state.generation, state.loaded) = (generation, next);
         Ok(())
     }
+
+    fn assemble(
+        &self,
+        accounts: &mut Accounts,
+        generation: u64,
+        loaded: &[Loaded],
+    ) -> Result<Pipeline, AssembleError> {
+        let mut used = Accounts::default();
+        let pipeline = Pipeline::assemble(generation, &self.blueprint, |hook, position, step| {
+            let found = find(loaded, step).expect("every step of the blueprint was loaded");
+            let mut version = |program: &Arc<dyn Program>| {
+                let key = (hook, position, program.identity().sha256.clone());
+                let (meter, breakers) = accounts.versions.get(&key).cloned().unwrap_or_else(|| {
+                    (Arc::default(), Arc::new(Breakers::new(self.options.breaker)))
+                });
+                used.versions.insert(key, (meter.clone(), breakers.clone()));
+                Version { program: program.clone(), meter, breakers }
+            };
+            let trial = found.candidate.as_ref().and_then(|candidate| {
+                let version = version(&candidate.program);
+                let differences = candidate.differences.clone();
+                Some(Trial { version, stage: candidate.stage.clone()?, differences })
+            });
+            let active = version(&found.active);
+            let recorder = self.recorder(accounts, &found.name, (hook, position));
+            used.recorders.insert((hook, position), recorder.clone());
+            StepParts { active, trial: trial.map(Arc::new), recorder }
+        })?;
+        *accounts = used;
+        Ok(pipeline)
+    }
+
+    /// Nothing is recorded of builtins: they are not replaced.
+    fn recorder(
+        &self,
+        accounts: &Accounts,
+        name: &ProgramName,
+        step: (Hook, usize),
+    ) -> Arc<Recorder> {
+        let options = match name.kind {
+            ProgramKind::Builtin => RecorderOptions { questions: 0, ..self.options.recorder },
+            ProgramKind::Plugin | ProgramKind::Rule => self.options.recorder,
+        };
+        let known = accounts.recorders.get(&step).cloned();
+        known.unwrap_or_else(|| Arc::new(Recorder::new(options)))
+    }
+}
+
+/// The version that the step's program stands by, or the operator's file.
+fn load_step(
+    loader: &Loader,
+    archive: &Archive,
+    step: &StepSpec,
+    directory: Option<&Directory>,
+) -> Result<Loaded, ProgramError> {
+    let (name, settings) = (step.program.clone(), step.settings.clone());
+    if name.kind == ProgramKind::Builtin {
+        let active = builtin(step, directory)?;
+        return Ok(Loaded { name, settings, active, bytes: Arc::new([]), candidate: None });
+    }
+    let unreadable = |error| ProgramError::Archive { name: name.clone(), error };
+    let standing = archive.standing(&name).map_err(unreadable)?;
+    let bytes = match &standing.active {
+        None => loader.read(&name)?,
+        Some(sha256) => archive.version(&name, sha256).map_err(unreadable)?,
+    };
+    let active = loader.make(&name, &settings, &bytes)?;
+    let candidate = standing.candidate.and_then(|candidacy| {
+        let bytes = archive.version(&name, &candidacy.sha256).map_err(unreadable);
+        let made = bytes.and_then(|bytes| Ok((loader.make(&name, &settings, &bytes)?, bytes)));
+        match made {
+            Ok((program, bytes)) => {
+                let (bytes, differences) = (bytes.into(), Arc::default());
+                Some(Candidate { program, bytes, stage: candidacy.stage, differences })
+            }
+            Err(error) => {
+                warn!(program = %name, %error, "the candidate does not load and is left out");
+                None
+            }
+        }
+    });
+    Ok(Loaded { name, settings, active, bytes: bytes.into(), candidate })
 }
 
 impl Item {
@@ -364,29 +331,6 @@ impl Item {
     }
 }
 
-fn is_plugin(loaded: &Loaded, name: &str) -> bool {
-    loaded.name.kind == ProgramKind::Plugin && *loaded.name.name == *name
-}
-
 fn find<'a>(loaded: &'a [Loaded], step: &StepSpec) -> Option<&'a Loaded> {
     loaded.iter().find(|loaded| loaded.name == step.program && loaded.settings == step.settings)
-}
-
-fn assemble(
-    generation: u64,
-    blueprint: &Blueprint,
-    loaded: &[Loaded],
-) -> Result<Pipeline, AssembleError> {
-    Pipeline::assemble(generation, blueprint, |_, step| {
-        find(loaded, step).expect("every step of the blueprint was loaded").active.clone()
-    })
-}
-
-fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
-    match level {
-        LogLevel::Debug => tracing::debug!(rule, ?text, "from a rule"),
-        LogLevel::Info => tracing::info!(rule, ?text, "from a rule"),
-        LogLevel::Warn => tracing::warn!(rule, ?text, "from a rule"),
-        LogLevel::Error => tracing::error!(rule, ?text, "from a rule"),
-    }
 }

@@ -45,9 +45,14 @@ impl Server {
         let directory = config.database.clone().map(Directory::start);
         let services = Arc::new(Services::default());
         let loader = Loader::new(&config, &services)?;
-        let (programs, pipeline) =
-            Programs::load(loader, config.pipeline.clone(), directory.as_ref())
-                .map_err(|errors| step_errors(&config, errors))?;
+        let (programs, pipeline) = Programs::load(
+            loader,
+            config.pipeline.clone(),
+            config.steps,
+            &config.data_dir,
+            directory.as_ref(),
+        )
+        .map_err(|errors| step_errors(&config, errors))?;
         let store = Arc::new(MemoryStore::default());
         let broker = Broker::new(
             pipeline,

@@ -16,8 +16,8 @@ use hookmq_codec::{
     Subscribe, SubscribeProperties, SubscriptionOptions, TopicFilter, TopicName, decode, frame,
 };
 use hookmq_hooks::{
-    Blueprint, Condition, ConnectionFacts, Control, FailurePolicy, Hook, Pipeline, ProgramKind,
-    ProgramName, StepSpec,
+    Blueprint, Condition, ConnectionFacts, Control, FailurePolicy, Hook, Pipeline, Program,
+    ProgramKind, ProgramName, StepSpec,
 };
 use hookmq_store::{Change, HeldStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -125,9 +125,11 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
         authorize: vec![step("open")],
         ..Blueprint::default()
     };
-    let pipeline = Pipeline::assemble(1, &blueprint, |hook, _| match hook {
-        Hook::Connect => Arc::new(AnonymousProgram::new(AnonymousSettings::default())),
-        _ => Arc::new(OpenProgram::new()),
+    let pipeline = Pipeline::assemble(1, &blueprint, |hook, _, _| -> Arc<dyn Program> {
+        match hook {
+            Hook::Connect => Arc::new(AnonymousProgram::new(AnonymousSettings::default())),
+            _ => Arc::new(OpenProgram::new()),
+        }
     });
     let (limits, protocol) = (Limits::default(), ProtocolOptions::default());
     Broker::new(pipeline.unwrap(), limits, protocol, store, None, Arc::default())

@@ -217,6 +217,7 @@ fn client(attempt: ConnectAttempt, patch: hookmq_hooks::IdentityPatch) -> Client
         certificate: None,
         attachments: patch.attachments,
         limits: patch.limits,
+        budget: Default::default(),
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::rehearsal::{self, is_rehearsed};
+
 /// Bounds of a [`KeyValueStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyValueLimits {
@@ -72,6 +74,11 @@ impl KeyValueStore {
 
     /// The value, if there is one that has not expired.
     pub fn get(&self, tenant: &str, program: &str, key: &str, now: Instant) -> Option<Vec<u8>> {
+        if is_rehearsed()
+            && let Some(value) = rehearsal::overlaid(tenant, program, key)
+        {
+            return value;
+        }
         let shelf = self.tenants.lock().get(tenant).cloned()?;
         let shelf = shelf.lock();
         let entry = shelf.programs.get(program)?.get(key)?;
@@ -125,6 +132,9 @@ impl KeyValueStore {
     }
 
     pub fn delete(&self, tenant: &str, program: &str, key: &str) {
+        if is_rehearsed() {
+            return rehearsal::overlay(tenant, program, key, None);
+        }
         let Some(shelf) = self.tenants.lock().get(tenant).cloned() else { return };
         shelf.lock().remove(program, key);
     }
@@ -149,6 +159,12 @@ impl KeyValueStore {
         let limits = &self.limits;
         if key.len() > limits.key_size {
             return Err(KeyValueError::KeyTooLong(limits.key_size));
+        }
+        if is_rehearsed() {
+            let old = self.get(tenant, program, key, now);
+            let old = old.map(|value| Entry { value, expires_at: None });
+            rehearsal::overlay(tenant, program, key, Some(make(old.as_ref())?.value));
+            return Ok(());
         }
         let shelf = self.shelf(tenant);
         let mut shelf = shelf.lock();
@@ -280,6 +296,23 @@ mod tests {
         assert_eq!(store.get("a", "p", "k", now), Some(vec![1; 10]));
         assert_eq!(store.usage("a"), (1, 11));
         store.set("b", "p", "k", vec![1; 19], None, now).unwrap();
+    }
+
+    #[test]
+    fn a_rehearsal_sees_what_it_writes_and_leaves_nothing() {
+        let (store, now) = (store(10, 1000), Instant::now());
+        let add = || store.increase("a", "p", "n", 1, None, now);
+        add().unwrap();
+        store.set("a", "p", "k", b"real".to_vec(), None, now).unwrap();
+        let (seen, _) = rehearsal::rehearse(|| {
+            store.set("a", "p", "k", b"rehearsed".to_vec(), None, now).unwrap();
+            let written = store.get("a", "p", "k", now);
+            store.delete("a", "p", "k");
+            (written, store.get("a", "p", "k", now), add(), add())
+        });
+        assert_eq!(seen, (Some(b"rehearsed".to_vec()), None, Ok(2), Ok(3)));
+        assert_eq!(store.get("a", "p", "k", now), Some(b"real".to_vec()));
+        assert_eq!(add(), Ok(2));
     }
 
     #[test]

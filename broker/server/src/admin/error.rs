@@ -32,6 +32,10 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
     pub fn method_not_allowed() -> Self {
         let message = "this path has no such method";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
@@ -52,7 +56,10 @@ impl From<ProgramError> for ApiError {
         let message = error.to_string();
         match error {
             ProgramError::NotInPipeline(_) => Self::not_found(message),
-            ProgramError::Keep(_) | ProgramError::Read { .. } => Self::internal(message),
+            ProgramError::NoCandidate(_) | ProgramError::NoPrevious(_) => {
+                Self::new(StatusCode::CONFLICT, "conflict", message)
+            }
+            ProgramError::Archive { .. } | ProgramError::Read { .. } => Self::internal(message),
             ProgramError::Rule(error) => Self {
                 problems: error.problems,
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)

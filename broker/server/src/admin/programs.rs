@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use hookmq_hooks::{Hook, Pipeline, ProgramKind, Step};
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -49,7 +48,7 @@ pub async fn reload_rules(State(admin): State<Arc<Admin>>) -> Result<Json<Report
     for item in &report.items {
         let rule = &*item.program.name;
         match item.outcome {
-            Outcome::Unchanged => {}
+            Outcome::Unchanged | Outcome::Pinned => {}
             Outcome::Applied => info!(rule, generation = report.generation, "rule replaced"),
             Outcome::Refused => warn!(rule, generation = report.generation, "rule refused"),
         }
@@ -57,28 +56,8 @@ pub async fn reload_rules(State(admin): State<Arc<Admin>>) -> Result<Json<Report
     Ok(Json(report))
 }
 
-pub async fn upload_plugin(
-    State(admin): State<Arc<Admin>>,
-    Path(name): Path<String>,
-    artefact: Bytes,
-) -> Result<Json<Report>, ApiError> {
-    let plugin = name.clone();
-    let report = change(&admin, move |admin| {
-        admin.programs.replace_plugin(&name, &artefact, &admin.broker.pipeline)
-    })
-    .await?;
-    match &report {
-        Ok(report) => {
-            let version = report.items.first().map(|item| &*item.program.version);
-            info!(?plugin, version, generation = report.generation, "plugin replaced");
-        }
-        Err(error) => warn!(?plugin, %error, "plugin refused"),
-    }
-    Ok(Json(report?))
-}
-
 /// Runs a change, which computes for a while, beside the connections' workers.
-async fn change<T: Send + 'static>(
+pub async fn change<T: Send + 'static>(
     admin: &Arc<Admin>,
     change: impl FnOnce(&Admin) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -91,12 +70,12 @@ async fn change<T: Send + 'static>(
 fn describe(position: usize, step: &Step) -> Value {
     let mut described = json!({
         "position": position,
-        "program": step.program.identity(),
+        "program": step.active.program.identity(),
         "condition": step.spec.condition,
         "topics_of_program":
-            step.program.topics().iter().map(|filter| filter.as_str()).collect::<Vec<_>>(),
-        "calls": step.counters.calls(),
-        "failures": step.counters.failures(),
+            step.active.program.topics().iter().map(|filter| filter.as_str()).collect::<Vec<_>>(),
+        "calls": step.active.meter.calls(),
+        "failures": step.active.meter.all_failures(),
     });
     match step.hook {
         Hook::Connect => described["control"] = json!(step.spec.control),
@@ -111,7 +90,7 @@ fn programs_of(pipeline: &Pipeline, kind: ProgramKind) -> Value {
     let mut programs: Vec<(Value, Vec<Hook>)> = Vec::new();
     for hook in Hook::ALL {
         for step in pipeline.steps(hook) {
-            let identity = step.program.identity();
+            let identity = step.active.program.identity();
             if identity.kind != kind {
                 continue;
             }

@@ -1,11 +1,10 @@
 //! The broker's state: readiness, counters, connected clients.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use hookmq_access::Readiness;
 use hookmq_codec::ReasonCode;
@@ -13,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::error::ApiError;
-use crate::admission::Bound;
 
 /// Clients of one answer at most.
 const PAGE: usize = 1000;
@@ -97,49 +95,6 @@ pub async fn disconnect(
         .ok_or_else(|| ApiError::not_found("no such client is connected"))?;
     session.disconnect(ReasonCode::AdministrativeAction);
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Counters in Prometheus' text form.
-pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    let metrics = &admin.broker.metrics;
-    let mut text = String::new();
-    let mut write = |name: &str, kind: &str, value: u64| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# TYPE hookmq_{name} {kind}\nhookmq_{name} {value}");
-    };
-    write("connections", "gauge", metrics.connections.value());
-    for (name, counter) in [
-        ("connections_accepted_total", &metrics.connections_accepted),
-        ("connections_refused_total", &metrics.connections_refused),
-        ("sockets_accepted_total", &metrics.sockets_accepted),
-        ("sessions_expired_total", &metrics.sessions_expired),
-        ("messages_overflowed_total", &metrics.messages_overflowed),
-        ("publishes_denied_total", &metrics.publishes_denied),
-        ("messages_dropped_by_hooks_total", &metrics.messages_dropped_by_hooks),
-        ("messages_emitted_total", &metrics.messages_emitted),
-        ("emissions_stopped_total", &metrics.emissions_stopped),
-        ("step_failures_total", &metrics.step_failures),
-    ] {
-        write(name, "counter", counter.value());
-    }
-    let traffic = metrics.traffic.sum();
-    for (name, value) in [
-        ("packets_received_total", traffic.packets_received),
-        ("packets_sent_total", traffic.packets_sent),
-        ("bytes_received_total", traffic.bytes_received),
-        ("bytes_sent_total", traffic.bytes_sent),
-        ("messages_received_total", traffic.messages_received),
-        ("messages_sent_total", traffic.messages_sent),
-    ] {
-        write(name, "counter", value);
-    }
-    write("pipeline_generation", "gauge", admin.broker.pipeline.generation());
-    text.push_str("# TYPE hookmq_connections_shed_total counter\n");
-    for bound in Bound::ALL {
-        let (key, count) = (bound.key(), metrics.connections_shed[bound as usize].value());
-        let _ = writeln!(text, "hookmq_connections_shed_total{{bound=\"{key}\"}} {count}");
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 fn readiness(admin: &Admin) -> (bool, String) {

@@ -1,10 +1,13 @@
 //! The bounds that the broker keeps, each with its default.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::{QueueLimits, RetainedLimits};
+use hookmq_hooks::TenantRates;
 
 /// Every bound of the protocol engine. What happens at one stands where it is checked.
 #[derive(Debug, Clone)]
@@ -58,6 +61,21 @@ pub struct Limits {
     pub emitted_hops: u8,
     /// Messages that hooks may make of one PUBLISH, all hops together.
     pub emitted_messages: usize,
+    pub budgets: Budgets,
+}
+
+/// What the plugins and rules of each tenant may use in a second.
+#[derive(Debug, Clone, Default)]
+pub struct Budgets {
+    pub tenants: BTreeMap<Arc<str>, TenantRates>,
+    /// Of every other tenant.
+    pub others: TenantRates,
+}
+
+impl Budgets {
+    pub fn of(&self, tenant: &str) -> TenantRates {
+        self.tenants.get(tenant).copied().unwrap_or(self.others)
+    }
 }
 
 impl Limits {
@@ -101,6 +119,7 @@ impl Default for Limits {
             sessions: 1_000_000,
             emitted_hops: 4,
             emitted_messages: 256,
+            budgets: Budgets::default(),
         }
     }
 }

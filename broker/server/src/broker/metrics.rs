@@ -56,6 +56,7 @@ pub struct Metrics {
     /// Not emitted: the hop limit or the number of messages was reached.
     pub emissions_stopped: Counter,
     pub step_failures: Counter,
+    pub breakers_opened: Counter,
 }
 
 impl Metrics {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hookmq_codec::ReasonCode;
 use hookmq_core::{Message, QueueLimits, Session, SharedId};
+use hookmq_hooks::Client;
 use hookmq_store::SessionKey;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -41,8 +42,10 @@ pub(super) enum Slot {
 }
 
 /// How others reach a connection: asked for its session, or told to end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
+    /// Who is connected.
+    client: Mutex<Arc<Client>>,
     pending: AtomicBool,
     request: Mutex<Option<Request>>,
 }
@@ -108,6 +111,14 @@ impl SessionHandle {
         matches!(*self.slot.lock(), Slot::Online(_))
     }
 
+    /// The client that is connected.
+    pub fn client(&self) -> Option<Arc<Client>> {
+        match &*self.slot.lock() {
+            Slot::Online(control) => Some(control.client.lock().clone()),
+            Slot::Offline { .. } | Slot::Ended => None,
+        }
+    }
+
     /// Asks the connection, if there is one, to end.
     pub fn disconnect(&self, reason_code: ReasonCode) {
         if let Slot::Online(control) = &*self.slot.lock() {
@@ -118,6 +129,16 @@ impl SessionHandle {
 }
 
 impl Control {
+    pub(super) fn new(client: Arc<Client>) -> Self {
+        let (pending, request) = (AtomicBool::new(false), Mutex::default());
+        Self { client: Mutex::new(client), pending, request }
+    }
+
+    /// The client as it has authenticated again.
+    pub fn renew_client(&self, client: Arc<Client>) {
+        *self.client.lock() = client;
+    }
+
     /// A take-over replaces a request to end; nothing replaces a take-over.
     pub(super) fn ask(&self, request: Request) {
         let mut place = self.request.lock();

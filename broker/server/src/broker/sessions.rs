@@ -70,7 +70,7 @@ impl Broker {
         client: &Arc<Client>,
         clean_start: bool,
     ) -> Result<OpenedSession, ReasonCode> {
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::new(client.clone()));
         let (handle, session) = match self.find_session(tenant, client, clean_start, &control)? {
             Found::Fresh(handle) => (handle, None),
             Found::Waiting(handle, session, will) => {

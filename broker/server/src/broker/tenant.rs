@@ -9,6 +9,7 @@ use hookmq_core::{
     Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages, SharedId,
     Subscription, TopicTree,
 };
+use hookmq_hooks::TenantBudget;
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
@@ -30,6 +31,8 @@ pub struct Tenant {
     retained: RwLock<RetainedMessages>,
     /// The broker's own, which take no room from the tenant's.
     announced: RwLock<RetainedMessages>,
+    /// What its plugins and rules have used of what they may.
+    pub budget: Arc<TenantBudget>,
     /// By client id.
     pub(super) sessions: Mutex<FxHashMap<Arc<str>, Arc<SessionHandle>>>,
 }
@@ -71,6 +74,7 @@ pub struct Target {
 impl Tenant {
     pub fn new(name: Arc<str>, limits: &Limits) -> Self {
         Self {
+            budget: Arc::new(TenantBudget::new(limits.budgets.of(&name))),
             name,
             subscriptions: RwLock::default(),
             shares: Mutex::default(),

@@ -15,6 +15,7 @@ use super::document::{AdminDocument, Document, GrantsDocument, PluginsDocument, 
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
 use super::{AdminConfig, Config, LogConfig, PluginsConfig, RulesConfig, database, pipeline};
+use crate::broker::limits::Limits;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -47,12 +48,13 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         listeners,
         database,
         admin,
-        limits: document.limits.into(),
+        limits: Limits { budgets: document.budgets.into(), ..document.limits.into() },
         protocol: document.protocol.into(),
         sys: document.sys.into(),
         plugins,
         rules,
         pipeline,
+        steps: document.steps.into(),
         log: LogConfig { level: document.log.level, format: document.log.format },
         source: Some(check.source),
     })

@@ -16,6 +16,7 @@ use serde_yaml::with::singleton_map;
 use super::limits::LimitsDocument;
 use super::listener::ListenerDocument;
 use super::protocol::ProtocolDocument;
+use super::steps::{BudgetsDocument, StepsDocument};
 use super::sys::SysDocument;
 use super::{LogFormat, LogLevel};
 
@@ -32,6 +33,8 @@ pub(super) struct Document {
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
     pub pipeline: PipelineDocument,
+    pub steps: StepsDocument,
+    pub budgets: BudgetsDocument,
     pub log: LogDocument,
 }
 
@@ -48,6 +51,8 @@ impl Default for Document {
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
             pipeline: PipelineDocument::default(),
+            steps: StepsDocument::default(),
+            budgets: BudgetsDocument::default(),
             log: LogDocument::default(),
         }
     }
@@ -251,6 +256,6 @@ where
     Ok(number)
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use hookmq_core::{QueueLimits, RetainedLimits};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::document::positive;
-use crate::broker::limits::Limits;
+use crate::broker::limits::{Budgets, Limits};
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -145,6 +145,7 @@ impl From<LimitsDocument> for Limits {
             sessions: document.sessions,
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
+            budgets: Budgets::default(),
         }
     }
 }

@@ -207,6 +207,7 @@ pub(super) async fn identify(
         let reason = "no connect step has named a tenant and a username";
         return Err(refusal(ReasonCode::NotAuthorized, reason));
     };
+    let budget = broker.tenant(&tenant).budget.clone();
     let client = Arc::new(Client {
         tenant,
         username,
@@ -216,6 +217,7 @@ pub(super) async fn identify(
         attributes: identity.attributes,
         attachments: identity.attachments,
         limits: identity.limits,
+        budget,
         connection,
         certificate,
     });

@@ -83,6 +83,7 @@ fn client(tenant: &str) -> Arc<Client> {
         certificate: None,
         attachments: Default::default(),
         limits: Default::default(),
+        budget: Default::default(),
     })
 }
 

@@ -157,6 +157,7 @@ impl<S: Stream> Driver<S> {
         }
         debug!(tenant = &*client.tenant, client_id = ?client.client_id, "client re-authenticated");
         self.publisher.renew_client(client.clone());
+        self.opened.control.renew_client(client.clone());
         if let Some(will) = &mut self.will {
             will.client = client.clone();
         }

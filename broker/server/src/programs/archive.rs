@@ -1,0 +1,240 @@
+//! Versions that were pushed, and how each program stands: what survives a restart.
+//!
+//! `<data_dir>/programs/<kind>-<name>/` holds each version under its SHA-256, `standing.json`, and
+//! `history.jsonl`, a line for each change.
+
+use std::fs;
+use std::io::{self, BufRead, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use hookmq_hooks::{ProgramKind, ProgramName, Stage};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// How one program stands. Versions are named by their SHA-256, in lower-case hex.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// None where the operator's file is in force.
+    pub active: Option<String>,
+    /// What a rollback puts in force again.
+    pub previous: Option<String>,
+    pub candidate: Option<Candidacy>,
+}
+
+/// A version that may take the place of the one in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidacy {
+    pub sha256: String,
+    /// None where it has passed its checks and is not asked yet.
+    pub stage: Option<Stage>,
+}
+
+/// One change, as the history keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// RFC 3339, UTC.
+    pub at: String,
+    /// Who asked for it, in their own words.
+    pub who: String,
+    pub change: Change,
+    /// The version that it is about.
+    pub sha256: String,
+    /// Of the pipeline after the change.
+    pub generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Pushed,
+    Staged,
+    Promoted,
+    RolledBack,
+    Withdrawn,
+}
+
+/// The directory of all versions.
+pub struct Archive {
+    directory: PathBuf,
+}
+
+/// Versions of one program that are kept beyond those that it stands by.
+const KEPT: usize = 8;
+
+impl Archive {
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub fn standing(&self, name: &ProgramName) -> io::Result<Standing> {
+        match fs::read(self.of(name).join("standing.json")) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Standing::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The bytes of a version, which are what they were when it was kept.
+    pub fn version(&self, name: &ProgramName, sha256: &str) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.file(name, sha256))?;
+        match digest(&bytes) == sha256 {
+            true => Ok(bytes),
+            false => Err(io::Error::new(ErrorKind::InvalidData, "a kept version has changed")),
+        }
+    }
+
+    /// Keeps a version; gives its SHA-256.
+    pub fn keep(&self, name: &ProgramName, bytes: &[u8]) -> io::Result<String> {
+        let sha256 = digest(bytes);
+        fs::create_dir_all(self.of(name))?;
+        write(&self.file(name, &sha256), bytes)?;
+        Ok(sha256)
+    }
+
+    /// Makes `standing` last, and writes down how it came about.
+    pub fn record(
+        &self,
+        name: &ProgramName,
+        standing: &Standing,
+        transition: &Transition,
+    ) -> io::Result<()> {
+        let directory = self.of(name);
+        fs::create_dir_all(&directory)?;
+        write(&directory.join("standing.json"), &serde_json::to_vec_pretty(standing)?)?;
+        let mut line = serde_json::to_vec(transition)?;
+        line.push(b'\n');
+        let history = directory.join("history.jsonl");
+        fs::OpenOptions::new().create(true).append(true).open(history)?.write_all(&line)?;
+        self.tidy(name, standing)
+    }
+
+    /// The latest changes, newest first.
+    pub fn history(&self, name: &ProgramName, most: usize) -> io::Result<Vec<Transition>> {
+        let file = match fs::File::open(self.of(name).join("history.jsonl")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(error),
+        };
+        let lines = io::BufReader::new(file).lines();
+        // A line that a crash has cut short tells nothing.
+        let parse = |line: io::Result<String>| serde_json::from_str(&line.ok()?).ok();
+        let mut history: Vec<Transition> = lines.filter_map(parse).collect();
+        history.reverse();
+        history.truncate(most);
+        Ok(history)
+    }
+
+    /// Removes the oldest versions that nothing stands by.
+    fn tidy(&self, name: &ProgramName, standing: &Standing) -> io::Result<()> {
+        let candidate = standing.candidate.as_ref().map(|candidate| &candidate.sha256);
+        let needed: Vec<_> = [standing.active.as_ref(), standing.previous.as_ref(), candidate]
+            .into_iter()
+            .flatten()
+            .map(|sha256| self.file(name, sha256))
+            .collect();
+        let mut others = Vec::new();
+        for entry in fs::read_dir(self.of(name))? {
+            let path = entry?.path();
+            let is_version = path.extension().is_some_and(|it| it == extension(name));
+            if is_version && !needed.contains(&path) {
+                others.push((fs::metadata(&path)?.modified()?, path));
+            }
+        }
+        others.sort();
+        for (_, path) in others.iter().take(others.len().saturating_sub(KEPT)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    fn of(&self, name: &ProgramName) -> PathBuf {
+        self.directory.join(format!("{}-{}", name.kind.name(), name.name))
+    }
+
+    fn file(&self, name: &ProgramName, sha256: &str) -> PathBuf {
+        self.of(name).join(format!("{sha256}.{}", extension(name)))
+    }
+}
+
+fn extension(name: &ProgramName) -> &'static str {
+    if name.kind == ProgramKind::Rule { "rhai" } else { "wasm" }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Puts a file in the place of another as a whole, and on the disk.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_added_extension("part");
+    let mut file = fs::File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    match path.parent() {
+        Some(directory) => fs::File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transition(change: Change, generation: u64) -> Transition {
+        let (at, who) = ("2030-01-01T00:00:00Z".into(), "somebody".into());
+        Transition { at, who, change, sha256: "00".into(), generation, stage: None }
+    }
+
+    fn rule() -> ProgramName {
+        ProgramName { kind: ProgramKind::Rule, name: "alarm".into() }
+    }
+
+    #[test]
+    fn versions_standing_and_history_are_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = || Archive::new(directory.path().join("programs"));
+        assert_eq!(archive().standing(&rule()).unwrap(), Standing::default());
+        assert_eq!(archive().history(&rule(), 10).unwrap(), []);
+        let sha256 = archive().keep(&rule(), b"one").unwrap();
+        let stage = Some(Stage::Canary { share: 100, tenants: ["a".to_owned()].into() });
+        let candidate = Some(Candidacy { sha256: sha256.clone(), stage });
+        let standing = Standing { candidate, ..Standing::default() };
+        for generation in 1..=3 {
+            let transition = transition(Change::Staged, generation);
+            archive().record(&rule(), &standing, &transition).unwrap();
+        }
+        assert_eq!(archive().standing(&rule()).unwrap(), standing);
+        assert_eq!(archive().version(&rule(), &sha256).unwrap(), b"one");
+        let history = archive().history(&rule(), 2).unwrap();
+        assert_eq!(history.iter().map(|it| it.generation).collect::<Vec<_>>(), [3, 2]);
+    }
+
+    #[test]
+    fn a_version_that_has_changed_on_the_disk_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Archive::new(directory.path().into());
+        let sha256 = archive.keep(&rule(), b"one").unwrap();
+        fs::write(archive.file(&rule(), &sha256), b"two").unwrap();
+        assert!(archive.version(&rule(), &sha256).is_err());
+    }
+
+    #[test]
+    fn old_versions_go_and_what_is_needed_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Archive::new(directory.path().into());
+        let first = archive.keep(&rule(), b"first").unwrap();
+        for number in 0..20 {
+            archive.keep(&rule(), format!("{number}").as_bytes()).unwrap();
+        }
+        let standing = Standing { previous: Some(first.clone()), ..Standing::default() };
+        archive.record(&rule(), &standing, &transition(Change::Promoted, 1)).unwrap();
+        assert_eq!(archive.version(&rule(), &first).unwrap(), b"first");
+        let versions = fs::read_dir(archive.of(&rule())).unwrap();
+        let versions =
+            versions.filter(|it| it.as_ref().unwrap().path().extension().unwrap() == "rhai");
+        assert_eq!(versions.count(), KEPT + 1);
+    }
+}

@@ -1,0 +1,159 @@
+//! What makes a program of a rule's source, of an artefact, or of a builtin's name.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hookmq_access::{AnonymousProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram};
+use hookmq_hooks::{
+    AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
+};
+use hookmq_script::{LogLevel, RuleEngine, RuleError};
+use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{Config, PluginsConfig};
+
+/// The engines, and where the operator's files are.
+pub struct Loader {
+    rules: RuleEngine,
+    rules_dir: PathBuf,
+    /// Present where a step is a plugin: its address space is not for nothing.
+    host: Option<PluginHost>,
+    plugins: PluginsConfig,
+}
+
+/// Why a program is not loaded, or not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("cannot read {}: {error}", path.display())]
+    Read { path: PathBuf, error: io::Error },
+    #[error("the rule has problems\n{0}")]
+    Rule(RuleError),
+    #[error("the rule is not UTF-8 text")]
+    NotText,
+    #[error("{0}")]
+    Plugin(#[from] LoadError),
+    #[error("{program} has no function for the hook {hook:?}")]
+    NoSuchHook { program: String, hook: Hook },
+    #[error("the settings of {name}: {error}")]
+    Settings { name: Arc<str>, error: serde_json::Error },
+    #[error("there is no builtin {0:?}")]
+    NoSuchBuiltin(Arc<str>),
+    #[error("{0}")]
+    Assemble(#[from] AssembleError),
+    #[error("no step of the pipeline uses {0}")]
+    NotInPipeline(ProgramName),
+    #[error("{0} has no candidate: push one first")]
+    NoCandidate(ProgramName),
+    #[error("{0} has no version to go back to")]
+    NoPrevious(ProgramName),
+    #[error("cannot keep the versions of {name}: {error}")]
+    Archive { name: ProgramName, error: io::Error },
+}
+
+impl Loader {
+    pub fn new(config: &Config, services: &Arc<Services>) -> Result<Self, HostError> {
+        let host = || PluginHost::new(config.plugins.host.clone(), services.clone());
+        let has_plugins =
+            config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
+        Ok(Self {
+            rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
+            rules_dir: config.rules.dir.clone(),
+            host: has_plugins.then(host).transpose()?,
+            plugins: config.plugins.clone(),
+        })
+    }
+
+    /// Loads what `step` names, from the operator's file.
+    pub fn load(&self, hook: Hook, step: &StepSpec) -> Result<Arc<dyn Program>, ProgramError> {
+        let bytes = self.read(&step.program)?;
+        let program = self.make(&step.program, &step.settings, &bytes)?;
+        match program.hooks().contains(hook) {
+            true => Ok(program),
+            false => {
+                let program = program.identity().to_string();
+                Err(ProgramError::NoSuchHook { program, hook })
+            }
+        }
+    }
+
+    /// The operator's file.
+    pub(super) fn read(&self, name: &ProgramName) -> Result<Vec<u8>, ProgramError> {
+        let path = match name.kind {
+            ProgramKind::Rule => self.rules_dir.join(format!("{}.rhai", name.name)),
+            ProgramKind::Plugin => self.plugins.dir.join(format!("{}.wasm", name.name)),
+            ProgramKind::Builtin => return Err(ProgramError::NoSuchBuiltin(name.name.clone())),
+        };
+        fs::read(&path).map_err(|error| ProgramError::Read { path, error })
+    }
+
+    /// Checks and compiles a version, and runs its tests.
+    pub(super) fn make(
+        &self,
+        name: &ProgramName,
+        settings: &Value,
+        bytes: &[u8],
+    ) -> Result<Arc<dyn Program>, ProgramError> {
+        match name.kind {
+            ProgramKind::Builtin => Err(ProgramError::NoSuchBuiltin(name.name.clone())),
+            ProgramKind::Rule => {
+                let source = std::str::from_utf8(bytes).map_err(|_| ProgramError::NotText)?;
+                let file = format!("{}.rhai", name.name);
+                Ok(Arc::new(self.rules.load(&file, source).map_err(ProgramError::Rule)?))
+            }
+            ProgramKind::Plugin => {
+                let Some(host) = &self.host else {
+                    return Err(ProgramError::NotInPipeline(name.clone()));
+                };
+                let grants = self.plugins.grants.get(&*name.name).cloned();
+                let grants: Grants = grants.unwrap_or_default();
+                let settings = PluginSettings {
+                    name: Some(name.name.to_string()),
+                    config: settings.clone(),
+                    limits: self.plugins.host.limits,
+                    grants,
+                };
+                Ok(Arc::new(host.load(bytes, settings)?))
+            }
+        }
+    }
+}
+
+pub(super) fn builtin(
+    step: &StepSpec,
+    directory: Option<&Directory>,
+) -> Result<Arc<dyn Program>, ProgramError> {
+    let name = &step.program.name;
+    match (&**name, directory) {
+        ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
+        ("open", _) => Ok(Arc::new(OpenProgram::new())),
+        ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
+        ("scram", Some(directory)) => {
+            Ok(Arc::new(ScramProgram::new(directory.clone(), settings(step)?)))
+        }
+        _ => Err(ProgramError::NoSuchBuiltin(name.clone())),
+    }
+}
+
+fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, ProgramError> {
+    match &step.settings {
+        Value::Null => Ok(T::default()),
+        settings => serde_json::from_value(settings.clone())
+            .map_err(|error| ProgramError::Settings { name: step.program.name.clone(), error }),
+    }
+}
+
+fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
+    if is_rehearsed() {
+        return note("log", || text.to_owned());
+    }
+    match level {
+        LogLevel::Debug => tracing::debug!(rule, ?text, "from a rule"),
+        LogLevel::Info => tracing::info!(rule, ?text, "from a rule"),
+        LogLevel::Warn => tracing::warn!(rule, ?text, "from a rule"),
+        LogLevel::Error => tracing::error!(rule, ?text, "from a rule"),
+    }
+}
