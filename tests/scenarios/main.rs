@@ -6,3 +6,4 @@ mod first_light;
 mod hot_swap;
 mod site;
 mod sys;
+mod versions;

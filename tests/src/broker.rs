@@ -71,6 +71,16 @@ pipeline:
         Self::spawn(command, directory)
     }
 
+    /// Kills the broker, and starts it again with its configuration and its data. Its log begins anew.
+    pub fn restart(&mut self) {
+        let mut command = hookmq();
+        command.args(["run", "--config"]).arg(self.directory().join("hookmq.yaml"));
+        let mut process = self.process();
+        process.kill().expect("kill the broker");
+        process.wait().expect("wait for its end");
+        *process = start(command, self.directory());
+    }
+
     /// What the broker's configuration lies in.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -138,10 +148,8 @@ pipeline:
         self.exit_status().is_none()
     }
 
-    fn spawn(mut command: Command, directory: TempDir) -> Self {
-        let log = File::create(log_file(directory.path())).expect("make the log file");
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        Self { process: Mutex::new(process.expect("start hookmq")), directory }
+    fn spawn(command: Command, directory: TempDir) -> Self {
+        Self { process: Mutex::new(start(command, directory.path())), directory }
     }
 
     fn process(&self) -> MutexGuard<'_, Child> {
@@ -169,6 +177,12 @@ impl Drop for Broker {
             eprintln!("--- the broker's log ---\n{}---", self.log());
         }
     }
+}
+
+fn start(mut command: Command, directory: &Path) -> Child {
+    let log = File::create(log_file(directory)).expect("make the log file");
+    let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    process.expect("start hookmq")
 }
 
 /// The command under test, without colours and without anybody's `HOOKMQ_LOG`.

@@ -134,7 +134,8 @@ fn pipeline(hook: Hook, parts: StepParts) -> Pipeline {
         _ => blueprint.publish.push(spec),
     }
     let mut parts = Some(parts);
-    Pipeline::assemble(1, &blueprint, |_, _, _| parts.take().expect("one step")).unwrap()
+    Pipeline::assemble(1, &blueprint, |_, _, _| parts.take().expect("one step"))
+        .expect("it has the hook")
 }
 
 fn client_of(tenant: &str, client_id: &str, rates: TenantRates) -> Arc<Client> {
@@ -164,7 +165,7 @@ fn client() -> Arc<Client> {
 
 fn message(topic: &str) -> Message {
     Message::new(NewMessage {
-        topic: TopicName::new(topic).unwrap(),
+        topic: TopicName::new(topic).expect("a topic"),
         forwarded_properties: &[],
         payload: b"old",
         qos: Qos::AtMostOnce,
