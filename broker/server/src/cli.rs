@@ -30,6 +30,9 @@ pub enum Command {
     /// Make what a client is authenticated by, for the table `credentials`.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Compile a plugin from standard input to standard output: what the broker has a child do.
+    #[command(hide = true)]
+    CompilePlugin(CompileOptions),
 }
 
 /// With a configuration file, or without one for an open broker.
@@ -84,6 +87,17 @@ pub struct DemoOptions {
     /// The plugins that ship with the broker, compiled.
     #[arg(long, value_name = "DIR", default_value = "target/plugins")]
     plugins: PathBuf,
+}
+
+/// The limits that the child sets itself.
+#[derive(Debug, Args)]
+pub struct CompileOptions {
+    #[arg(long, value_name = "N")]
+    pub cpu_s: u64,
+
+    /// Of address space.
+    #[arg(long, value_name = "N")]
+    pub memory_bytes: u64,
 }
 
 impl RunOptions {

@@ -15,6 +15,7 @@ mod limits;
 mod listener;
 mod locate;
 mod pipeline;
+mod plugins;
 mod protocol;
 mod steps;
 mod sys;
@@ -28,7 +29,8 @@ use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
 };
 use hookmq_script::RuleLimits;
-use hookmq_wasm::{Grants, HostOptions};
+use hookmq_wasm::{CompileLimits, Grants, HostOptions};
+use rustls::RootCertStore;
 use serde::Deserialize;
 
 pub use self::admin::AdminConfig;
@@ -72,8 +74,19 @@ pub struct Config {
 pub struct PluginsConfig {
     pub dir: PathBuf,
     pub host: HostOptions,
+    pub compile: CompileLimits,
+    pub http: HttpReach,
     /// By plugin; one that is not here may do nothing.
     pub grants: BTreeMap<String, Grants>,
+}
+
+/// Whom the requests of plugins may reach, as far as they are granted.
+#[derive(Debug, Clone)]
+pub struct HttpReach {
+    /// Those that vouch for hosts beside the system's.
+    pub roots: RootCertStore,
+    /// Addresses that a name may have although they are not public.
+    pub networks: Vec<Network>,
 }
 
 /// The rule engine, and the rules' files: `<dir>/<name>.rhai`.
@@ -154,6 +167,8 @@ impl Config {
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),
+                compile: CompileLimits::default(),
+                http: HttpReach { roots: RootCertStore::empty(), networks: Vec::new() },
                 grants: Default::default(),
             },
             rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },

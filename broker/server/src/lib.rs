@@ -9,6 +9,7 @@ pub mod connection;
 pub mod credential;
 pub mod demo;
 pub mod listener;
+mod outbound;
 pub mod programs;
 pub mod server;
 pub mod tls;

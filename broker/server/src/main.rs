@@ -4,13 +4,14 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::Parser;
 use hookmq::cli::{Cli, Command, DemoOptions, RunOptions};
 use hookmq::config::{Config, LogConfig, LogFormat};
 use hookmq::demo;
 use hookmq::server::{Server, check_programs};
 use hookmq_access::Database;
+use hookmq_wasm::compile_in_child;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Demo(options) => make_demo(&options),
         Command::Credential(command) => command.run(),
+        Command::CompilePlugin(options) => {
+            compile_in_child(options.cpu_s, options.memory_bytes).map_err(Error::msg)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,7 +26,7 @@ use self::archive::Archive;
 pub use self::archive::{Candidacy, Change, Standing, Transition};
 pub use self::life::{Life, Replayed};
 use self::loader::builtin;
-pub use self::loader::{Loader, ProgramError};
+pub use self::loader::{COMPILED, Loader, ProgramError};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {

@@ -22,7 +22,7 @@ use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
-use crate::programs::{Loader, Programs, StepError};
+use crate::programs::{COMPILED, Loader, Programs, StepError};
 
 /// A broker with all its sockets bound, not yet accepting.
 pub struct Server {
@@ -42,6 +42,7 @@ impl Server {
     /// What keeps the broker from serving as configured; nothing is left running.
     pub async fn build(config: Config) -> Result<Self> {
         create_private_directory(&config.data_dir)?;
+        create_private_directory(&config.data_dir.join(COMPILED))?;
         let directory = config.database.clone().map(Directory::start);
         let services = Arc::new(Services::default());
         let loader = Loader::new(&config, &services)?;
@@ -185,5 +186,5 @@ fn create_private_directory(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .with_context(|| format!("create the data directory {}", path.display()))
+        .with_context(|| format!("create the directory {}", path.display()))
 }

@@ -14,6 +14,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use serde::Deserialize;
 
 use self::anchors::TrustAnchors;
+pub(crate) use self::files::root_store;
 
 /// What a listener is configured with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use sha2::{Digest, Sha256};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::{LoadError, MANIFEST_SECTION, Manifest};
+use crate::{Capabilities, LoadError, MANIFEST_SECTION, Manifest};
 
 const HOOKS: &str = "hookmq:plugin/hooks@1.0.0";
 const PACKAGE: &str = "hookmq:plugin/";
@@ -27,12 +27,8 @@ impl<'a> Artefact<'a> {
             return Err(LoadError::TooLarge { size: bytes.len(), limit });
         }
         let outline = Outline::of(bytes)?;
-        let manifest = match outline.manifests[..] {
-            [manifest] => Manifest::parse(manifest)?,
-            [] => return Err(LoadError::NoManifest),
-            ref many => return Err(LoadError::ManyManifests(many.len())),
-        };
-        outline.check_imports(&manifest)?;
+        let manifest = outline.manifest()?;
+        outline.check_imports(&manifest.capabilities)?;
         let component = match outline.encoding {
             Encoding::Component => Cow::Borrowed(bytes),
             Encoding::Module => Cow::Owned(to_component(bytes)?),
@@ -45,7 +41,7 @@ impl<'a> Artefact<'a> {
 }
 
 /// The parts of an artefact that decide whether it is worth compiling.
-struct Outline<'a> {
+pub(crate) struct Outline<'a> {
     encoding: Encoding,
     manifests: Vec<&'a [u8]>,
     /// The artefact's own: those of modules inside a component are the component's affair.
@@ -61,7 +57,7 @@ struct Import<'a> {
 }
 
 impl<'a> Outline<'a> {
-    fn of(bytes: &'a [u8]) -> Result<Self, LoadError> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let mut outline = Self {
             encoding: Encoding::Module,
             manifests: Vec::new(),
@@ -73,6 +69,14 @@ impl<'a> Outline<'a> {
             outline.add(payload.map_err(not_wasm)?, &mut depth).map_err(not_wasm)?;
         }
         Ok(outline)
+    }
+
+    pub(crate) fn manifest(&self) -> Result<Manifest, LoadError> {
+        match self.manifests[..] {
+            [manifest] => Ok(Manifest::parse(manifest)?),
+            [] => Err(LoadError::NoManifest),
+            ref many => Err(LoadError::ManyManifests(many.len())),
+        }
     }
 
     fn add(&mut self, payload: Payload<'a>, depth: &mut usize) -> wasmparser::Result<()> {
@@ -106,7 +110,7 @@ impl<'a> Outline<'a> {
     }
 
     /// Every import is one that the broker offers and that the manifest asks for.
-    fn check_imports(&self, manifest: &Manifest) -> Result<(), LoadError> {
+    fn check_imports(&self, asked: &Capabilities) -> Result<(), LoadError> {
         for import in &self.imports {
             let Some((name, version)) =
                 import.interface.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@'))
@@ -117,15 +121,18 @@ impl<'a> Outline<'a> {
                 let found = format!("hookmq:plugin@{version}");
                 return Err(LoadError::WrongVersion { found });
             }
-            let (capability, asked) = match name {
+            let (capability, is_asked) = match name {
                 "types" => continue,
-                "log" => ("log", manifest.capabilities.log),
-                "clock" => ("clock", manifest.capabilities.clock),
-                "metric" => ("metric", manifest.capabilities.metric),
-                "emit" => ("emit", !manifest.capabilities.emit.is_empty()),
+                "log" => ("log", asked.log),
+                "clock" => ("clock", asked.clock),
+                "metric" => ("metric", asked.metric),
+                "kv" => ("kv", asked.kv),
+                "emit" => ("emit", !asked.emit.is_empty()),
+                "http" => ("http", !asked.http.is_empty()),
+                "secret" => ("secrets", !asked.secrets.is_empty()),
                 _ => return Err(import.unknown()),
             };
-            if !asked {
+            if !is_asked {
                 return Err(LoadError::NotAsked { import: import.name(), capability });
             }
         }

@@ -45,6 +45,8 @@ pub enum LoadError {
     ConfigTooLarge { size: usize, limit: usize },
     #[error("compilation: {0}")]
     Compile(String),
+    #[error("the plugin takes more than {seconds} s or {mebibytes} MiB to compile")]
+    TooMuchToCompile { seconds: f32, mebibytes: u64 },
     #[error("the plugin does not fit the contract: {0}")]
     Contract(String),
     #[error("the plugin does not start: {0}")]
@@ -56,4 +58,4 @@ pub enum LoadError {
 /// Why there is no plugin host.
 #[derive(Debug, thiserror::Error)]
 #[error("the WebAssembly engine does not start: {0}")]
-pub struct HostError(pub(crate) String);
+pub struct HostError(pub String);

@@ -4,22 +4,21 @@ use std::sync::Arc;
 use std::thread;
 
 use hookmq_hooks::{ProgramIdentity, ProgramKind, Services};
-use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::artefact::Artefact;
-use crate::contract::{PluginPre, clock, emit, log, metric};
+use crate::compilation::{self, Compiler};
+use crate::contract::PluginPre;
 use crate::error::{HostError, LoadError};
 use crate::guest_log::GuestLog;
+use crate::http::{Http, NoNetwork};
 use crate::instance::{GuestState, Own, TICK};
 use crate::plugin::{Template, WasmPlugin};
 use crate::pool::Budget;
-use crate::{HostOptions, PluginSettings};
+use crate::{Grants, HostOptions, HttpClient, Manifest, PluginSettings, imports};
 
 const MAX_CONFIG_BYTES: usize = 1 << 20;
-const MAX_WASM_STACK: usize = 512 << 10;
 /// A component made of one module has three: the module and two that tie its imports.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
 const TABLES_PER_COMPONENT: u32 = 4;
@@ -28,10 +27,12 @@ const TABLE_ELEMENTS: usize = 10_000;
 /// Compiles plugins and bounds what all of them use together.
 pub struct PluginHost {
     engine: Engine,
+    compiler: Compiler,
     linker: Linker<GuestState>,
     budget: Arc<Budget>,
     options: HostOptions,
     services: Arc<Services>,
+    http: Arc<Http>,
 }
 
 impl PluginHost {
@@ -43,13 +44,18 @@ impl PluginHost {
         let failed = |error: wasmtime::Error| HostError(format!("{error:#}"));
         let engine = Engine::new(&engine_config(&options)).map_err(failed)?;
         let mut linker = Linker::new(&engine);
-        log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
-        clock::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
-        metric::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
-        emit::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).map_err(failed)?;
+        imports::add_to_linker(&mut linker).map_err(failed)?;
         start_ticking(&engine).map_err(|error| HostError(error.to_string()))?;
         let budget = Budget::new(options.instances);
-        Ok(Self { engine, linker, budget, options, services })
+        let http = Arc::new(Http::new(options.http, Arc::new(NoNetwork)));
+        let compiler = Compiler::new(options.compilation.clone());
+        Ok(Self { engine, compiler, linker, budget, options, services, http })
+    }
+
+    /// The same, with requests of plugins sent by `client`. Without one they fail.
+    #[must_use]
+    pub fn with_http_client(self, client: Arc<dyn HttpClient>) -> Self {
+        Self { http: Arc::new(Http::new(self.options.http, client)), ..self }
     }
 
     /// Makes a plugin of an artefact: a component, or a core module with its component type inside.
@@ -65,7 +71,7 @@ impl PluginHost {
         if let Some(expected) = settings.name.filter(|name| *name != manifest.name) {
             return Err(LoadError::OtherPlugin { expected, found: manifest.name });
         }
-        let missing = manifest.not_granted(&settings.grants);
+        let missing = manifest.capabilities.not_granted(&settings.grants);
         if !missing.is_empty() {
             return Err(LoadError::NotGranted(missing));
         }
@@ -73,8 +79,7 @@ impl PluginHost {
         if config.len() > MAX_CONFIG_BYTES {
             return Err(LoadError::ConfigTooLarge { size: config.len(), limit: MAX_CONFIG_BYTES });
         }
-        let component = Component::new(&self.engine, &artefact.component)
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let component = self.compiler.compile(&self.engine, &artefact.component)?;
         let prepared = self
             .linker
             .instantiate_pre(&component)
@@ -90,13 +95,30 @@ impl PluginHost {
         let own = Arc::new(Own {
             name: manifest.name.clone(),
             limits,
-            grants: manifest.capabilities.clone(),
+            grants: used(&manifest, settings.grants),
             log: GuestLog::new(manifest.name.clone()),
             services: self.services.clone(),
+            http: self.http.clone(),
         });
         let template = Template { engine: self.engine.clone(), prepared, config, own };
-        template.try_out(&self.budget)?;
-        Ok(WasmPlugin::new(identity, manifest, template, &self.budget))
+        WasmPlugin::start(identity, manifest, template, &self.budget)
+    }
+}
+
+/// What the plugin asks for of what it is granted, which is all of it: nothing that is granted to
+/// spare is at hand.
+fn used(manifest: &Manifest, granted: Grants) -> Grants {
+    let asked = &manifest.capabilities;
+    let mut secrets = granted.secrets;
+    secrets.retain(|name, _| asked.secrets.contains(name));
+    Grants {
+        log: asked.log,
+        clock: asked.clock,
+        metric: asked.metric,
+        kv: asked.kv,
+        emit: asked.emit.clone(),
+        http: asked.http.clone(),
+        secrets,
     }
 }
 
@@ -113,17 +135,8 @@ fn engine_config(options: &HostOptions) -> Config {
         .max_tables_per_component(TABLES_PER_COMPONENT)
         .table_elements(TABLE_ELEMENTS)
         .max_memory_size(options.limits.memory_bytes);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .max_wasm_stack(MAX_WASM_STACK)
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_relaxed_simd(false)
-        .wasm_tail_call(false);
+    let mut config = compilation::engine_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling));
     config
 }
 

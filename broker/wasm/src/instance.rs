@@ -1,17 +1,14 @@
 //! One running guest: its store, its limits, and what its failures mean.
 
 use std::sync::Arc;
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use hookmq_codec::TopicName;
 use hookmq_hooks::{Emission, FailureKind, Hook, Services, StepFailure};
-use tracing::Level;
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
-use crate::contract::{Plugin, clock, emit, log, metric, types};
+use crate::contract::Plugin;
 use crate::guest_log::{GuestLog, cut};
-use crate::output::qos;
+use crate::http::Http;
 use crate::pool::Slot;
 use crate::{Grants, Limits};
 
@@ -19,7 +16,7 @@ use crate::{Grants, Limits};
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 const MAX_TABLE_ELEMENTS: usize = 10_000;
-const MAX_REASON_BYTES: usize = 1 << 10;
+pub(crate) const MAX_REASON_BYTES: usize = 1 << 10;
 /// What wasmtime says when an answer is larger than the store's budget; the type is private to it.
 const OUTPUT_BUDGET_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
@@ -53,16 +50,7 @@ pub(crate) fn new_store(
     let limits = own.limits;
     let half_time_ticks = (limits.time / 2).as_nanos().div_ceil(TICK.as_nanos());
     let half_time_ticks = half_time_ticks.clamp(1, u128::from(u32::MAX)) as u64;
-    let state = GuestState {
-        own,
-        half_time_ticks,
-        tenant,
-        hook: None,
-        emitted: Vec::new(),
-        emitted_bytes: 0,
-        last_error: None,
-        half_time: None,
-    };
+    let state = GuestState { own, half_time_ticks, tenant, hook: None, call: Call::default() };
     let mut store = Store::new(engine, state);
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_deadline()));
     store.limiter(|state| state);
@@ -74,9 +62,7 @@ pub(crate) fn new_store(
 /// Lets the guest run for half of its time; then [`GuestState::at_deadline`] looks at it.
 fn arm(store: &mut Store<GuestState>) {
     let state = store.data_mut();
-    (state.last_error, state.half_time) = (None, None);
-    state.emitted.clear();
-    state.emitted_bytes = 0;
+    state.call = Call::default();
     let ticks = state.half_time_ticks;
     store.set_epoch_deadline(ticks);
 }
@@ -85,23 +71,37 @@ fn arm(store: &mut Store<GuestState>) {
 pub(crate) struct Own {
     pub(crate) name: String,
     pub(crate) limits: Limits,
+    /// What it asks for, which is granted.
     pub(crate) grants: Grants,
     pub(crate) log: GuestLog,
     pub(crate) services: Arc<Services>,
+    pub(crate) http: Arc<Http>,
 }
 
 /// What the host keeps beside a guest.
 pub(crate) struct GuestState {
-    own: Arc<Own>,
+    pub(crate) own: Arc<Own>,
     half_time_ticks: u64,
-    tenant: Arc<str>,
+    pub(crate) tenant: Arc<str>,
     /// None while it is configured.
-    hook: Option<Hook>,
-    /// What this call has emitted so far.
-    emitted: Vec<Emission>,
-    emitted_bytes: usize,
-    /// The last error line of this call: a panic's message, most likely.
-    last_error: Option<String>,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) call: Call,
+}
+
+/// The account of one call.
+#[derive(Default)]
+pub(crate) struct Call {
+    /// What it has emitted so far.
+    pub(crate) emitted: Vec<Emission>,
+    pub(crate) emitted_bytes: usize,
+    /// The last error line: a panic's message, most likely.
+    pub(crate) last_error: Option<String>,
+    pub(crate) log_lines: u32,
+    pub(crate) figures: u32,
+    pub(crate) kv_calls: u32,
+    pub(crate) requests: u32,
+    /// When its requests must be over; none before the first.
+    pub(crate) requests_end: Option<Instant>,
     /// The thread's processor time when half of the call's wall time was over.
     half_time: Option<Duration>,
 }
@@ -109,15 +109,15 @@ pub(crate) struct GuestState {
 impl GuestState {
     /// What the call that has just ended has emitted.
     pub(crate) fn take_emitted(&mut self) -> Vec<Emission> {
-        std::mem::take(&mut self.emitted)
+        std::mem::take(&mut self.call.emitted)
     }
 
     /// Ends a call whose second half has taken its share of processor time. Wall time alone would
     /// punish guests for a machine so busy that their thread was not running.
     fn at_deadline(&mut self) -> UpdateDeadline {
         let Some(now) = thread_time() else { return UpdateDeadline::Interrupt };
-        let Some(half_time) = self.half_time else {
-            self.half_time = Some(now);
+        let Some(half_time) = self.call.half_time else {
+            self.call.half_time = Some(now);
             return UpdateDeadline::Continue(1);
         };
         if now.saturating_sub(half_time) >= self.own.limits.time / 2 {
@@ -173,73 +173,6 @@ impl ResourceLimiter for GuestState {
     }
 }
 
-impl types::Host for GuestState {}
-
-impl log::Host for GuestState {
-    fn write(&mut self, level: log::Level, line: String) {
-        let level = match level {
-            log::Level::Trace => Level::TRACE,
-            log::Level::Debug => Level::DEBUG,
-            log::Level::Info => Level::INFO,
-            log::Level::Warn => Level::WARN,
-            log::Level::Error => Level::ERROR,
-        };
-        if level == Level::ERROR {
-            self.last_error = Some(cut(&line, MAX_REASON_BYTES).to_owned());
-        }
-        self.own.log.write(&self.tenant, level, &line);
-    }
-}
-
-impl metric::Host for GuestState {
-    fn count(&mut self, name: String, increase: u64) {
-        self.own.services.metrics.count(&self.own.name, &name, &self.tenant, increase);
-    }
-
-    fn set(&mut self, name: String, value: f64) {
-        self.own.services.metrics.set(&self.own.name, &name, &self.tenant, value);
-    }
-}
-
-impl emit::Host for GuestState {
-    fn publish(&mut self, message: emit::Emission) -> Result<(), emit::Error> {
-        if self.hook != Some(Hook::Publish) {
-            return Err(emit::Error::NotHere);
-        }
-        let topic = TopicName::new(&message.topic).map_err(|_| emit::Error::Topic)?;
-        if !self.own.grants.emit.iter().any(|granted| granted.matches(topic)) {
-            return Err(emit::Error::Topic);
-        }
-        let limits = &self.own.limits;
-        let bytes = self.emitted_bytes + message.topic.len() + message.payload.len();
-        if self.emitted.len() >= limits.emitted_messages || bytes > limits.output_bytes {
-            return Err(emit::Error::TooMany);
-        }
-        self.emitted_bytes = bytes;
-        self.emitted.push(Emission {
-            payload: message.payload,
-            qos: qos(message.qos),
-            retain: message.retain,
-            topic: message.topic,
-        });
-        Ok(())
-    }
-}
-
-/// Where the broker's monotonic clock begins.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl clock::Host for GuestState {
-    fn monotonic(&mut self) -> u64 {
-        START.elapsed().as_micros().try_into().unwrap_or(u64::MAX)
-    }
-
-    fn now(&mut self) -> u64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        since_1970.as_millis().try_into().unwrap_or(u64::MAX)
-    }
-}
-
 /// Why a call ended without an answer.
 pub(crate) fn failure(error: &wasmtime::Error, state: &GuestState) -> StepFailure {
     let reason = format!("{error:#}");
@@ -255,7 +188,7 @@ pub(crate) fn failure(error: &wasmtime::Error, state: &GuestState) -> StepFailur
         Some(Trap::StackOverflow) => StepFailure::new(FailureKind::Limit, reason),
         Some(_) => StepFailure::new(
             FailureKind::Error,
-            match &state.last_error {
+            match &state.call.last_error {
                 Some(line) => format!("{reason}: {line}"),
                 None => reason.to_owned(),
             },

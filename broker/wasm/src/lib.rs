@@ -8,21 +8,34 @@
 //! within [`Limits`] on time, memory and output. A guest that breaks one costs itself its instance
 //! and the step an answer, and nobody else anything.
 
+//!
+//! A plugin that sends requests waits for them on threads of its own ([`HttpClient`]).
+
 mod artefact;
+mod capabilities;
+mod compilation;
 mod contract;
 mod error;
 mod guest_log;
 mod host;
+mod http;
+mod imports;
 mod input;
 mod instance;
 mod manifest;
 mod options;
+mod origin;
 mod output;
 mod plugin;
 mod pool;
+mod workers;
 
+pub use capabilities::{Capabilities, Grants};
+pub use compilation::{ChildCompilation, Compilation, CompileLimits, compile_in_child};
 pub use error::{HostError, LoadError};
 pub use host::PluginHost;
+pub use http::{HttpClient, HttpError, HttpLimits, HttpRequest, HttpResponse, Method};
 pub use manifest::{Fields, MANIFEST_SECTION, Manifest, ManifestError};
-pub use options::{Grants, HostOptions, Limits, PluginSettings};
+pub use options::{HostOptions, Limits, PluginSettings};
+pub use origin::{Host, Origin, OriginError, Scheme};
 pub use plugin::WasmPlugin;

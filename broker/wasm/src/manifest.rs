@@ -1,20 +1,27 @@
 //! What a plugin says of itself: the JSON in its custom section `hookmq-manifest`.
 
+mod document;
+
 use std::time::Duration;
 
 use hookmq_codec::TopicFilter;
 use hookmq_hooks::HookSet;
-use serde::Deserialize;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
-use crate::{Grants, Limits};
+use self::document::ManifestDocument;
+use crate::artefact::Outline;
+use crate::{Capabilities, Limits, LoadError, Origin};
 
 /// The custom section that holds the manifest.
 pub const MANIFEST_SECTION: &str = "hookmq-manifest";
 
-const MAX_MANIFEST_BYTES: usize = 64 << 10;
+/// A schema, and as much for all else.
+const MAX_MANIFEST_BYTES: usize = 2 * MAX_SCHEMA_BYTES;
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
 const MAX_NAME_LENGTH: usize = 64;
 
-/// A checked manifest.
+/// A checked manifest. It is serialized as the JSON that it is read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     pub name: String,
@@ -25,10 +32,14 @@ pub struct Manifest {
     pub topics: Vec<TopicFilter>,
     pub fields: Fields,
     /// The capabilities that it asks for.
-    pub capabilities: Grants,
+    pub capabilities: Capabilities,
     pub authorize_is_cacheable: bool,
-    memory_bytes: Option<usize>,
-    time: Option<Duration>,
+    /// A JSON schema of the configuration, for those who write one: it is not enforced here.
+    pub config_schema: Option<Map<String, Value>>,
+    /// Of one instance, where it needs no more.
+    pub memory_bytes: Option<usize>,
+    /// Of one call, where it needs no more.
+    pub time: Option<Duration>,
 }
 
 /// What a plugin reads of clients and messages; the rest is not copied to it.
@@ -55,7 +66,10 @@ pub enum ManifestError {
     Json(String),
     #[error("{key}: {problem}")]
     Value { key: &'static str, problem: String },
-    #[error("capabilities: `{0}` is unknown to this broker; it has log, metric and clock")]
+    #[error(
+        "capabilities: `{0}` is unknown to this broker; it has log, clock, metric and kv, \
+             and the keys `emit`, `http` and `secrets`"
+    )]
     UnknownCapability(String),
 }
 
@@ -65,22 +79,36 @@ impl Manifest {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLong);
         }
-        let raw: RawManifest = serde_json::from_slice(bytes)
+        let document: ManifestDocument = serde_json::from_slice(bytes)
             .map_err(|error| ManifestError::Json(error.to_string()))?;
-        check_name(&raw.name)?;
-        check_version(&raw.version)?;
-        let manifest = Self {
-            hooks: hook_set(&raw.hooks)?,
-            topics: filters("topics", raw.topics)?,
-            fields: field_set(&raw.fields),
-            capabilities: capabilities(raw.capabilities, filters("emit", raw.emit)?)?,
-            authorize_is_cacheable: raw.authorize_is_cacheable,
-            memory_bytes: raw.limits.memory_bytes,
-            time: raw.limits.time_ms.map(Duration::from_millis),
-            name: raw.name,
-            version: raw.version,
-        };
-        Ok(manifest)
+        check_name("name", &document.name)?;
+        check_version(&document.version)?;
+        check_schema(document.config_schema.as_ref())?;
+        Ok(Self {
+            hooks: document::hook_set(&document.hooks)?,
+            topics: filters("topics", document.topics)?,
+            fields: document::field_set(&document.fields),
+            capabilities: Capabilities {
+                emit: filters("emit", document.emit)?,
+                http: origins(&document.http)?,
+                secrets: secrets(document.secrets)?,
+                ..plain_capabilities(document.capabilities)?
+            },
+            authorize_is_cacheable: document.authorize_is_cacheable,
+            config_schema: document.config_schema,
+            memory_bytes: document.limits.memory_bytes,
+            time: document.limits.time_ms.map(Duration::from_millis),
+            name: document.name,
+            version: document.version,
+        })
+    }
+
+    /// Reads the manifest of an artefact, a component or a core module, and compiles nothing.
+    ///
+    /// # Errors
+    /// Where it is no WebAssembly, or has not exactly one sound manifest.
+    pub fn of_artefact(bytes: &[u8]) -> Result<Self, LoadError> {
+        Outline::of(bytes)?.manifest()
     }
 
     /// What the plugin gets of `offered`: never more than it asks for.
@@ -91,119 +119,37 @@ impl Manifest {
             ..offered
         }
     }
+}
 
-    /// The capabilities that it asks for and that are not granted, by name.
-    pub fn not_granted(&self, grants: &Grants) -> Vec<String> {
-        let asked = &self.capabilities;
-        let mut missing = Vec::new();
-        if asked.log && !grants.log {
-            missing.push("log".to_owned());
-        }
-        if asked.clock && !grants.clock {
-            missing.push("clock".to_owned());
-        }
-        if asked.metric && !grants.metric {
-            missing.push("metric".to_owned());
-        }
-        for wanted in &asked.emit {
-            if !grants.emit.iter().any(|granted| granted.covers(wanted)) {
-                missing.push(format!("emit {wanted}"));
-            }
-        }
-        missing
+impl Serialize for Manifest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ManifestDocument::from(self).serialize(serializer)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawManifest {
-    name: String,
-    version: String,
-    hooks: Vec<RawHook>,
-    #[serde(default)]
-    topics: Vec<String>,
-    #[serde(default)]
-    fields: Vec<RawField>,
-    #[serde(default)]
-    capabilities: Vec<String>,
-    #[serde(default)]
-    emit: Vec<String>,
-    #[serde(default)]
-    authorize_is_cacheable: bool,
-    #[serde(default)]
-    limits: RawLimits,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawHook {
-    Connect,
-    Authorize,
-    Publish,
-    Deliver,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawField {
-    Payload,
-    Properties,
-    Client,
-    Attributes,
-    Connection,
-    Password,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawLimits {
-    memory_bytes: Option<usize>,
-    time_ms: Option<u64>,
-}
-
-fn hook_set(named: &[RawHook]) -> Result<HookSet, ManifestError> {
-    let mut hooks = HookSet::default();
-    for hook in named {
-        match hook {
-            RawHook::Connect => hooks.connect = true,
-            RawHook::Authorize => hooks.authorize = true,
-            RawHook::Publish => hooks.publish = true,
-            RawHook::Deliver => hooks.deliver = true,
-        }
-    }
-    if hooks == HookSet::default() {
-        return Err(value("hooks", "at least one is needed"));
-    }
-    Ok(hooks)
-}
-
-fn field_set(named: &[RawField]) -> Fields {
-    let mut fields = Fields::default();
-    for field in named {
-        match field {
-            RawField::Payload => fields.payload = true,
-            RawField::Properties => fields.properties = true,
-            RawField::Client => fields.client = true,
-            // They stand inside the client, which is therefore wanted too.
-            RawField::Attributes => (fields.client, fields.attributes) = (true, true),
-            RawField::Connection => (fields.client, fields.connection) = (true, true),
-            RawField::Password => fields.password = true,
-        }
-    }
-    fields
-}
-
-fn capabilities(named: Vec<String>, emit: Vec<TopicFilter>) -> Result<Grants, ManifestError> {
-    let mut asked = Grants { emit, ..Grants::default() };
+fn plain_capabilities(named: Vec<String>) -> Result<Capabilities, ManifestError> {
+    let mut asked = Capabilities::default();
     for name in named {
         match name.as_str() {
             "log" => asked.log = true,
             "clock" => asked.clock = true,
             "metric" => asked.metric = true,
+            "kv" => asked.kv = true,
             _ => return Err(ManifestError::UnknownCapability(name)),
         }
     }
     Ok(asked)
+}
+
+fn origins(texts: &[String]) -> Result<Vec<Origin>, ManifestError> {
+    let origin =
+        |text: &String| text.parse().map_err(|error| value("http", format!("{text:?}: {error}")));
+    texts.iter().map(origin).collect()
+}
+
+fn secrets(names: Vec<String>) -> Result<Vec<String>, ManifestError> {
+    names.iter().try_for_each(|name| check_name("secrets", name))?;
+    Ok(names)
 }
 
 fn filters(key: &'static str, texts: Vec<String>) -> Result<Vec<TopicFilter>, ManifestError> {
@@ -218,12 +164,12 @@ fn filters(key: &'static str, texts: Vec<String>) -> Result<Vec<TopicFilter>, Ma
     texts.into_iter().map(filter).collect()
 }
 
-fn check_name(name: &str) -> Result<(), ManifestError> {
+fn check_name(key: &'static str, name: &str) -> Result<(), ManifestError> {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
     if name.is_empty() || name.len() > MAX_NAME_LENGTH || !name.bytes().all(fits) {
         let problem = format!("{name:?} is not 1 to {MAX_NAME_LENGTH} characters of a-z 0-9 - _");
-        return Err(value("name", problem));
+        return Err(value(key, problem));
     }
     Ok(())
 }
@@ -241,6 +187,15 @@ fn check_version(version: &str) -> Result<(), ManifestError> {
         return Err(value("version", format!("{version:?} is not a semantic version like 1.2.3")));
     }
     Ok(())
+}
+
+fn check_schema(schema: Option<&Map<String, Value>>) -> Result<(), ManifestError> {
+    let size =
+        schema.map_or(0, |schema| serde_json::to_string(schema).map_or(usize::MAX, |it| it.len()));
+    match size > MAX_SCHEMA_BYTES {
+        true => Err(value("config_schema", format!("it is longer than {MAX_SCHEMA_BYTES} bytes"))),
+        false => Ok(()),
+    }
 }
 
 fn value(key: &'static str, problem: impl Into<String>) -> ManifestError {
@@ -295,6 +250,18 @@ mod tests {
                 r#"{"name":"a","version":"1.0.0","hooks":["publish"],"capabilities":["http"]}"#,
                 "capabilities: `http`",
             ),
+            (
+                r#"{"name":"a","version":"1.0.0","hooks":["publish"],"http":["http://a/b"]}"#,
+                "http: \"http://a/b\"",
+            ),
+            (
+                r#"{"name":"a","version":"1.0.0","hooks":["publish"],"secrets":["../x"]}"#,
+                "secrets: \"../x\"",
+            ),
+            (
+                r#"{"name":"a","version":"1.0.0","hooks":["publish"],"config_schema":[]}"#,
+                "invalid type: sequence",
+            ),
             (r#"{"name":"a","version":"1.0.0","hooks":["publish"],"x":1}"#, "unknown field `x`"),
         ];
         for (text, expected) in table {
@@ -304,18 +271,15 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_must_cover_what_is_asked() {
-        let text = r#"{"name":"a","version":"1.0.0","hooks":["publish"],
-                       "capabilities":["log","clock"],"emit":["alerts/#"]}"#;
+    fn a_manifest_is_written_as_it_is_read() {
+        let text = r#"{"name": "a", "version": "1.0.0", "hooks": ["connect", "deliver"],
+            "topics": ["a/#"], "fields": ["client", "password"],
+            "capabilities": ["clock", "kv"], "emit": ["b"], "http": ["https://auth.example"],
+            "secrets": ["token"], "authorize_is_cacheable": true, "limits": {"time_ms": 5},
+            "config_schema": {"type": "object", "properties": {"z": {}, "a": {}}}}"#;
         let manifest = parse(text).unwrap();
-        let emit = vec![TopicFilter::new("alerts/+").unwrap()];
-        let grants = Grants { log: true, emit, ..Grants::default() };
-        assert_eq!(manifest.not_granted(&grants), ["clock", "emit alerts/#"]);
-        let emit = vec![TopicFilter::new("#").unwrap()];
-        assert!(
-            manifest
-                .not_granted(&Grants { log: true, clock: true, emit, ..Grants::default() })
-                .is_empty()
-        );
+        let written = serde_json::to_value(&manifest).unwrap();
+        assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(parse(&written.to_string()).unwrap(), manifest);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookmq_codec::TopicFilter;
+use crate::{Compilation, Grants, HttpLimits};
 
 /// How the plugin host as a whole is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +14,20 @@ pub struct HostOptions {
     pub instances: u32,
     /// The most that any plugin gets.
     pub limits: Limits,
+    /// What plugins may ask of the network.
+    pub http: HttpLimits,
+    pub compilation: Compilation,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { artefact_bytes: 16 << 20, instances: 256, limits: Limits::default() }
+        Self {
+            artefact_bytes: 16 << 20,
+            instances: 256,
+            limits: Limits::default(),
+            http: HttpLimits::default(),
+            compilation: Compilation::default(),
+        }
     }
 }
 
@@ -34,6 +43,8 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Messages emitted by one call.
     pub emitted_messages: usize,
+    /// Uses of the key-value store in one call.
+    pub kv_calls: u32,
     /// After so many calls an instance gives way to a fresh one.
     pub calls_per_instance: u32,
     /// Instances of one plugin for one tenant, which is how many calls run at once.
@@ -47,6 +58,7 @@ impl Default for Limits {
             time: Duration::from_millis(50),
             output_bytes: 2 << 20,
             emitted_messages: 16,
+            kv_calls: 1000,
             calls_per_instance: 100_000,
             instances_per_tenant: 64,
         }
@@ -61,23 +73,11 @@ impl Limits {
             time: self.time.min(other.time),
             output_bytes: self.output_bytes.min(other.output_bytes),
             emitted_messages: self.emitted_messages.min(other.emitted_messages),
+            kv_calls: self.kv_calls.min(other.kv_calls),
             calls_per_instance: self.calls_per_instance.min(other.calls_per_instance),
             instances_per_tenant: self.instances_per_tenant.min(other.instances_per_tenant),
         }
     }
-}
-
-/// What the operator allows a plugin to do; nothing by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Write to the broker's log.
-    pub log: bool,
-    /// Read the clocks.
-    pub clock: bool,
-    /// Keep figures for the operator's monitoring.
-    pub metric: bool,
-    /// Emit messages under these filters.
-    pub emit: Vec<TopicFilter>,
 }
 
 /// What the operator sets for one plugin.

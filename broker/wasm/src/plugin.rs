@@ -6,7 +6,7 @@ use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
 use wasmtime::Engine;
 
@@ -15,11 +15,19 @@ use crate::input::{AttemptInput, access_input, with_client, with_message};
 use crate::instance::{GuestState, Instance, Own, failure, new_store, reported};
 use crate::output;
 use crate::pool::{Budget, Pool, Slot};
-use crate::{Limits, LoadError, Manifest};
+use crate::workers::{Busy, Workers};
+use crate::{Fields, Limits, LoadError, Manifest};
 
 /// One version of a plugin: compiled, checked and configured.
 pub struct WasmPlugin {
     identity: ProgramIdentity,
+    inner: Arc<Inner>,
+    /// Where the plugin may send requests, its calls of `connect` wait for them here.
+    workers: Option<Workers>,
+}
+
+/// What calls need, on whatever thread.
+struct Inner {
     manifest: Manifest,
     template: Template,
     pool: Arc<Pool>,
@@ -35,27 +43,40 @@ pub(crate) struct Template {
 }
 
 impl WasmPlugin {
-    pub(crate) fn new(
+    /// Instantiates and configures once, to see whether it can be done.
+    pub(crate) fn start(
         identity: ProgramIdentity,
         manifest: Manifest,
         template: Template,
         budget: &Arc<Budget>,
-    ) -> Self {
-        let limits = template.own.limits;
-        let pool = Pool::new(budget, limits.instances_per_tenant, limits.calls_per_instance);
-        Self { identity, manifest, template, pool }
+    ) -> Result<Self, LoadError> {
+        let Limits { instances_per_tenant, calls_per_instance, .. } = template.own.limits;
+        let threads = template.own.http.limits.threads;
+        let workers = (!manifest.capabilities.http.is_empty())
+            .then(|| Workers::start(&manifest.name, threads))
+            .transpose()
+            .map_err(|error| LoadError::Start(format!("its threads: {error}")))?;
+        let pool = Pool::new(budget, instances_per_tenant, calls_per_instance);
+        let inner = Arc::new(Inner { manifest, template, pool });
+        match &workers {
+            None => inner.template.try_out(budget)?,
+            Some(_) => inner.waiting(|| inner.template.try_out(budget))?,
+        }
+        Ok(Self { identity, inner, workers })
     }
 
     /// What the plugin says of itself.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.inner.manifest
     }
 
     /// The limits in force.
     pub fn limits(&self) -> Limits {
-        self.template.own.limits
+        self.inner.template.own.limits
     }
+}
 
+impl Inner {
     /// Calls an instance of the tenant. After a trap, or a limit that ended the call, the instance is
     /// dropped; an error that the guest reports leaves it as it is.
     fn call<R>(
@@ -64,7 +85,14 @@ impl WasmPlugin {
         tenant: &str,
         call: impl FnOnce(&calls::Guest, &mut wasmtime::Store<GuestState>) -> GuestResult<R>,
     ) -> Result<R, StepFailure> {
-        let create = |tenant, slot| Ok(self.template.instantiate(tenant, slot)?);
+        let create = |tenant, slot| {
+            // On a thread of its own `connect` may wait; the other hooks are on a connection's.
+            let waits = hook != Hook::Connect && !self.manifest.capabilities.http.is_empty();
+            Ok(match waits {
+                false => self.template.instantiate(tenant, slot)?,
+                true => self.waiting(|| self.template.instantiate(tenant, slot))?,
+            })
+        };
         let answer = self.pool.with(tenant, create, |instance| {
             instance.arm(hook);
             let guest = instance.guest.hookmq_plugin_hooks();
@@ -72,13 +100,30 @@ impl WasmPlugin {
         })?;
         answer.map_err(|reason| reported(&reason))
     }
+
+    fn connect(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
+        let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
+        let input = AttemptInput::new(attempt, self.manifest.fields);
+        self.call(Hook::Connect, tenant, |guest, store| guest.call_connect(store, input.view()))
+            .and_then(output::connect)
+    }
+
+    /// Does what may wait for the network on a thread of a connection.
+    fn waiting<R>(&self, work: impl FnOnce() -> R) -> R {
+        let (mut work, mut result) = (Some(work), None);
+        self.template.own.http.client.wait(&mut || {
+            if let Some(work) = work.take() {
+                result = Some(work());
+            }
+        });
+        result.expect("the client does the work before it returns")
+    }
 }
 
 type GuestResult<R> = wasmtime::Result<Result<R, String>>;
 
 impl Template {
-    /// Instantiates and configures once, to see whether it can be done.
-    pub(crate) fn try_out(&self, budget: &Budget) -> Result<(), LoadError> {
+    fn try_out(&self, budget: &Budget) -> Result<(), LoadError> {
         let Some(slot) = budget.slot() else {
             return Err(LoadError::Start("all instances of the plugin host are busy".into()));
         };
@@ -100,6 +145,19 @@ impl Template {
             Ok(Err(reason)) => Err(StartFailure::Refused(reported(&reason).message)),
             Err(error) => Err(StartFailure::Failed(failure(&error, store.data()))),
         }
+    }
+}
+
+/// A copy for another thread, without what the plugin does not see anyway.
+fn owned(attempt: &ConnectAttempt, fields: Fields) -> ConnectAttempt {
+    ConnectAttempt {
+        connection: attempt.connection.clone(),
+        certificate: attempt.certificate.clone(),
+        client_id: attempt.client_id.clone(),
+        username: attempt.username.clone(),
+        password: attempt.password.clone().filter(|_| fields.password),
+        authentication: None,
+        identity: attempt.identity.clone(),
     }
 }
 
@@ -125,29 +183,38 @@ impl Program for WasmPlugin {
     }
 
     fn hooks(&self) -> HookSet {
-        self.manifest.hooks
+        self.inner.manifest.hooks
     }
 
     fn topics(&self) -> &[TopicFilter] {
-        &self.manifest.topics
+        &self.inner.manifest.topics
     }
 
     fn authorize_is_cacheable(&self) -> bool {
-        self.manifest.authorize_is_cacheable
+        self.inner.manifest.authorize_is_cacheable
     }
 
-    /// Answers at once: a guest only computes, and its deadline bounds that. Before a step has
+    /// Answers at once where a guest only computes, for its deadline bounds that. Before a step has
     /// assigned a tenant, all attempts share instances of their own.
     fn connect<'a>(
         &'a self,
         attempt: &'a ConnectAttempt,
     ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
-        let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
-        let input = AttemptInput::new(attempt, self.manifest.fields);
-        let answer = self
-            .call(Hook::Connect, tenant, |guest, store| guest.call_connect(store, input.view()))
-            .and_then(output::connect);
-        Box::pin(std::future::ready(answer))
+        let Some(workers) = &self.workers else {
+            return Box::pin(std::future::ready(self.inner.connect(attempt)));
+        };
+        let (inner, attempt) = (self.inner.clone(), owned(attempt, self.inner.manifest.fields));
+        let answer = workers.call(move || inner.connect(&attempt));
+        Box::pin(async move {
+            let failed = |kind, message: &str| Err(StepFailure::new(kind, message));
+            match answer {
+                Err(Busy) => failed(FailureKind::Limit, "all threads of the plugin are busy"),
+                Ok(answer) => match answer.await {
+                    Some(verdict) => verdict,
+                    None => failed(FailureKind::Error, "the plugin host failed"),
+                },
+            }
+        })
     }
 
     fn authorize(
@@ -155,8 +222,8 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
-        let verdict = with_client(client, self.manifest.fields, |view| {
-            self.call(Hook::Authorize, &client.tenant, |guest, store| {
+        let verdict = with_client(client, self.inner.manifest.fields, |view| {
+            self.inner.call(Hook::Authorize, &client.tenant, |guest, store| {
                 guest.call_authorize(store, view, access_input(access))
             })
         })?;
@@ -168,9 +235,9 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
-        let fields = self.manifest.fields;
+        let fields = self.inner.manifest.fields;
         let (verdict, emitted) = with_message(client, message, fields, |view, message| {
-            self.call(Hook::Publish, &client.tenant, |guest, store| {
+            self.inner.call(Hook::Publish, &client.tenant, |guest, store| {
                 let verdict = guest.call_publish(&mut *store, view, message)?;
                 Ok(verdict.map(|verdict| (verdict, store.data_mut().take_emitted())))
             })
@@ -183,11 +250,12 @@ impl Program for WasmPlugin {
         client: &Arc<Client>,
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
-        let verdict = with_message(client, message, self.manifest.fields, |view, message| {
-            self.call(Hook::Deliver, &client.tenant, |guest, store| {
-                guest.call_deliver(store, view, message)
-            })
-        })?;
+        let verdict =
+            with_message(client, message, self.inner.manifest.fields, |view, message| {
+                self.inner.call(Hook::Deliver, &client.tenant, |guest, store| {
+                    guest.call_deliver(store, view, message)
+                })
+            })?;
         output::deliver(verdict)
     }
 }

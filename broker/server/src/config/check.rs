@@ -1,6 +1,5 @@
 //! From the document to the configuration: what its shape alone does not say.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_script::RuleLimits;
-use hookmq_wasm::{Grants, HostOptions, Limits as PluginLimits};
 
 use super::bind::is_loopback;
-use super::document::{AdminDocument, Document, GrantsDocument, PluginsDocument, RulesDocument};
+use super::document::{AdminDocument, Document, RulesDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
-use super::{AdminConfig, Config, LogConfig, PluginsConfig, RulesConfig, database, pipeline};
+use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins};
 use crate::broker::limits::Limits;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
@@ -31,7 +29,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let database =
         document.database.and_then(|database| database::check(&mut check, database, &data_dir));
     let admin = document.admin.map(|admin| check.admin(admin, &data_dir));
-    let plugins = check.plugins(document.plugins);
+    let plugins = plugins::check(&mut check, document.plugins);
     let rules = check.rules(&document.rules);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
@@ -133,25 +131,6 @@ impl Check {
         AdminConfig { address: document.bind, token_file }
     }
 
-    fn plugins(&mut self, document: PluginsDocument) -> PluginsConfig {
-        let limits = PluginLimits {
-            memory_bytes: document.memory_bytes,
-            time: Duration::from_millis(document.time_ms),
-            output_bytes: document.output_bytes,
-            emitted_messages: document.emitted_messages,
-            calls_per_instance: document.calls_per_instance,
-            instances_per_tenant: document.instances_per_tenant,
-        };
-        let host = HostOptions {
-            artefact_bytes: document.artefact_bytes,
-            instances: document.instances,
-            limits,
-        };
-        let grants = document.grants.into_iter().map(|(plugin, grants)| (plugin, grants.into()));
-        let grants: BTreeMap<String, Grants> = grants.collect();
-        PluginsConfig { dir: self.resolve(&document.dir), host, grants }
-    }
-
     fn rules(&self, document: &RulesDocument) -> RulesConfig {
         let limits = RuleLimits {
             deadline: Duration::from_millis(document.time_ms),
@@ -159,12 +138,5 @@ impl Check {
             ..RuleLimits::default()
         };
         RulesConfig { dir: self.resolve(&document.dir), limits }
-    }
-}
-
-impl From<GrantsDocument> for Grants {
-    fn from(document: GrantsDocument) -> Self {
-        let emit = document.emit.into_iter().map(|filter| filter.0).collect();
-        Self { log: document.log, clock: document.clock, metric: document.metric, emit }
     }
 }

@@ -1,6 +1,5 @@
 //! The shape of the YAML document: what may stand where, before anything is looked up.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,12 +8,12 @@ use hookmq_access::DatabaseSettings;
 use hookmq_codec::{TopicError, TopicFilter};
 use hookmq_hooks::Control;
 use hookmq_script::RuleLimits;
-use hookmq_wasm::HostOptions;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_yaml::with::singleton_map;
 
 use super::limits::LimitsDocument;
 use super::listener::ListenerDocument;
+use super::plugins::PluginsDocument;
 use super::protocol::ProtocolDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
 use super::sys::SysDocument;
@@ -108,55 +107,6 @@ impl Default for AdminDocument {
             allow_public_plaintext: false,
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default, expecting = "a map")]
-pub(super) struct PluginsDocument {
-    pub dir: PathBuf,
-    #[serde(deserialize_with = "positive")]
-    pub artefact_bytes: usize,
-    #[serde(deserialize_with = "positive")]
-    pub instances: u32,
-    #[serde(deserialize_with = "positive")]
-    pub instances_per_tenant: u32,
-    #[serde(deserialize_with = "positive")]
-    pub calls_per_instance: u32,
-    #[serde(deserialize_with = "positive")]
-    pub memory_bytes: usize,
-    #[serde(deserialize_with = "positive")]
-    pub time_ms: u64,
-    #[serde(deserialize_with = "positive")]
-    pub output_bytes: usize,
-    pub emitted_messages: usize,
-    pub grants: BTreeMap<String, GrantsDocument>,
-}
-
-impl Default for PluginsDocument {
-    fn default() -> Self {
-        let HostOptions { artefact_bytes, instances, limits } = HostOptions::default();
-        Self {
-            dir: "plugins".into(),
-            artefact_bytes,
-            instances,
-            instances_per_tenant: limits.instances_per_tenant,
-            calls_per_instance: limits.calls_per_instance,
-            memory_bytes: limits.memory_bytes,
-            time_ms: milliseconds(limits.time),
-            output_bytes: limits.output_bytes,
-            emitted_messages: limits.emitted_messages,
-            grants: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default, expecting = "a map")]
-pub(super) struct GrantsDocument {
-    pub log: bool,
-    pub clock: bool,
-    pub metric: bool,
-    pub emit: Vec<PlainFilter>,
 }
 
 #[derive(Deserialize)]

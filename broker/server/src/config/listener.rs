@@ -114,7 +114,7 @@ impl TrustedProxies {
 }
 
 impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         (self.bits ^ bits(address)).leading_zeros() >= self.prefix
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
         .map_err(|_| format!("{} holds no unencrypted private key in PEM form", path.display()))
 }
 
-pub(super) fn root_store(path: &Path) -> Result<RootCertStore, String> {
+/// The certificates in a PEM file, as trust anchors.
+pub(crate) fn root_store(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(certificates(path)?) {
         roots

@@ -82,8 +82,8 @@ fn an_unknown_import_is_refused_by_name() {
     let words = refusal(&artefacts::importing("wasi_snapshot_preview1", "fd_write"));
     assert!(words.contains("`wasi_snapshot_preview1.fd_write`"), "{words}");
     assert!(words.contains("wasm32-unknown-unknown"), "{words}");
-    let words = refusal(&artefacts::importing("hookmq:plugin/http@1.0.0", "get"));
-    assert!(words.contains("`hookmq:plugin/http@1.0.0.get`"), "{words}");
+    let words = refusal(&artefacts::importing("hookmq:plugin/files@1.0.0", "read"));
+    assert!(words.contains("`hookmq:plugin/files@1.0.0.read`"), "{words}");
 }
 
 #[test]

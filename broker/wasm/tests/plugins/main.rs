@@ -4,6 +4,7 @@
 
 mod artefacts;
 mod contract;
+mod imports;
 mod limits;
 mod loading;
 
@@ -54,7 +55,8 @@ fn host_with(options: HostOptions) -> PluginHost {
 /// Everything that a fixture asks for is granted.
 fn settings(config: Value) -> PluginSettings {
     let emit = vec![TopicFilter::new("granted/#").unwrap()];
-    let grants = Grants { log: true, clock: true, metric: true, emit };
+    let grants =
+        Grants { log: true, clock: true, metric: true, kv: true, emit, ..Grants::default() };
     PluginSettings { name: None, config, grants, limits: patient() }
 }
 

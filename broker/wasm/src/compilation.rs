@@ -1,0 +1,140 @@
+//! From a component to machine code: in this process, or in a child that may fail without harm.
+
+mod cache;
+mod child;
+
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+use wasmtime::{Config, Engine, WasmBacktraceDetails};
+
+use self::cache::Cache;
+pub use self::child::compile_in_child;
+use crate::LoadError;
+
+const MAX_WASM_STACK: usize = 512 << 10;
+
+/// Where components are compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Compilation {
+    /// Here, for as long as it takes: for artefacts that are trusted so far.
+    #[default]
+    InProcess,
+    Child(ChildCompilation),
+}
+
+/// A child process per compilation, and a directory for what it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildCompilation {
+    /// Called with the arguments `compile-plugin --cpu-s N --memory-bytes N`, it must call
+    /// [`compile_in_child`] and nothing before it.
+    pub program: PathBuf,
+    pub limits: CompileLimits,
+    /// Used where it exists, belongs to this user, and others may not write to it.
+    pub cache: PathBuf,
+}
+
+/// What one compilation may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// On the wall and, in whole seconds, of processors.
+    pub time: Duration,
+    /// Address space.
+    pub memory_bytes: u64,
+    /// Of all files in the cache; the oldest go.
+    pub cache_bytes: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(60), memory_bytes: 2 << 30, cache_bytes: 256 << 20 }
+    }
+}
+
+/// Compiles one component at a time.
+pub(crate) struct Compiler {
+    compilation: Compilation,
+    turn: Mutex<()>,
+}
+
+impl Compiler {
+    pub(crate) fn new(compilation: Compilation) -> Self {
+        Self { compilation, turn: Mutex::default() }
+    }
+
+    pub(crate) fn compile(
+        &self,
+        engine: &Engine,
+        component: &[u8],
+    ) -> Result<Component, LoadError> {
+        let _turn = self.turn.lock();
+        let Compilation::Child(options) = &self.compilation else {
+            return Component::new(engine, component).map_err(failed);
+        };
+        let cache = Cache { directory: &options.cache, bytes: options.limits.cache_bytes };
+        let key = key(engine, component);
+        if let Some(compiled) = cache.find(&key)
+            && let Ok(component) = load(engine, &compiled)
+        {
+            return Ok(component);
+        }
+        let compiled = child::compile(options, component)?;
+        let component = load(engine, &compiled).map_err(failed)?;
+        if let Err(error) = cache.keep(&key, &compiled) {
+            tracing::warn!(directory = ?options.cache, %error, "compiled plugins are not kept");
+        }
+        Ok(component)
+    }
+}
+
+/// What a compiled component must have in common with the engine that runs it.
+pub(crate) fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(MAX_WASM_STACK)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false);
+    config
+}
+
+#[allow(unsafe_code)]
+fn load(engine: &Engine, compiled: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes are what this program's own compiler made, in a child process just now, or
+    // earlier and kept where nobody else may write.
+    unsafe { Component::deserialize(engine, compiled) }
+}
+
+/// Of the component, and of all that the compiler's output depends on beside it.
+fn key(engine: &Engine, component: &[u8]) -> String {
+    let mut surroundings = Fingerprint(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut surroundings);
+    let surroundings = hex::encode(&surroundings.0.finalize()[..8]);
+    format!("{}-{surroundings}", hex::encode(Sha256::digest(component)))
+}
+
+/// A hash that is the same in every process.
+struct Fingerprint(Sha256);
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let digest = self.0.clone().finalize();
+        digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+}
+
+fn failed(error: wasmtime::Error) -> LoadError {
+    LoadError::Compile(format!("{error:#}"))
+}
