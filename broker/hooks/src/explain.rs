@@ -183,7 +183,11 @@ pub async fn ask_again(program: &dyn Program, question: &Question) -> Value {
         described(&rehearse(call).0)
     }
     match question {
-        Question::Connect(attempt) => described(&Rehearsed::new(program.connect(attempt)).await),
+        Question::Connect(attempt) => {
+            // Some programs answer when they are asked, others when they are polled.
+            let asked = rehearse(|| program.connect(attempt)).0;
+            described(&Rehearsed::new(asked).await)
+        }
         Question::Authorize(client, access) => told(|| program.authorize(client, &access.view())),
         Question::Publish(client, message) => told(|| program.publish(client, message)),
         Question::Deliver(client, message) => told(|| program.deliver(client, message)),

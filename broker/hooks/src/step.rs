@@ -162,7 +162,9 @@ impl Step {
         if due.shadow
             && let Some(trial) = &self.trial
         {
-            let shadow = Rehearsed::new(trial.version.program.connect(attempt)).await;
+            // Some programs answer when they are asked, others when they are polled.
+            let asked = rehearse(|| trial.version.program.connect(attempt)).0;
+            let shadow = Rehearsed::new(asked).await;
             self.compare(trial, &answer, &shadow, || Question::connect(attempt));
         }
         if self.keeps(&answer) {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{ExplainOptions, PluginCommand, RuleCommand};
 use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::credential::CredentialCommand;
 use crate::demo::{self, Demo, DemoPaths};
@@ -30,6 +31,14 @@ pub enum Command {
     /// Make what a client is authenticated by, for the table `credentials`.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Write, check and run rules.
+    #[command(subcommand)]
+    Rule(RuleCommand),
+    /// Write, build and run plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Ask a running broker what its steps would say, and why.
+    Explain(ExplainOptions),
     /// Compile a plugin from standard input to standard output: what the broker has a child do.
     #[command(hide = true)]
     CompilePlugin(CompileOptions),

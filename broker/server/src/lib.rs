@@ -4,6 +4,7 @@ pub mod admin;
 pub mod admission;
 pub mod broker;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod credential;

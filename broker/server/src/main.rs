@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Demo(options) => make_demo(&options),
         Command::Credential(command) => command.run(),
+        Command::Rule(command) => command.run(),
+        Command::Plugin(command) => command.run(),
+        Command::Explain(options) => options.run(),
         Command::CompilePlugin(options) => {
             compile_in_child(options.cpu_s, options.memory_bytes).map_err(Error::msg)
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hookmq_hooks::{is_rehearsed, note};
 use parking_lot::Mutex;
 use tracing::Level;
 
@@ -35,6 +36,9 @@ impl GuestLog {
 
     /// Writes a line, or counts it where the plugin has written too many.
     pub(crate) fn write(&self, tenant: &str, level: Level, line: &str) {
+        if is_rehearsed() {
+            return note("log", || cut(line, MAX_LINE_BYTES).to_owned());
+        }
         let plugin = self.plugin.as_str();
         match self.window.lock().admit(Instant::now()) {
             Admission::Leave => return,

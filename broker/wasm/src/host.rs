@@ -1,6 +1,7 @@
 //! The engine that all plugins share, and the way of an artefact into it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use hookmq_hooks::{ProgramIdentity, ProgramKind, Services};
@@ -99,6 +100,7 @@ impl PluginHost {
             log: GuestLog::new(manifest.name.clone()),
             services: self.services.clone(),
             http: self.http.clone(),
+            memory: AtomicU64::new(0),
         });
         let template = Template { engine: self.engine.clone(), prepared, config, own };
         WasmPlugin::start(identity, manifest, template, &self.budget)

@@ -1,6 +1,7 @@
 //! One running guest: its store, its limits, and what its failures mean.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hookmq_hooks::{Emission, FailureKind, Hook, Services, StepFailure};
@@ -50,7 +51,8 @@ pub(crate) fn new_store(
     let limits = own.limits;
     let half_time_ticks = (limits.time / 2).as_nanos().div_ceil(TICK.as_nanos());
     let half_time_ticks = half_time_ticks.clamp(1, u128::from(u32::MAX)) as u64;
-    let state = GuestState { own, half_time_ticks, tenant, hook: None, call: Call::default() };
+    let state =
+        GuestState { own, half_time_ticks, memory: 0, tenant, hook: None, call: Call::default() };
     let mut store = Store::new(engine, state);
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().at_deadline()));
     store.limiter(|state| state);
@@ -76,12 +78,16 @@ pub(crate) struct Own {
     pub(crate) log: GuestLog,
     pub(crate) services: Arc<Services>,
     pub(crate) http: Arc<Http>,
+    /// Linear memory of all instances, in bytes.
+    pub(crate) memory: AtomicU64,
 }
 
 /// What the host keeps beside a guest.
 pub(crate) struct GuestState {
     pub(crate) own: Arc<Own>,
     half_time_ticks: u64,
+    /// This instance's part of [`Own::memory`].
+    memory: u64,
     pub(crate) tenant: Arc<str>,
     /// None while it is configured.
     pub(crate) hook: Option<Hook>,
@@ -143,10 +149,16 @@ fn thread_time() -> Option<Duration> {
 #[error("{0}")]
 struct LimitExceeded(String);
 
+impl Drop for GuestState {
+    fn drop(&mut self) {
+        self.own.memory.fetch_sub(self.memory, Ordering::Relaxed);
+    }
+}
+
 impl ResourceLimiter for GuestState {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
@@ -155,6 +167,9 @@ impl ResourceLimiter for GuestState {
             let message = format!("it wants {desired} bytes of memory; its limit is {limit}");
             return Err(LimitExceeded(message).into());
         }
+        let more = desired.saturating_sub(current) as u64;
+        self.memory += more;
+        self.own.memory.fetch_add(more, Ordering::Relaxed);
         Ok(true)
     }
 

@@ -1,12 +1,14 @@
 //! A plugin as the pipeline sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    FailureKind, Footprint, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    is_rehearsed, rehearse,
 };
 use wasmtime::Engine;
 
@@ -204,7 +206,11 @@ impl Program for WasmPlugin {
             return Box::pin(std::future::ready(self.inner.connect(attempt)));
         };
         let (inner, attempt) = (self.inner.clone(), owned(attempt, self.inner.manifest.fields));
-        let answer = workers.call(move || inner.connect(&attempt));
+        let rehearsed = is_rehearsed();
+        let answer = workers.call(move || match rehearsed {
+            true => rehearse(|| inner.connect(&attempt)).0,
+            false => inner.connect(&attempt),
+        });
         Box::pin(async move {
             let failed = |kind, message: &str| Err(StepFailure::new(kind, message));
             match answer {
@@ -257,5 +263,14 @@ impl Program for WasmPlugin {
                 })
             })?;
         output::deliver(verdict)
+    }
+
+    fn refresh(&self, tenant: &str) {
+        self.inner.pool.refresh(tenant);
+    }
+
+    fn footprint(&self) -> Footprint {
+        let bytes = self.inner.template.own.memory.load(Ordering::Relaxed);
+        Footprint { instances: self.inner.pool.instances(), bytes }
     }
 }

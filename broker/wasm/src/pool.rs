@@ -109,6 +109,20 @@ impl Pool {
         self.tenants.load().get(tenant).unwrap_or(&added).clone()
     }
 
+    /// Drops the tenant's idle instances.
+    pub(crate) fn refresh(&self, tenant: &str) {
+        if let Some(pool) = self.tenants.load().get(tenant) {
+            let idle = std::mem::take(&mut *pool.idle.lock());
+            drop(idle);
+        }
+    }
+
+    /// Instances that there are, idle or at work.
+    pub(crate) fn instances(&self) -> u32 {
+        let tenants = self.tenants.load();
+        tenants.values().map(|pool| pool.live.load(Ordering::Relaxed)).sum()
+    }
+
     /// Drops one idle instance, if there is any.
     fn drop_idle(&self) -> bool {
         let tenants = self.tenants.load();

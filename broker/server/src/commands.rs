@@ -1,0 +1,11 @@
+//! Commands that speak to a running broker, or work on files without one.
+
+mod api;
+mod explain;
+mod plugin;
+mod rule;
+mod version;
+
+pub use self::explain::ExplainOptions;
+pub use self::plugin::PluginCommand;
+pub use self::rule::RuleCommand;

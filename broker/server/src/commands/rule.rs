@@ -1,0 +1,152 @@
+//! `hookmq rule`: rules from the first line to the last version.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::{Args, Subcommand};
+use hookmq_hooks::{Hook, Program, ProgramKind};
+use hookmq_script::{Rule, RuleEngine, RuleLimits};
+
+use super::version::{CanaryOptions, PushOptions, Target};
+
+#[derive(Debug, Subcommand)]
+pub enum RuleCommand {
+    /// Write a rule to begin with.
+    New(NewOptions),
+    /// Check rules and run their tests, without a broker.
+    #[command(visible_alias = "test")]
+    Check(CheckOptions),
+    /// Show how a rule stands on a broker.
+    Show(Target),
+    /// Upload a version; the broker checks it and runs its tests.
+    Push(PushOptions),
+    /// Ask the candidate beside the version in force, and compare.
+    Shadow(Target),
+    /// Put the candidate in force for some clients.
+    Canary(CanaryOptions),
+    /// Put recorded questions to the candidate: what would have changed.
+    Replay(Target),
+    /// Put the candidate in force for everybody.
+    Promote(Target),
+    /// Put the version before in force again.
+    Rollback(Target),
+    /// Give the candidate up.
+    Withdraw(Target),
+}
+
+#[derive(Debug, Args)]
+pub struct NewOptions {
+    /// The file to write, such as `rules/alarm.rhai`.
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// The rules.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// What `new` writes.
+const TEMPLATE: &str = r#"//! What this rule is for, in a sentence.
+
+// Only messages on these topics are put to it.
+const TOPICS = ["devices/+/telemetry"];
+
+const LIMIT = 80;
+
+fn publish(client, message) {
+    if message.json.temperature > LIMIT {
+        emit(`alarms/${message.level(1)}`, message.json);
+    }
+    pass()
+}
+
+fn test_what_is_hot_is_reported() {
+    let message = test_message("devices/pump-7/telemetry", #{ temperature: 81 });
+    assert_eq(run_publish(test_client(#{}), message).emitted[0].topic, "alarms/pump-7");
+}
+
+fn test_what_is_not_passes() {
+    let message = test_message("devices/pump-7/telemetry", #{ temperature: 80 });
+    assert(run_publish(test_client(#{}), message).emitted.is_empty());
+}
+"#;
+
+impl RuleCommand {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// What is wrong with the rule, or why the broker refuses.
+    pub fn run(&self) -> Result<()> {
+        let kind = ProgramKind::Rule;
+        match self {
+            Self::New(options) => options.run(),
+            Self::Check(options) => options.run(),
+            Self::Show(target) => target.show(kind),
+            Self::Push(options) => options.run(kind),
+            Self::Shadow(target) => target.shadow(kind),
+            Self::Canary(options) => options.run(kind),
+            Self::Replay(target) => target.replay(kind),
+            Self::Promote(target) => target.promote(kind),
+            Self::Rollback(target) => target.roll_back(kind),
+            Self::Withdraw(target) => target.withdraw(kind),
+        }
+    }
+}
+
+impl NewOptions {
+    fn run(&self) -> Result<()> {
+        let file = self.file.display();
+        ensure!(!self.file.exists(), "{file} is there already");
+        fs::write(&self.file, TEMPLATE).with_context(|| format!("write {file}"))?;
+        println!("wrote {file}\ncheck it with: hookmq rule check {file}");
+        Ok(())
+    }
+}
+
+impl CheckOptions {
+    fn run(&self) -> Result<()> {
+        let mut broken = 0;
+        for file in &self.files {
+            let start = Instant::now();
+            match check(file) {
+                Ok(rule) => println!("{}: ok, {}", file.display(), outline(&rule, start)),
+                Err(error) => {
+                    eprintln!("{error:#}");
+                    broken += 1;
+                }
+            }
+        }
+        ensure!(broken == 0, "{broken} of {} rules have problems", self.files.len());
+        Ok(())
+    }
+}
+
+fn check(file: &Path) -> Result<Rule> {
+    let source = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let engine = RuleEngine::new(RuleLimits::default());
+    engine.load(&file.to_string_lossy(), &source).map_err(|error| anyhow!("{error}"))
+}
+
+fn outline(rule: &Rule, start: Instant) -> String {
+    let hooks: Vec<_> = Hook::ALL.into_iter().filter(|hook| rule.hooks().contains(*hook)).collect();
+    let hooks: Vec<_> = hooks.iter().map(|hook| format!("{hook:?}").to_lowercase()).collect();
+    let topics: Vec<_> = rule.topics().iter().map(|filter| filter.as_str()).collect();
+    let topics = if topics.is_empty() { "all topics".into() } else { topics.join(", ") };
+    format!("{} on {topics} ({} ms)", hooks.join(", "), start.elapsed().as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_passes_its_own_tests() {
+        let engine = RuleEngine::new(RuleLimits::default());
+        let rule = engine.load("template.rhai", TEMPLATE).map_err(|error| error.to_string());
+        assert!(rule.unwrap().hooks().publish);
+    }
+}
