@@ -1,5 +1,7 @@
 //! What `export!` writes into the manifest, and that the test kit is as strict as the broker.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use hookmq_plugin::emit::Emission;
