@@ -15,7 +15,8 @@
 ///   [`kv`](crate::kv). With `log`, panic messages reach the log.
 /// - `emit`: filters of the topics of [emitted](crate::emit) messages.
 /// - `http`: the hosts that [requests](crate::http) go to, as string literals: `"auth.example"`,
-///   `"auth.example:8443"`, `"http://auth.example"`, or `"*"` for those that the operator chooses.
+///   `"https://auth.example:8443"`, `"http://auth.example"`, or `"*"` for those that the operator
+///   chooses.
 /// - `secrets`: the names of [secrets](crate::secret), as string literals.
 /// - `authorize_is_cacheable: true`: the same client and access always give the same verdict.
 /// - `config_schema`: the path of a JSON Schema of the configuration, from this source file on.

@@ -20,16 +20,14 @@ impl Manifest {
         serde_json::from_str(json).unwrap_or_else(|error| panic!("the manifest {json}: {error}"))
     }
 
-    /// Whether a request may go to the host of this url.
+    /// Whether a request may go to the origin of this url.
     pub fn reaches(&self, url: &str) -> bool {
         let Some((scheme, rest)) = url.split_once("://") else { return false };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        let asked = origin(scheme, authority);
         self.http.iter().any(|named| match named.split_once("://") {
-            Some((named_scheme, named)) => {
-                named_scheme == scheme && (named == authority || named == host)
-            }
-            None => scheme == "https" && [authority, host, "*"].contains(&named.as_str()),
+            Some((scheme, authority)) => origin(scheme, authority) == asked,
+            None => named == "*" || origin("https", named) == asked,
         })
     }
 
@@ -66,4 +64,11 @@ impl Manifest {
     fn wants(&self, field: &str) -> bool {
         self.fields.iter().any(|named| named == field)
     }
+}
+
+/// Scheme, host and port, with the scheme's own port where none is named.
+fn origin<'a>(scheme: &'a str, authority: &'a str) -> (&'a str, &'a str, &'a str) {
+    let port = if scheme == "http" { "80" } else { "443" };
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, port));
+    (scheme, host, port)
 }
