@@ -135,6 +135,10 @@ impl Toolchain {
             .args(["--target", TARGET, "--manifest-path"])
             .arg(manifest)
             .env("CARGO_TARGET_DIR", target_directory);
+        // Where the guests' own .cargo/config.toml is found.
+        if let Some(guests) = manifest.parent() {
+            command.current_dir(guests);
+        }
         if offline {
             command.arg("--offline");
         }

@@ -4,7 +4,9 @@
 #![allow(clippy::derivable_impls)]
 
 use crate::{
-    Client, ClientLimits, DeliverVerdict, IdentityPatch, Message, MessagePatch, PublishVerdict, Qos,
+    Certificate, Client, ClientLimits, ConnectAttempt, Connection, DeliverVerdict,
+    DistinguishedName, Identity, IdentityPatch, Message, MessagePatch, MessageProperties, Protocol,
+    PublishVerdict, Qos,
 };
 
 impl Default for Client {
@@ -17,6 +19,86 @@ impl Default for Client {
             roles: Vec::new(),
             attributes: Vec::new(),
             connection: Vec::new(),
+        }
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self {
+            listener: String::new(),
+            peer: None,
+            protocol: Protocol::V5,
+            encrypted: false,
+            certificate: None,
+        }
+    }
+}
+
+impl Default for Certificate {
+    fn default() -> Self {
+        Self {
+            subject: DistinguishedName::default(),
+            issuer: DistinguishedName::default(),
+            san_dns: Vec::new(),
+            san_uri: Vec::new(),
+            san_email: Vec::new(),
+            san_ip: Vec::new(),
+            serial: String::new(),
+            fingerprint: String::new(),
+            not_before: 0,
+            not_after: 0,
+            extended_key_usage: Vec::new(),
+            trust_anchor: String::new(),
+            vouched_by_proxy: false,
+        }
+    }
+}
+
+impl Default for DistinguishedName {
+    fn default() -> Self {
+        Self {
+            common_name: Vec::new(),
+            organization: Vec::new(),
+            organizational_unit: Vec::new(),
+            country: Vec::new(),
+            text: String::new(),
+        }
+    }
+}
+
+impl Default for ConnectAttempt {
+    fn default() -> Self {
+        Self {
+            connection: Connection::default(),
+            client_id: String::new(),
+            username: None,
+            password: None,
+            identity: Identity::default(),
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            tenant: None,
+            username: None,
+            client_id: None,
+            roles: Vec::new(),
+            attributes: Vec::new(),
+        }
+    }
+}
+
+impl Default for MessageProperties {
+    fn default() -> Self {
+        Self {
+            payload_is_text: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
         }
     }
 }

@@ -1,65 +1,24 @@
 //! Write HookMQ plugins in Rust.
-//!
-//! A plugin is a type that implements [`Plugin`] and one [`export!`], in a crate whose type is
-//! `cdylib`. Built with `cargo build --release --target wasm32-unknown-unknown`, its `.wasm` file
-//! goes to the broker as it is.
-//!
-//! ```
-//! use hookmq_plugin::{Client, Message, MessagePatch, Plugin, PublishVerdict};
-//!
-//! /// Puts a prefix before every payload.
-//! pub struct Prefix(String);
-//!
-//! #[derive(Default, serde::Deserialize)]
-//! #[serde(deny_unknown_fields, default)]
-//! pub struct Config {
-//!     prefix: String,
-//! }
-//!
-//! impl Plugin for Prefix {
-//!     type Config = Config;
-//!
-//!     fn new(config: Config) -> Result<Self, String> {
-//!         if config.prefix.is_empty() {
-//!             return Err("prefix: must not be empty".into());
-//!         }
-//!         Ok(Self(config.prefix))
-//!     }
-//!
-//!     fn publish(&mut self, _: Option<Client>, message: Message) -> Result<PublishVerdict, String> {
-//!         let mut payload = self.0.clone().into_bytes();
-//!         payload.extend(message.payload.unwrap_or_default());
-//!         let patch = MessagePatch { payload: Some(payload), ..MessagePatch::default() };
-//!         Ok(PublishVerdict::Replace(patch))
-//!     }
-//! }
-//!
-//! hookmq_plugin::export! {
-//!     plugin: Prefix,
-//!     hooks: [publish],
-//!     fields: [payload],
-//! }
-//!
-//! // The logic is plain Rust, so it is tested like any other.
-//! let mut plugin = Prefix::new(Config { prefix: "> ".into() }).unwrap();
-//! let message = Message { payload: Some(b"hi".to_vec()), ..Message::default() };
-//! let verdict = plugin.publish(None, message).unwrap();
-//! let PublishVerdict::Replace(patch) = verdict else { panic!() };
-//! assert_eq!(patch.payload.unwrap(), b"> hi");
-//! ```
-//!
-//! # Limits
-//! An instance serves one tenant. The broker drops it after a panic, after a call beyond its time or
-//! memory, and after many calls, so what it keeps in `self` is a cache and nothing more. There are no
-//! files, sockets or environment variables.
+#![doc = include_str!("guide.md")]
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod clock;
 mod defaults;
+pub mod emit;
+mod host;
+pub mod http;
+pub mod kv;
+pub mod log;
 mod manifest;
+pub mod metric;
+pub mod secret;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod test;
+mod topic;
 
 pub use bindings::{
     Access, Action, Attribute, AuthorizeVerdict, Certificate, Client, ClientLimits, ConnectAttempt,
@@ -69,7 +28,7 @@ pub use bindings::{
 };
 #[doc(hidden)]
 pub use bindings::{Guest, export_bindings};
-pub use bindings::{clock, emit, http, kv, log, metric, secret};
+pub use topic::{TopicFilter, is_topic_name};
 
 /// The four hooks; a plugin implements those that its [`export!`] names.
 ///
@@ -116,12 +75,22 @@ pub trait Plugin: Sized + 'static {
 #[doc(hidden)]
 pub type Slot<P> = RefCell<Option<P>>;
 
+/// A plugin with a manifest, which [`export!`] has given it.
+pub trait Exported {
+    /// JSON.
+    const MANIFEST: &'static str;
+}
+
 #[doc(hidden)]
 pub fn configure<P: Plugin>(slot: &'static LocalKey<Slot<P>>, config: &str) -> Result<(), String> {
-    let config: Option<P::Config> = serde_json::from_str(config).map_err(|e| e.to_string())?;
-    let plugin = P::new(config.unwrap_or_default())?;
-    slot.replace(Some(plugin));
+    slot.replace(Some(configured(config)?));
     Ok(())
+}
+
+/// The plugin with this configuration; `null` stands for the default one.
+fn configured<P: Plugin>(config: &str) -> Result<P, String> {
+    let config: Option<P::Config> = serde_json::from_str(config).map_err(|e| e.to_string())?;
+    P::new(config.unwrap_or_default())
 }
 
 #[doc(hidden)]
@@ -140,3 +109,8 @@ pub fn with<P: Plugin, R>(
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| log::write(log::Level::Error, &panic.to_string())));
 }
+
+/// The examples of README.md are tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
