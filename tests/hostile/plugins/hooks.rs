@@ -36,7 +36,7 @@ fn an_authorize_that_does_not_answer_allows_nothing() {
             assert!(!siege.version.is_v5() || code.is_failure(), "{offence}: {code:?}");
             assert_eq!(siege.failures("authorize", "hostile"), offences, "{offence}");
             tell(&mut siege.client("somebody"), "after", offence.as_bytes());
-            let next = observer.receive_where(|it| is_not_of_bystanders(it));
+            let next = observer.receive_where(is_not_of_bystanders);
             assert_eq!(next.publish().payload, offence.as_bytes(), "and nothing before it");
         }
     });
