@@ -1,1 +1,9 @@
 //! Hostile plugins.
+
+mod crafted;
+mod files;
+mod hooks;
+mod imports;
+mod network;
+mod siege;
+mod uploads;

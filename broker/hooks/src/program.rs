@@ -110,6 +110,11 @@ pub trait Program: Send + Sync {
         &[]
     }
 
+    /// What it says of itself beside its identity, for people and tools.
+    fn manifest(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Whether the same client and access always give the same verdict until the pipeline or the
     /// permissions change, so that a connection may remember it.
     fn authorize_is_cacheable(&self) -> bool {

@@ -51,7 +51,7 @@ pub struct CompileLimits {
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(60), memory_bytes: 2 << 30, cache_bytes: 256 << 20 }
+        Self { time: Duration::from_secs(30), memory_bytes: 2 << 30, cache_bytes: 256 << 20 }
     }
 }
 

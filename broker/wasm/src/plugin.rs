@@ -67,11 +67,6 @@ impl WasmPlugin {
         Ok(Self { identity, inner, workers })
     }
 
-    /// What the plugin says of itself.
-    pub fn manifest(&self) -> &Manifest {
-        &self.inner.manifest
-    }
-
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         self.inner.template.own.limits
@@ -190,6 +185,10 @@ impl Program for WasmPlugin {
 
     fn topics(&self) -> &[TopicFilter] {
         &self.inner.manifest.topics
+    }
+
+    fn manifest(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(&self.inner.manifest).ok()
     }
 
     fn authorize_is_cacheable(&self) -> bool {

@@ -94,7 +94,10 @@ fn programs_of(pipeline: &Pipeline, kind: ProgramKind) -> Value {
             if identity.kind != kind {
                 continue;
             }
-            let identity = json!(identity);
+            let mut identity = json!(identity);
+            if let Some(manifest) = step.program.manifest() {
+                identity["manifest"] = manifest;
+            }
             match programs.iter_mut().find(|(other, _)| *other == identity) {
                 Some((_, hooks)) if hooks.contains(&hook) => {}
                 Some((_, hooks)) => hooks.push(hook),

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod listeners;
+mod plugins;
 mod secrets;
 mod steps;
 

@@ -21,7 +21,7 @@ const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32MiB");
 /// It has three pipes.
 const MAX_OPEN_FILES: u64 = 16;
 /// The broker's threads go first.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 5;
 
 /// Has `component` compiled.
 pub(super) fn compile(options: &ChildCompilation, component: &[u8]) -> Result<Vec<u8>, LoadError> {

@@ -1,0 +1,151 @@
+//! Plugins that no compiler would write: whole modules, made to do one bad thing.
+
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, CustomSection, ExportKind, ExportSection, Function,
+    FunctionSection, GlobalSection, GlobalType, InstructionSink, MemorySection, MemoryType, Module,
+    RefType, TableSection, TableType, TypeSection, ValType,
+};
+use wasmparser::{Parser, Payload};
+
+use super::siege::artefact;
+
+/// Function 0 is this one, without arguments and results; a bad thing may call itself.
+pub const BAD_THING: u32 = 0;
+
+/// Types by the number of their parameters; all but the first give one number.
+const NOTHING: u32 = 0;
+const ONE: u32 = 1;
+const TWO: u32 = 2;
+const FOUR: u32 = 3;
+
+const HOOKS: [&str; 4] = ["connect", "authorize", "publish", "deliver"];
+
+/// An area of zeros: success, and in each hook the first verdict.
+const ANSWER: i32 = 1024;
+/// Where the broker may put what it hands over.
+const INPUT: i32 = 4096;
+
+/// A plugin that does this when it is configured.
+pub fn configured(manifest: &str, bad_thing: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
+    let mut function = Function::new([]);
+    bad_thing(&mut function.instructions());
+    function.instructions().end();
+    module(manifest, &[function])
+}
+
+/// A plugin that does nothing, with `count` functions of about `bytes` bytes each that nobody calls.
+pub fn heavy(manifest: &str, count: usize, bytes: usize) -> Vec<u8> {
+    let mut idle = Function::new([]);
+    idle.instructions().end();
+    let mut functions = vec![idle];
+    functions.extend((0..count).map(|number| huge_function(number, bytes)));
+    module(manifest, &functions)
+}
+
+/// Its values live long, cross each other, and flow around loops within loops, which makes them hard to
+/// place.
+fn huge_function(seed: usize, bytes: usize) -> Function {
+    const LOCALS: u32 = 500;
+    /// Of the operations in a round, with their operands.
+    const ROUND_BYTES: usize = 14;
+    const ROUNDS_PER_LOOP: usize = 20;
+    let mut function = Function::new([(LOCALS, ValType::I64)]);
+    let mut random = seed as u32 + 1;
+    let mut local = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) % LOCALS
+    };
+    let mut code = function.instructions();
+    let mut loops = 0;
+    for round in 0..bytes / ROUND_BYTES {
+        if round % ROUNDS_PER_LOOP == 0 {
+            code.loop_(BlockType::Empty);
+            loops += 1;
+        }
+        code.local_get(local()).local_get(local()).i64_mul().local_get(local()).i64_xor();
+        code.local_set(local());
+    }
+    for _ in 0..loops {
+        code.local_get(local()).i32_wrap_i64().br_if(0).end();
+    }
+    code.end();
+    function
+}
+
+fn module(manifest: &str, functions: &[Function]) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    for parameters in [1, 2, 4] {
+        types.ty().function(vec![ValType::I32; parameters], [ValType::I32]);
+    }
+    let mut section = FunctionSection::new();
+    let mut code = CodeSection::new();
+    let mut exports = ExportSection::new();
+    for function in functions {
+        section.function(NOTHING);
+        code.function(function);
+    }
+    let mut export = |name: &str, of_type: u32, body: Function| {
+        exports.export(name, ExportKind::Func, section.len());
+        section.function(of_type);
+        code.function(&body);
+    };
+    export("hookmq:plugin/hooks@1.0.0#configure", TWO, answering(true));
+    for hook in HOOKS {
+        export(&format!("hookmq:plugin/hooks@1.0.0#{hook}"), ONE, answering(false));
+    }
+    let mut realloc = Function::new([]);
+    realloc.instructions().i32_const(INPUT).end();
+    export("cabi_realloc", FOUR, realloc);
+    exports.export("memory", ExportKind::Memory, 0);
+
+    let mut tables = TableSection::new();
+    tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        table64: false,
+        minimum: 1,
+        maximum: None,
+        shared: false,
+    });
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut globals = GlobalSection::new();
+    let number = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+    globals.global(number, &ConstExpr::i64_const(0));
+    let (name, data) = component_type();
+    let mut module = Module::new();
+    module.section(&types).section(&section).section(&tables).section(&memories);
+    module.section(&globals).section(&exports).section(&code);
+    module.section(&CustomSection { name: name.into(), data: data.into() });
+    let data = manifest.as_bytes().into();
+    module.section(&CustomSection { name: "hookmq-manifest".into(), data });
+    module.finish()
+}
+
+fn answering(after_the_bad_thing: bool) -> Function {
+    let mut function = Function::new([]);
+    if after_the_bad_thing {
+        function.instructions().call(BAD_THING);
+    }
+    function.instructions().i32_const(ANSWER).end();
+    function
+}
+
+/// Says which world a module is made for, as every fixture does.
+fn component_type() -> (String, Vec<u8>) {
+    let fixture = artefact("asker");
+    let sections = Parser::new(0).parse_all(&fixture).filter_map(Result::ok);
+    let found = sections.into_iter().find_map(|payload| match payload {
+        Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+            Some((section.name().to_owned(), section.data().to_vec()))
+        }
+        _ => None,
+    });
+    found.expect("a fixture has a component type")
+}
