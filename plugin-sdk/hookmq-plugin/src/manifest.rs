@@ -17,7 +17,8 @@
 /// - `http`: the hosts that [requests](crate::http) go to, as string literals: `"auth.example"`,
 ///   `"https://auth.example:8443"`, `"http://auth.example"`, or `"*"` for those that the operator
 ///   chooses.
-/// - `secrets`: the names of [secrets](crate::secret), as string literals.
+/// - `secrets`: the names of [secrets](crate::secret), as string literals, or `"*"` for those that the
+///   operator gives.
 /// - `authorize_is_cacheable: true`: the same client and access always give the same verdict.
 /// - `config_schema`: the path of a JSON Schema of the configuration, from this source file on.
 /// - `limits`: `{ memory_bytes: 1048576, time_ms: 10 }`; the operator may set less.
