@@ -6,6 +6,7 @@ mod artefacts;
 mod contract;
 mod limits;
 mod loading;
+mod shipped;
 
 use std::future::Future;
 use std::path::PathBuf;
