@@ -7,6 +7,7 @@ mod contract;
 mod imports;
 mod limits;
 mod loading;
+mod shipped;
 
 use std::future::Future;
 use std::path::PathBuf;
