@@ -1,5 +1,7 @@
 //! The programs behind the steps: loaded at the start, replaced while the broker runs.
 
+mod plugin_host;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,19 +13,14 @@ use hookmq_hooks::{
     ProgramName, Services, StepSpec,
 };
 use hookmq_script::{LogLevel, Problem, RuleEngine, RuleError};
-use hookmq_wasm::{
-    ChildCompilation, Compilation, Grants, HostError, HostOptions, LoadError, PluginHost,
-    PluginSettings,
-};
+use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::plugin_host::COMPILED;
+use self::plugin_host::plugin_host;
 use crate::config::{Config, PluginsConfig};
-use crate::outbound::Outbound;
-
-/// Where compiled plugins are kept, in the data directory.
-pub const COMPILED: &str = "compiled";
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {
@@ -189,29 +186,6 @@ impl Loader {
         fs::rename(&part, &whole)?;
         sync_directory(&self.uploads)
     }
-}
-
-/// Plugins are compiled in child processes, by this program under another name.
-fn plugin_host(config: &Config, services: &Arc<Services>) -> Result<PluginHost, HostError> {
-    let plugins = &config.plugins;
-    let compilation = Compilation::Child(ChildCompilation {
-        program: this_program(),
-        limits: plugins.compile,
-        cache: config.data_dir.join(COMPILED),
-    });
-    let options = HostOptions { compilation, ..plugins.host.clone() };
-    let host = PluginHost::new(options, services.clone())?;
-    if plugins.grants.values().all(|grants| grants.http.is_empty()) {
-        return Ok(host);
-    }
-    let outbound = Outbound::new(&plugins.http).map_err(|error| HostError(error.to_string()))?;
-    Ok(host.with_http_client(Arc::new(outbound)))
-}
-
-/// The file that this process was started from, even where another lies in its place by now.
-fn this_program() -> PathBuf {
-    let this = PathBuf::from("/proc/self/exe");
-    if this.exists() { this } else { std::env::current_exe().unwrap_or(this) }
 }
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
