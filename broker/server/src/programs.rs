@@ -6,6 +6,7 @@
 mod archive;
 mod life;
 mod loader;
+mod plugin_host;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +27,8 @@ use self::archive::Archive;
 pub use self::archive::{Candidacy, Change, Standing, Transition};
 pub use self::life::{Life, Replayed};
 use self::loader::builtin;
-pub use self::loader::{COMPILED, Loader, ProgramError};
+pub use self::loader::{Loader, ProgramError};
+pub use self::plugin_host::COMPILED;
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {

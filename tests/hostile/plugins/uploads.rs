@@ -85,10 +85,11 @@ fn what_does_not_end_its_configuration_is_refused() {
 
 #[test]
 fn a_plugin_that_takes_too_long_to_compile_is_refused() {
-    let siege = Siege::within(ProtocolVersion::V5, "compile: {time_ms: 4000}");
+    let siege =
+        Siege::within(ProtocolVersion::V5, "compile: {time_ms: 10000, memory_bytes: 1073741824}");
     let before = siege.broker.resident_bytes();
     let bomb = heavy(MANIFEST, 14, 1 << 20);
-    refused(&siege, &bomb, "takes more than 4 s or 2048 MiB to compile");
+    refused(&siege, &bomb, "takes more than 10 s or 1024 MiB to compile");
     let grown = siege.broker.resident_bytes().saturating_sub(before);
     assert!(grown < 128 * MIB, "{grown} bytes");
 }

@@ -10,18 +10,12 @@ use hookmq_hooks::{
     AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
 };
 use hookmq_script::{LogLevel, RuleEngine, RuleError};
-use hookmq_wasm::{
-    ChildCompilation, Compilation, Grants, HostError, HostOptions, LoadError, PluginHost,
-    PluginSettings,
-};
+use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::plugin_host::plugin_host;
 use crate::config::{Config, PluginsConfig};
-use crate::outbound::Outbound;
-
-/// Where compiled plugins are kept, in the data directory.
-pub const COMPILED: &str = "compiled";
 
 /// The engines, and where the operator's files are.
 pub struct Loader {
@@ -126,29 +120,6 @@ impl Loader {
             }
         }
     }
-}
-
-/// Plugins are compiled in child processes, by this program under another name.
-fn plugin_host(config: &Config, services: &Arc<Services>) -> Result<PluginHost, HostError> {
-    let plugins = &config.plugins;
-    let compilation = Compilation::Child(ChildCompilation {
-        program: this_program(),
-        limits: plugins.compile,
-        cache: config.data_dir.join(COMPILED),
-    });
-    let options = HostOptions { compilation, ..plugins.host.clone() };
-    let host = PluginHost::new(options, services.clone())?;
-    if plugins.grants.values().all(|grants| grants.http.is_empty()) {
-        return Ok(host);
-    }
-    let outbound = Outbound::new(&plugins.http).map_err(|error| HostError(error.to_string()))?;
-    Ok(host.with_http_client(Arc::new(outbound)))
-}
-
-/// The file that this process was started from, even where another lies in its place by now.
-fn this_program() -> PathBuf {
-    let this = PathBuf::from("/proc/self/exe");
-    if this.exists() { this } else { std::env::current_exe().unwrap_or(this) }
 }
 
 pub(super) fn builtin(

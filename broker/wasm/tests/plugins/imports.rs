@@ -222,6 +222,7 @@ fn a_manifest_is_read_without_compiling() {
     for (key, value) in manifest().as_object().unwrap() {
         assert_eq!(&shown[key], value, "{key}");
     }
+    assert_eq!(load_with(patient()).manifest(), Some(shown));
     assert!(Manifest::of_artefact(&artefact("fixtures/asker")).is_err(), "it has none");
 }
 
