@@ -1,5 +1,7 @@
 //! The programs behind the steps: loaded at the start, replaced while the broker runs.
 
+mod lent;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::lent::Lent;
 use crate::config::{Config, PluginsConfig};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
@@ -110,7 +113,7 @@ impl Loader {
         let has_plugins =
             config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
         Ok(Self {
-            rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
+            rules: rules(config, services),
             rules_dir: config.rules.dir.clone(),
             host: has_plugins.then(host).transpose()?,
             plugins: config.plugins.clone(),
@@ -380,6 +383,12 @@ fn assemble(
     Pipeline::assemble(generation, blueprint, |_, step| {
         find(loaded, step).expect("every step of the blueprint was loaded").active.clone()
     })
+}
+
+fn rules(config: &Config, services: &Arc<Services>) -> RuleEngine {
+    RuleEngine::new(config.rules.limits, lent::monotonic_clock)
+        .with_host(Arc::new(Lent::new(services.clone())))
+        .with_log(Arc::new(log_of_rule))
 }
 
 fn log_of_rule(level: LogLevel, rule: &str, text: &str) {

@@ -193,7 +193,7 @@ fn what_reaches_outside_is_not_part_of_the_language() {
 
 #[test]
 fn the_file_name_is_the_rules_name() {
-    let engine = RuleEngine::new(RuleLimits::default());
+    let engine = RuleEngine::new(RuleLimits::default(), || 0);
     for file in ["", "a b.rhai", "../x/.rhai", "ä.rhai"] {
         assert!(engine.load(file, HOOK).is_err(), "{file}");
     }

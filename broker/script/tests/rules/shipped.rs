@@ -7,7 +7,7 @@ use hookmq_script::{RuleEngine, RuleLimits};
 
 #[test]
 fn every_shipped_rule_loads_and_passes_its_own_tests() {
-    let engine = RuleEngine::new(RuleLimits::default());
+    let engine = RuleEngine::new(RuleLimits::default(), || 0);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
     let mut loaded = vec![];
     for entry in fs::read_dir(folder).unwrap() {
