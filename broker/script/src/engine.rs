@@ -13,7 +13,7 @@ use crate::call::Clock;
 use crate::functions::{self, Facilities, Log, LogSink, Patterns};
 use crate::host::SharedHost;
 use crate::load;
-use crate::{Rule, RuleError, RuleLimits, call, objects, test_kit};
+use crate::{Rule, RuleError, RuleLimits, RuleOutline, call, objects, test_kit};
 
 /// Loads rules. Cheap to keep; a loaded rule does not depend on it.
 pub struct RuleEngine {
@@ -68,6 +68,14 @@ impl RuleEngine {
     /// All problems of the first stage that finds any: syntax, constants, hooks and names, tests.
     pub fn load(&self, file_name: &str, source: &str) -> Result<Rule, RuleError> {
         load::load(self, file_name, source)
+    }
+
+    /// What stands in a rule, of which nothing is run.
+    ///
+    /// # Errors
+    /// Where the text is no rule, or its topics do not stand in it literally.
+    pub fn outline(&self, file_name: &str, source: &str) -> Result<RuleOutline, RuleError> {
+        load::outline(self, file_name, source)
     }
 
     /// An engine that knows all functions and no constants.

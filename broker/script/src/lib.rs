@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod objects;
 mod rule;
+mod sandbox;
 mod test_kit;
 
 pub use call::Clock;
@@ -24,3 +25,4 @@ pub use functions::{LogLevel, LogSink};
 pub use host::{Owner, RuleHost, SharedHost};
 pub use limits::RuleLimits;
 pub use rule::Rule;
+pub use sandbox::{RuleOutline, failure_of_text, failure_text};

@@ -15,7 +15,7 @@ use crate::error::Source;
 use crate::fault::Failure;
 use crate::functions::{Patterns, is_changeable};
 use crate::test_kit::pretence::Pretence;
-use crate::{Problem, Rule, RuleEngine, RuleError, call, objects};
+use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, call, objects};
 
 /// The functions that a rule may define for the pipeline, with their parameters, in the order of
 /// [`hookmq_hooks::Hook::ALL`].
@@ -68,9 +68,30 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         topics,
         engine,
         ast,
-        authorize_is_cacheable: !outline.calls.iter().any(|(name, _)| is_changeable(name)),
+        authorize_is_cacheable: outline.is_cacheable(),
         clock: rules.clock,
         deadline: rules.limits.deadline,
+    })
+}
+
+/// As [`load`], as far as it goes without running anything.
+pub(crate) fn outline(
+    rules: &RuleEngine,
+    file: &str,
+    text: &str,
+) -> Result<RuleOutline, RuleError> {
+    let source = Source { file, text };
+    rule_name(source, rules.limits.source_size)?;
+    let tree = parse(rules, source)?;
+    let (outline, problems) = Outline::of(&tree, source);
+    finish(problems)?;
+    let topics = literal_topics(&tree, &outline, source)?;
+    finish(check_functions(rules, &tree, &outline, source))?;
+    Ok(RuleOutline {
+        hooks: hooks(&tree),
+        topics,
+        authorize_is_cacheable: outline.is_cacheable(),
+        sha256: hex::encode(Sha256::digest(text)),
     })
 }
 
@@ -135,6 +156,10 @@ impl Outline {
             true
         });
         (outline, problems)
+    }
+
+    fn is_cacheable(&self) -> bool {
+        !self.calls.iter().any(|(name, _)| is_changeable(name))
     }
 
     fn note(&mut self, path: &[ASTNode<'_>]) {
@@ -225,6 +250,28 @@ fn topics(
         }
     };
     elements.iter().map(filter).collect()
+}
+
+/// As [`topics`], of a constant that is not evaluated.
+fn literal_topics(
+    tree: &AST,
+    outline: &Outline,
+    source: Source<'_>,
+) -> Result<Vec<TopicFilter>, RuleError> {
+    let value = tree.statements().iter().find_map(|statement| match statement {
+        Stmt::Var(it, ..) if it.0.name == "TOPICS" => Some(&it.1),
+        _ => None,
+    });
+    let Some(value) = value else { return Ok(vec![]) };
+    let Some(value) = value.get_literal_value(None) else {
+        let place = outline.constants.get("TOPICS").copied().unwrap_or(Position::NONE);
+        let message = "in the sandbox TOPICS must be an array of plain strings";
+        let hint = r#"as in `const TOPICS = ["devices/+/telemetry"];`"#;
+        return Err(one(source.problem(place, message).hint(hint)));
+    };
+    let mut constants = Scope::new();
+    constants.push_constant_dynamic("TOPICS", value);
+    topics(&constants, outline, source)
 }
 
 fn hooks(tree: &AST) -> HookSet {

@@ -1,6 +1,7 @@
 //! The programs behind the steps: loaded at the start, replaced while the broker runs.
 
 mod lent;
+mod sandbox;
 
 use std::fs;
 use std::io;
@@ -19,6 +20,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use self::lent::Lent;
+use self::sandbox::SandboxedRule;
+pub use self::sandbox::{SANDBOX_FILE, sandbox_settings};
 use crate::config::{Config, PluginsConfig};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
@@ -110,8 +113,10 @@ pub enum Outcome {
 impl Loader {
     pub fn new(config: &Config, services: &Arc<Services>) -> Result<Self, HostError> {
         let host = || PluginHost::new(config.plugins.host.clone(), services.clone());
-        let has_plugins =
-            config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
+        let needs_host = |step: &StepSpec| {
+            step.program.kind == ProgramKind::Plugin || sandbox::is_sandboxed(step)
+        };
+        let has_plugins = config.pipeline.all().any(|(_, step)| needs_host(step));
         Ok(Self {
             rules: rules(config, services),
             rules_dir: config.rules.dir.clone(),
@@ -124,7 +129,7 @@ impl Loader {
     /// Loads what `step` names, from its file.
     pub fn load(&self, hook: Hook, step: &StepSpec) -> Result<Arc<dyn Program>, ProgramError> {
         let program: Arc<dyn Program> = match step.program.kind {
-            ProgramKind::Rule => self.rule(&step.program.name)?,
+            ProgramKind::Rule => self.rule(&step.program.name, &step.settings)?,
             ProgramKind::Plugin => {
                 let artefact = self.artefact(&step.program.name)?;
                 self.plugin(&step.program.name, &step.settings, &artefact)?
@@ -142,12 +147,33 @@ impl Loader {
         }
     }
 
-    fn rule(&self, name: &str) -> Result<Arc<dyn Program>, ProgramError> {
+    fn rule(&self, name: &str, settings: &Value) -> Result<Arc<dyn Program>, ProgramError> {
         let file = format!("{name}.rhai");
         let path = self.rules_dir.join(&file);
         let source =
             fs::read_to_string(&path).map_err(|error| ProgramError::Read { path, error })?;
+        if *settings == sandbox_settings() {
+            return self.sandboxed_rule(name, &file, &source);
+        }
         Ok(Arc::new(self.rules.load(&file, &source).map_err(ProgramError::Rule)?))
+    }
+
+    /// A rule that runs as a plugin. Of its text only what the parser finds is used here.
+    fn sandboxed_rule(
+        &self,
+        name: &str,
+        file: &str,
+        source: &str,
+    ) -> Result<Arc<dyn Program>, ProgramError> {
+        let Some(host) = &self.host else {
+            return Err(ProgramError::NotInPipeline(name.into()));
+        };
+        let outline = self.rules.outline(file, source).map_err(ProgramError::Rule)?;
+        let path = self.plugins.dir.join(SANDBOX_FILE);
+        let artefact = fs::read(&path).map_err(|error| ProgramError::Read { path, error })?;
+        let settings = sandbox::plugin_settings(name, file, source, self.plugins.host.limits);
+        let plugin = host.load(&artefact, settings)?;
+        Ok(Arc::new(SandboxedRule::new(name, file, outline, plugin)))
     }
 
     fn plugin(
@@ -162,6 +188,7 @@ impl Loader {
         let grants: Grants = self.plugins.grants.get(&**name).cloned().unwrap_or_default();
         let settings = PluginSettings {
             name: Some(name.to_string()),
+            alias: None,
             config: config.clone(),
             limits: self.plugins.host.limits,
             grants,
@@ -268,7 +295,7 @@ impl Programs {
         let mut items = Vec::new();
         for loaded in next.iter_mut().filter(|loaded| loaded.name.kind == ProgramKind::Rule) {
             let name = &loaded.name.name;
-            let fresh = self.loader.rule(name).and_then(|fresh| {
+            let fresh = self.loader.rule(name, &loaded.settings).and_then(|fresh| {
                 self.check_hooks(&loaded.name, &*fresh)?;
                 Ok(fresh)
             });

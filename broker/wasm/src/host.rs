@@ -87,11 +87,12 @@ impl PluginHost {
             sha256: artefact.sha256,
         };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
+        let alias = settings.alias.unwrap_or_else(|| manifest.name.clone());
         let own = Arc::new(Own {
-            name: manifest.name.clone(),
+            name: alias.clone(),
             limits,
             grants: manifest.capabilities.clone(),
-            log: GuestLog::new(manifest.name.clone()),
+            log: GuestLog::new(alias),
             services: self.services.clone(),
         });
         let template = Template { engine: self.engine.clone(), prepared, config, own };

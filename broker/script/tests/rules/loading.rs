@@ -201,9 +201,9 @@ fn the_file_name_is_the_rules_name() {
 }
 
 #[test]
-fn the_example_in_the_readme_loads() {
-    let readme = include_str!("../../README.md");
-    let example = readme.split("```").nth(1).unwrap().trim_start_matches("rust\n");
+fn the_example_in_the_reference_loads() {
+    let page = include_str!("../../../../docs/rules.md");
+    let example = page.split("```").nth(1).unwrap().trim_start_matches("rust\n");
     assert!(example.contains("fn publish"));
     load(example);
 }

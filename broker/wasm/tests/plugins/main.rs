@@ -55,7 +55,7 @@ fn host_with(options: HostOptions) -> PluginHost {
 fn settings(config: Value) -> PluginSettings {
     let emit = vec![TopicFilter::new("granted/#").unwrap()];
     let grants = Grants { log: true, clock: true, metric: true, emit };
-    PluginSettings { name: None, config, grants, limits: patient() }
+    PluginSettings { name: None, alias: None, config, grants, limits: patient() }
 }
 
 fn load(name: &str, config: Value) -> Result<WasmPlugin, LoadError> {
