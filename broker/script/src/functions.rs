@@ -133,9 +133,10 @@ fn log_level(name: &str) -> Fallible<LogLevel> {
     }
 }
 
-/// A count of characters or elements that is not negative.
+/// A count of characters or elements: none where it is negative, and more than there can be where it is
+/// beyond what the machine counts to, which is less in the sandbox.
 fn count(number: i64) -> usize {
-    usize::try_from(number).unwrap_or(0)
+    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }
 
 /// An index counted from the end where negative; nothing outside of `length`.
