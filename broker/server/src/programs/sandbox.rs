@@ -32,13 +32,7 @@ pub fn plugin_settings(name: &str, file: &str, source: &str, limits: Limits) -> 
         alias: Some(name.into()),
         config: json!({"file": file, "source": source}),
         limits,
-        grants: Grants {
-            log: true,
-            clock: true,
-            metric: true,
-            emit: vec![all],
-            ..Grants::default()
-        },
+        grants: Grants { log: true, clock: true, metric: true, emit: vec![all] },
     }
 }
 
