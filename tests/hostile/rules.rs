@@ -45,8 +45,8 @@ impl Scene {
     fn with_step(rule: &str, step: &str) -> Self {
         let directory = directory();
         let rules = directory.path().join("rules");
-        std::fs::create_dir(&rules).unwrap();
-        std::fs::write(rules.join("rule.rhai"), rule).unwrap();
+        std::fs::create_dir(&rules).expect("make a folder");
+        std::fs::write(rules.join("rule.rhai"), rule).expect("write the rule");
         let yaml = format!(
             "data_dir: data
 listeners:
@@ -86,7 +86,8 @@ plugins: {{dir: {:?}}}
 
     /// Puts another text in the rule's place; gives what the broker reports of it.
     fn reload(&self, rule: &str) -> Value {
-        std::fs::write(self.broker.directory().join("rules/rule.rhai"), rule).unwrap();
+        std::fs::write(self.broker.directory().join("rules/rule.rhai"), rule)
+            .expect("write the rule");
         let (status, report) = self.broker.admin().post("/api/v1/rules/reload", b"");
         assert_eq!(status, 200, "{report}");
         report["items"][0].clone()
