@@ -1,15 +1,18 @@
-//! The call that runs on this thread: its deadline, what it has emitted, how much it has logged.
+//! The call that runs on this thread: its deadline, what it has emitted, what it has used of the host.
 //!
 //! Rhai hands no state of the caller to a progress callback, and a call never leaves its thread, so
 //! this state belongs to the thread.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_hooks::Emission;
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::fault::{Fallible, too_large};
+use crate::fault::{Fallible, fault, too_large};
+use crate::host::RuleHost;
+use crate::test_kit::pretence::Pretence;
 
 /// Microseconds since any fixed instant, never going back.
 pub type Clock = fn() -> u64;
@@ -22,7 +25,22 @@ thread_local! {
     static CALL: Call = const { Call::new() };
 }
 
+/// On whose behalf a call runs, which says what it gets of the host.
+pub(crate) enum Setting {
+    /// Constants are worked out before there is anybody.
+    Constants,
+    /// The tenant of a client; empty where none is known yet.
+    Tenant(Arc<str>),
+    /// A test, with a host of its own.
+    Test(Pretence),
+}
+
 struct Call {
+    setting: RefCell<Setting>,
+    /// Milliseconds since 1970, once the call has asked.
+    now: Cell<Option<u64>>,
+    host_calls: Cell<usize>,
+    compilations: Cell<usize>,
     clock: Cell<Clock>,
     /// Microseconds that the call may still take.
     left: Cell<u64>,
@@ -36,6 +54,10 @@ struct Call {
 impl Call {
     const fn new() -> Self {
         Self {
+            setting: RefCell::new(Setting::Constants),
+            now: Cell::new(None),
+            host_calls: Cell::new(0),
+            compilations: Cell::new(0),
             clock: Cell::new(stopped_clock),
             left: Cell::new(0),
             last: Cell::new(None),
@@ -59,8 +81,12 @@ impl Call {
 }
 
 /// Starts the account of a new call.
-pub(crate) fn begin(clock: Clock, allowed: Duration) {
+pub(crate) fn begin(clock: Clock, allowed: Duration, setting: Setting) {
     CALL.with(|call| {
+        call.setting.replace(setting);
+        call.now.set(None);
+        call.host_calls.set(0);
+        call.compilations.set(0);
         call.clock.set(clock);
         call.left.set(u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX));
         call.last.set(None);
@@ -112,6 +138,71 @@ pub(crate) fn may_log(most: usize) -> bool {
     })
 }
 
+/// Milliseconds since 1970, the same throughout a call.
+pub(crate) fn now(host: Option<&dyn RuleHost>) -> Fallible<u64> {
+    CALL.with(|call| match &*call.setting.borrow() {
+        Setting::Constants => Err(no_host_in_constants()),
+        Setting::Test(pretence) => Ok(pretence.now()),
+        Setting::Tenant(_) => match (call.now.get(), host) {
+            (Some(now), _) => Ok(now),
+            (None, Some(host)) => {
+                let now = host.now();
+                call.now.set(Some(now));
+                Ok(now)
+            }
+            (None, None) => Err(no_host()),
+        },
+    })
+}
+
+/// Lets `ask` use the host for a tenant, or what a test has in its place; at most so often.
+pub(crate) fn with_host<R>(
+    host: Option<&dyn RuleHost>,
+    most: usize,
+    ask: impl FnOnce(&dyn RuleHost, &str) -> R,
+) -> Fallible<R> {
+    CALL.with(|call| {
+        let calls = call.host_calls.get();
+        if calls >= most {
+            return Err(too_large("what one call asks of the store and the figures"));
+        }
+        call.host_calls.set(calls + 1);
+        match (&*call.setting.borrow(), host) {
+            (Setting::Constants, _) => Err(no_host_in_constants()),
+            (Setting::Test(pretence), _) => Ok(ask(pretence, "")),
+            (Setting::Tenant(tenant), Some(host)) => Ok(ask(host, tenant)),
+            (Setting::Tenant(_), None) => Err(no_host()),
+        }
+    })
+}
+
+fn no_host_in_constants() -> Box<EvalAltResult> {
+    fault("a constant cannot depend on the time or on what is kept")
+}
+
+fn no_host() -> Box<EvalAltResult> {
+    fault("there is no clock and no store here")
+}
+
+/// Lets a test change what it has in place of the host.
+pub(crate) fn with_pretence<R>(change: impl FnOnce(&Pretence) -> R) -> Fallible<R> {
+    CALL.with(|call| match &*call.setting.borrow() {
+        Setting::Test(pretence) => Ok(change(pretence)),
+        _ => Err(fault("only a test can do this")),
+    })
+}
+
+/// Counts a regular expression that is compiled during the call.
+pub(crate) fn count_compilation(most: usize) -> Fallible<()> {
+    CALL.with(|call| {
+        call.compilations.set(call.compilations.get() + 1);
+        match call.compilations.get() > most {
+            true => Err(too_large("patterns that one call compiles")),
+            false => Ok(()),
+        }
+    })
+}
+
 /// Notes that a test has expected something.
 pub(crate) fn count_expectation() {
     CALL.with(|call| call.expectations.set(call.expectations.get() + 1));
@@ -121,19 +212,6 @@ pub(crate) fn expectations() -> usize {
     CALL.with(|call| call.expectations.get())
 }
 
-/// For targets without a clock, where the host ends a call that takes too long.
 fn stopped_clock() -> u64 {
     0
 }
-
-#[cfg(not(target_family = "wasm"))]
-pub(crate) fn monotonic_clock() -> u64 {
-    use std::sync::OnceLock;
-    use std::time::Instant;
-
-    static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(target_family = "wasm")]
-pub(crate) use stopped_clock as monotonic_clock;

@@ -1,36 +1,45 @@
 //! The engine that all rules are loaded by: which functions and limits they get.
 
+use std::any::TypeId;
 use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
-use rhai::{Dynamic, Engine, Module, OptimizationLevel, Scope};
+use rhai::{
+    Array, Dynamic, Engine, FuncMetadata, ImmutableString, Map, Module, OptimizationLevel, Scope,
+};
 
-use crate::call::{Clock, monotonic_clock};
-use crate::functions::{self, Log, LogSink};
+use crate::call::Clock;
+use crate::functions::{self, Facilities, Log, LogSink, Patterns};
+use crate::host::SharedHost;
 use crate::load;
-use crate::{Rule, RuleError, RuleLimits, call, objects, test_kit};
+use crate::{Rule, RuleError, RuleLimits, RuleOutline, call, objects, test_kit};
 
 /// Loads rules. Cheap to keep; a loaded rule does not depend on it.
 pub struct RuleEngine {
     pub(crate) limits: RuleLimits,
     pub(crate) clock: Clock,
     log: Option<LogSink>,
+    host: Option<SharedHost>,
     /// Names of all functions that a rule may call.
     pub(crate) function_names: BTreeSet<String>,
 }
 
 impl RuleEngine {
-    pub fn new(limits: RuleLimits) -> Self {
+    /// Deadlines are measured by `clock`. Where that stands still, only the number of operations ends a
+    /// call, and whoever runs the engine must bound its time.
+    pub fn new(limits: RuleLimits, clock: Clock) -> Self {
         let mut engine =
-            Self { limits, clock: monotonic_clock, log: None, function_names: BTreeSet::new() };
-        engine.function_names = function_names(&engine.build("", &Scope::new()));
+            Self { limits, clock, log: None, host: None, function_names: BTreeSet::new() };
+        engine.function_names = function_names(&engine.build_plain());
         engine
     }
 
-    /// Measures deadlines by `clock`.
+    /// Lends `host` to the rules; without one they have no time, no store and no figures outside of
+    /// their tests.
     #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+    pub fn with_host(mut self, host: SharedHost) -> Self {
+        self.host = Some(host);
         self
     }
 
@@ -41,6 +50,18 @@ impl RuleEngine {
         self
     }
 
+    /// All that a rule may call, with the types of the parameters: `replace(string, string, string)`,
+    /// `get topic(message)`.
+    pub fn signatures(&self) -> BTreeSet<String> {
+        let engine = self.build_plain();
+        let all = engine.collect_fn_metadata(
+            None,
+            |function| Some(signature(&engine, function.metadata)),
+            true,
+        );
+        all.into_iter().collect()
+    }
+
     /// Compiles a rule and runs its tests.
     ///
     /// # Errors
@@ -49,15 +70,29 @@ impl RuleEngine {
         load::load(self, file_name, source)
     }
 
+    /// What stands in a rule, of which nothing is run.
+    ///
+    /// # Errors
+    /// Where the text is no rule, or its topics do not stand in it literally.
+    pub fn outline(&self, file_name: &str, source: &str) -> Result<RuleOutline, RuleError> {
+        load::outline(self, file_name, source)
+    }
+
+    /// An engine that knows all functions and no constants.
+    pub(crate) fn build_plain(&self) -> Engine {
+        self.build("", &Scope::new(), &Patterns::default())
+    }
+
     /// An engine of its own for one rule, with the rule's constants; rules share no lock.
-    pub(crate) fn build(&self, rule: &str, constants: &Scope<'_>) -> Engine {
+    pub(crate) fn build(&self, rule: &str, constants: &Scope<'_>, patterns: &Patterns) -> Engine {
         let mut engine = Engine::new_raw();
         set_limits(&mut engine, &self.limits);
         engine.on_progress(call::progress);
         engine.disable_symbol("eval");
         engine.set_strict_variables(true);
         engine.set_optimization_level(OptimizationLevel::Simple);
-        functions::register(&mut engine, &self.limits);
+        let facilities = Facilities::new(rule, self.host.clone(), &self.limits);
+        functions::register(&mut engine, &self.limits, &facilities, patterns);
         let log = Log::new(rule, self.log.clone(), &self.limits);
         log.register(&mut engine);
         objects::register(&mut engine, &self.limits, &log);
@@ -94,27 +129,31 @@ fn function_names(engine: &Engine) -> BTreeSet<String> {
     registered.into_iter().chain(language.map(String::from)).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `get$topic` and its like, without the sign that no rule can write.
+fn signature(engine: &Engine, function: &FuncMetadata) -> String {
+    let name = function.name.replace('$', " ");
+    let parameters = function.param_types.iter().map(|kind| type_name(engine, *kind));
+    format!("{}({})", name.trim(), parameters.collect::<Vec<_>>().join(", "))
+}
 
-    /// Each name with the numbers of parameters that it takes. A new name, or one that an update of
-    /// Rhai brings in, is put here by someone who has asked whether it can grow a value.
-    const ALLOWED: &str = include_str!("engine/allowed.txt");
-
-    #[test]
-    fn rules_can_call_what_is_on_the_list_and_nothing_else() {
-        let engine = RuleEngine::new(RuleLimits::default()).build("", &Scope::new());
-        let all = engine.collect_fn_metadata(
-            None,
-            |function| Some((function.metadata.name.to_string(), function.metadata.num_params)),
-            true,
-        );
-        let found: BTreeSet<_> = all
-            .iter()
-            .map(|(name, parameters)| format!("{}/{parameters}", name.replace('$', " ").trim()))
-            .collect();
-        let allowed: BTreeSet<_> = ALLOWED.lines().map(String::from).collect();
-        assert_eq!(found, allowed);
+/// As a rule writer calls the type.
+fn type_name(engine: &Engine, kind: TypeId) -> String {
+    let of_language = [
+        (TypeId::of::<i64>(), "int"),
+        (TypeId::of::<f64>(), "float"),
+        (TypeId::of::<bool>(), "bool"),
+        (TypeId::of::<char>(), "char"),
+        (TypeId::of::<&str>(), "string"),
+        (TypeId::of::<String>(), "string"),
+        (TypeId::of::<ImmutableString>(), "string"),
+        (TypeId::of::<Array>(), "array"),
+        (TypeId::of::<Map>(), "map"),
+        (TypeId::of::<Dynamic>(), "any"),
+        (TypeId::of::<Range<i64>>(), "range"),
+        (TypeId::of::<RangeInclusive<i64>>(), "range="),
+    ];
+    match of_language.iter().find(|(known, _)| *known == kind) {
+        Some((_, name)) => (*name).into(),
+        None => objects::type_name(engine, kind),
     }
 }

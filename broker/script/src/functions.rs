@@ -2,16 +2,24 @@
 //! past any limit before it is checked.
 
 mod collections;
+mod figures;
+mod hashes;
+mod kept;
 mod numbers;
+mod regexes;
 mod strings;
+mod time;
 
 use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, ImmutableString};
 
-use crate::RuleLimits;
+pub(crate) use self::regexes::Patterns;
 use crate::call;
 use crate::fault::{Fallible, fault};
+use crate::host::{Owner, RuleHost, SharedHost};
+use crate::objects::bytes::Bytes;
+use crate::{RuleLimits, json};
 
 /// How much a line that a rule logs matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -29,10 +37,60 @@ pub type LogSink = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
 /// Bytes of one logged line; the rest is cut off.
 const LOG_LINE: usize = 1024;
 
-pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits) {
+/// Functions whose answer is not always the same, so that nobody may remember a verdict for them; `Fn`
+/// makes a pointer to any of them.
+const CHANGEABLE: [&str; 7] = ["now", "kv_get", "kv_set", "kv_delete", "kv_increase", "rate", "Fn"];
+
+/// Whether a call of the function `name` makes a rule depend on more than its arguments.
+pub(crate) fn is_changeable(name: &str) -> bool {
+    CHANGEABLE.contains(&name)
+}
+
+pub(crate) fn register(
+    engine: &mut Engine,
+    limits: &RuleLimits,
+    facilities: &Facilities,
+    patterns: &Patterns,
+) {
     collections::register(engine, limits);
-    numbers::register(engine);
+    figures::register(engine, facilities);
+    hashes::register(engine);
+    kept::register(engine, limits, facilities);
+    numbers::register(engine, limits);
+    regexes::register(engine, limits, patterns);
     strings::register(engine, limits);
+    time::register(engine, facilities);
+}
+
+/// What one rule gets of the host.
+#[derive(Clone)]
+pub(crate) struct Facilities {
+    rule: Arc<str>,
+    host: Option<SharedHost>,
+    most: usize,
+}
+
+impl Facilities {
+    pub(crate) fn new(rule: &str, host: Option<SharedHost>, limits: &RuleLimits) -> Self {
+        Self { rule: rule.into(), host, most: limits.host_calls }
+    }
+
+    fn host(&self) -> Option<&dyn RuleHost> {
+        self.host.as_deref().map(|host| host as &dyn RuleHost)
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> Fallible<i64> {
+        let now = call::now(self.host())?;
+        Ok(i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    /// Asks the host on behalf of the call's tenant.
+    fn ask<R>(&self, ask: impl FnOnce(&dyn RuleHost, Owner<'_>) -> R) -> Fallible<R> {
+        call::with_host(self.host(), self.most, |host, tenant| {
+            ask(host, Owner { rule: &self.rule, tenant })
+        })
+    }
 }
 
 /// Where the lines of one rule go.
@@ -75,15 +133,24 @@ fn log_level(name: &str) -> Fallible<LogLevel> {
     }
 }
 
-/// A count of characters or elements that is not negative.
+/// A count of characters or elements: none where it is negative, and more than there can be where it is
+/// beyond what the machine counts to, which is less in the sandbox.
 fn count(number: i64) -> usize {
-    usize::try_from(number).unwrap_or(0)
+    usize::try_from(number.max(0)).unwrap_or(usize::MAX)
 }
 
 /// An index counted from the end where negative; nothing outside of `length`.
 fn position(index: i64, length: usize) -> Option<usize> {
     let index = if index < 0 { index.checked_add(length as i64)? } else { index };
     usize::try_from(index).ok().filter(|&index| index < length)
+}
+
+/// The bytes of a string or of `bytes`.
+fn bytes_of(value: &Dynamic) -> Fallible<Vec<u8>> {
+    match value.is_string() || value.is::<Bytes>() {
+        true => json::payload(value),
+        false => Err(fault(format!("a string or bytes are needed, not {}", value.type_name()))),
+    }
 }
 
 fn text(value: &Dynamic) -> ImmutableString {

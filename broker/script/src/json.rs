@@ -62,7 +62,8 @@ fn convert(value: &Dynamic, level: usize, room: &mut usize) -> Fallible<Value> {
             .map(|(name, value)| Ok((name.to_string(), convert(value, level + 1, room)?)));
         return Ok(Value::Object(entries.collect::<Fallible<Object<_, _>>>()?));
     }
-    Err(fault(format!("{} has no JSON form", value.type_name())))
+    let kind = value.type_name().rsplit("::").next().unwrap_or_default().to_lowercase();
+    Err(fault(format!("{kind} has no JSON form")))
 }
 
 /// The bytes that a rule means by `value`: a text and bytes as they are, anything else as JSON.

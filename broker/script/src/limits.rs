@@ -33,6 +33,8 @@ pub struct RuleLimits {
     pub emitted_size: usize,
     /// Lines logged in one call.
     pub log_lines: usize,
+    /// Times that one call asks the host to keep, give or count something.
+    pub host_calls: usize,
     /// Wall time of one call.
     pub deadline: Duration,
     /// Wall time of one `test_` function, which runs when the rule is loaded.
@@ -54,6 +56,7 @@ impl Default for RuleLimits {
             emissions: 16,
             emitted_size: 256 * 1024,
             log_lines: 16,
+            host_calls: 64,
             deadline: Duration::from_millis(10),
             test_deadline: Duration::from_secs(2),
         }

@@ -10,9 +10,12 @@ use rhai::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::call::Setting;
 use crate::error::Source;
 use crate::fault::Failure;
-use crate::{Problem, Rule, RuleEngine, RuleError, call, objects};
+use crate::functions::{Patterns, is_changeable};
+use crate::test_kit::pretence::Pretence;
+use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, call, objects};
 
 /// The functions that a rule may define for the pipeline, with their parameters, in the order of
 /// [`hookmq_hooks::Hook::ALL`].
@@ -29,6 +32,8 @@ struct Outline {
     constants: BTreeMap<String, Position>,
     properties: BTreeSet<String>,
     calls: Vec<(String, Position)>,
+    /// Calls of `publish` as if it sent a message.
+    sends: Vec<Position>,
 }
 
 pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, RuleError> {
@@ -41,12 +46,14 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
     let topics = topics(&constants, &outline, source)?;
     finish(check_functions(rules, &tree, &outline, source))?;
 
-    let mut engine = rules.build(&name, &constants);
+    let patterns = Patterns::default();
+    let mut engine = rules.build(&name, &constants, &patterns);
     objects::register_fields(&mut engine, outline.properties.iter().map(String::as_str));
     let mut ast = engine
         .compile_with_scope(&constants, text)
         .map_err(|error| one(syntax_problem(source, &error)))?;
     ast.clear_statements();
+    finish(prepare_patterns(&patterns, &ast, source))?;
     finish(run_tests(rules, &engine, &ast, source))?;
     ast.retain_functions(|_, _, name, _| !name.starts_with("test_"));
 
@@ -61,8 +68,30 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         topics,
         engine,
         ast,
+        authorize_is_cacheable: outline.is_cacheable(),
         clock: rules.clock,
         deadline: rules.limits.deadline,
+    })
+}
+
+/// As [`load`], as far as it goes without running anything.
+pub(crate) fn outline(
+    rules: &RuleEngine,
+    file: &str,
+    text: &str,
+) -> Result<RuleOutline, RuleError> {
+    let source = Source { file, text };
+    rule_name(source, rules.limits.source_size)?;
+    let tree = parse(rules, source)?;
+    let (outline, problems) = Outline::of(&tree, source);
+    finish(problems)?;
+    let topics = literal_topics(&tree, &outline, source)?;
+    finish(check_functions(rules, &tree, &outline, source))?;
+    Ok(RuleOutline {
+        hooks: hooks(&tree),
+        topics,
+        authorize_is_cacheable: outline.is_cacheable(),
+        sha256: hex::encode(Sha256::digest(text)),
     })
 }
 
@@ -85,7 +114,7 @@ fn rule_name(source: Source<'_>, most: usize) -> Result<String, RuleError> {
 
 /// A first pass that finds the constants, which functions see only once they are known.
 fn parse(rules: &RuleEngine, source: Source<'_>) -> Result<AST, RuleError> {
-    let mut engine = rules.build("", &Scope::new());
+    let mut engine = rules.build_plain();
     engine.set_strict_variables(false);
     engine.set_optimization_level(OptimizationLevel::None);
     engine.compile(source.text).map_err(|error| one(syntax_problem(source, &error)))
@@ -129,6 +158,10 @@ impl Outline {
         (outline, problems)
     }
 
+    fn is_cacheable(&self) -> bool {
+        !self.calls.iter().any(|(name, _)| is_changeable(name))
+    }
+
     fn note(&mut self, path: &[ASTNode<'_>]) {
         let (call, position) = match path.last() {
             Some(ASTNode::Expr(Expr::Property(it, _))) => {
@@ -141,6 +174,13 @@ impl Outline {
             | Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
             _ => return,
         };
+        let begins_with_text = matches!(
+            call.args.first(),
+            Some(Expr::StringConstant(..) | Expr::InterpolatedString(..))
+        );
+        if call.name == "publish" && begins_with_text {
+            self.sends.push(*position);
+        }
         if call.op_token.is_none() {
             self.calls.push((call.name.to_string(), *position));
         }
@@ -154,8 +194,8 @@ fn evaluate_constants(
     source: Source<'_>,
 ) -> Result<Scope<'static>, RuleError> {
     let mut scope = Scope::new();
-    call::begin(rules.clock, rules.limits.test_deadline);
-    rules.build("", &Scope::new()).run_ast_with_scope(&mut scope, tree).map_err(|error| {
+    call::begin(rules.clock, rules.limits.test_deadline, Setting::Constants);
+    rules.build_plain().run_ast_with_scope(&mut scope, tree).map_err(|error| {
         let failure = Failure::from_error(*error);
         one(source.problem(failure.position, failure.message))
     })?;
@@ -212,6 +252,28 @@ fn topics(
     elements.iter().map(filter).collect()
 }
 
+/// As [`topics`], of a constant that is not evaluated.
+fn literal_topics(
+    tree: &AST,
+    outline: &Outline,
+    source: Source<'_>,
+) -> Result<Vec<TopicFilter>, RuleError> {
+    let value = tree.statements().iter().find_map(|statement| match statement {
+        Stmt::Var(it, ..) if it.0.name == "TOPICS" => Some(&it.1),
+        _ => None,
+    });
+    let Some(value) = value else { return Ok(vec![]) };
+    let Some(value) = value.get_literal_value(None) else {
+        let place = outline.constants.get("TOPICS").copied().unwrap_or(Position::NONE);
+        let message = "in the sandbox TOPICS must be an array of plain strings";
+        let hint = r#"as in `const TOPICS = ["devices/+/telemetry"];`"#;
+        return Err(one(source.problem(place, message).hint(hint)));
+    };
+    let mut constants = Scope::new();
+    constants.push_constant_dynamic("TOPICS", value);
+    topics(&constants, outline, source)
+}
+
 fn hooks(tree: &AST) -> HookSet {
     let defines = |wanted: &str| tree.iter_functions().any(|function| function.name == wanted);
     HookSet {
@@ -261,8 +323,24 @@ fn check_functions(
             problems.push(source.problem(*position, format!("there is no function `{name}`")));
         }
     }
+    for position in &outline.sends {
+        let message = "`publish` is the hook and takes a client and a message";
+        let hint = "a message is sent with `emit(topic, payload)`";
+        problems.push(source.problem(*position, message).hint(hint));
+    }
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
+}
+
+/// Compiles the patterns that stand in the rule, so that a bad one is known now.
+fn prepare_patterns(patterns: &Patterns, ast: &AST, source: Source<'_>) -> Vec<Problem> {
+    let mut found = vec![];
+    ast.walk(&mut |path| {
+        found.extend(Patterns::in_call(path));
+        true
+    });
+    let problems = patterns.prepare(found).err().unwrap_or_default();
+    problems.into_iter().map(|(place, problem)| source.problem(place, problem)).collect()
 }
 
 fn run_tests(rules: &RuleEngine, engine: &Engine, ast: &AST, source: Source<'_>) -> Vec<Problem> {
@@ -273,7 +351,8 @@ fn run_tests(rules: &RuleEngine, engine: &Engine, ast: &AST, source: Source<'_>)
         .collect();
     names.sort_by_key(|name| source.position_of_function(name).line());
     let failed = |name: &&str| {
-        call::begin(rules.clock, rules.limits.test_deadline);
+        let setting = Setting::Test(Pretence::default());
+        call::begin(rules.clock, rules.limits.test_deadline, setting);
         let options = CallFnOptions::new().eval_ast(false);
         let result =
             engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, name, ());

@@ -10,6 +10,8 @@ pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod verdict;
 
+use std::any::TypeId;
+
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
 use crate::RuleLimits;
@@ -25,6 +27,27 @@ pub(crate) fn register(engine: &mut Engine, limits: &RuleLimits, log: &Log) {
     json::register(engine, limits);
     message::register(engine, limits);
     verdict::register(engine, limits, log);
+}
+
+/// The name that an object's type is registered under.
+pub(crate) fn type_name(engine: &Engine, kind: TypeId) -> String {
+    fn of<T: 'static>() -> (TypeId, &'static str) {
+        (TypeId::of::<T>(), std::any::type_name::<T>())
+    }
+    let types = [
+        of::<access::AccessFacts>(),
+        of::<attempt::AttemptRef>(),
+        of::<attributes::Attributes>(),
+        of::<bytes::Bytes>(),
+        of::<certificate::CertificateRef>(),
+        of::<certificate::NameRef>(),
+        of::<client::ClientRef>(),
+        of::<json::Json>(),
+        of::<message::MessageRef>(),
+        of::<verdict::Verdict>(),
+    ];
+    let found = types.iter().find(|(known, _)| *known == kind);
+    found.map_or("?", |(_, name)| engine.map_type_name(name)).into()
 }
 
 /// Makes `object.name` a direct look-up for each property that a rule names.

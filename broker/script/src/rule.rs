@@ -11,7 +11,7 @@ use hookmq_hooks::{
 };
 use rhai::{AST, CallFnOptions, Dynamic, Engine, FuncArgs, Position, Scope};
 
-use crate::call::{self, Clock};
+use crate::call::{self, Clock, Setting};
 use crate::fault::Failure;
 use crate::objects::access::AccessFacts;
 use crate::objects::attempt::AttemptRef;
@@ -30,6 +30,7 @@ pub struct Rule {
     pub(crate) topics: Vec<TopicFilter>,
     pub(crate) engine: Engine,
     pub(crate) ast: AST,
+    pub(crate) authorize_is_cacheable: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
 }
@@ -40,9 +41,14 @@ impl Rule {
         &self.doc
     }
 
-    fn call(&self, hook: Hook, arguments: impl FuncArgs) -> Result<Dynamic, StepFailure> {
+    fn call(
+        &self,
+        hook: Hook,
+        tenant: &Arc<str>,
+        arguments: impl FuncArgs,
+    ) -> Result<Dynamic, StepFailure> {
         let (name, place) = &self.functions[hook as usize];
-        call::begin(self.clock, self.deadline);
+        call::begin(self.clock, self.deadline, Setting::Tenant(tenant.clone()));
         let options = CallFnOptions::new().eval_ast(false);
         let mut scope = Scope::new();
         self.engine
@@ -65,7 +71,8 @@ impl Rule {
     }
 
     fn connect_now(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
-        let value = self.call(Hook::Connect, (AttemptRef::new(attempt),))?;
+        let tenant = attempt.identity.tenant.clone().unwrap_or_default();
+        let value = self.call(Hook::Connect, &tenant, (AttemptRef::new(attempt),))?;
         self.nothing_emitted(Hook::Connect)?;
         Verdict::of_connect(value).map_err(|message| self.bad_output(Hook::Connect, message))
     }
@@ -84,9 +91,9 @@ impl Program for Rule {
         &self.topics
     }
 
-    /// A rule has no clock, no random numbers and no memory: the same question has one answer.
+    /// Unless the rule asks for the time or for what is kept, the same question has one answer.
     fn authorize_is_cacheable(&self) -> bool {
-        true
+        self.authorize_is_cacheable
     }
 
     fn connect<'a>(
@@ -102,7 +109,7 @@ impl Program for Rule {
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
         let arguments = (ClientRef(client.clone()), AccessFacts::new(access));
-        let value = self.call(Hook::Authorize, arguments)?;
+        let value = self.call(Hook::Authorize, &client.tenant, arguments)?;
         self.nothing_emitted(Hook::Authorize)?;
         Verdict::of_authorize(value).map_err(|message| self.bad_output(Hook::Authorize, message))
     }
@@ -113,7 +120,8 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value = self.call(Hook::Publish, (ClientRef(client.clone()), draft.clone()))?;
+        let value =
+            self.call(Hook::Publish, &client.tenant, (ClientRef(client.clone()), draft.clone()))?;
         let verdict = Verdict::of_publish(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Publish, message))?;
         Ok(PublishAnswer { verdict, emitted: call::take_emitted() })
@@ -125,7 +133,8 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value = self.call(Hook::Deliver, (ClientRef(client.clone()), draft.clone()))?;
+        let value =
+            self.call(Hook::Deliver, &client.tenant, (ClientRef(client.clone()), draft.clone()))?;
         self.nothing_emitted(Hook::Deliver)?;
         Verdict::of_deliver(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Deliver, message))

@@ -1,6 +1,7 @@
 //! What a rule's own tests are made of: clients, messages, runs of a hook, expectations.
 
 mod expectations;
+pub(crate) mod pretence;
 mod runs;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) fn register(engine: &mut Engine) {
         .register_fn("test_access", |action: &str, topic: &str| access(action, topic, Map::new()))
         .register_fn("test_access", access);
     runs::register(engine);
+    pretence::register(engine);
     expectations::register(engine);
 }
 

@@ -4,9 +4,11 @@
 //! change swaps the pipeline as a whole; calls in flight finish on the version that they started on.
 
 mod archive;
+mod lent;
 mod life;
 mod loader;
 mod plugin_host;
+mod sandbox;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,10 +27,12 @@ use tracing::warn;
 
 use self::archive::Archive;
 pub use self::archive::{Candidacy, Change, Standing, Transition};
+pub use self::lent::monotonic_clock;
 pub use self::life::{Life, Replayed};
 use self::loader::builtin;
 pub use self::loader::{Loader, ProgramError};
 pub use self::plugin_host::COMPILED;
+pub use self::sandbox::{SANDBOX_FILE, sandbox_settings};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {

@@ -7,6 +7,35 @@ use hookmq_hooks::Secret;
 
 use crate::Origin;
 
+/// Those of a kind that a manifest asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish<T> {
+    These(Vec<T>),
+    /// `*`: whatever the operator grants, who configures the plugin.
+    Granted,
+}
+
+impl<T> Default for Wish<T> {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl<T> Wish<T> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::These(these) if these.is_empty())
+    }
+
+    /// Those that are asked for by name.
+    pub fn named(&self) -> &[T] {
+        match self {
+            Self::These(these) => these,
+            Self::Granted => &[],
+        }
+    }
+}
+
 /// What a manifest asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -17,9 +46,9 @@ pub struct Capabilities {
     /// Filters of the topics of messages that it emits.
     pub emit: Vec<TopicFilter>,
     /// Where its requests go.
-    pub http: Vec<Origin>,
+    pub http: Wish<Origin>,
     /// The names of secrets.
-    pub secrets: Vec<String>,
+    pub secrets: Wish<String>,
 }
 
 /// What the operator allows a plugin to do; nothing by default.
@@ -61,12 +90,12 @@ impl Capabilities {
                 missing.push(format!("emit {wanted}"));
             }
         }
-        for wanted in &self.http {
+        for wanted in self.http.named() {
             if !grants.http.contains(wanted) {
                 missing.push(format!("http {wanted}"));
             }
         }
-        for wanted in &self.secrets {
+        for wanted in self.secrets.named() {
             if !grants.secrets.contains_key(wanted) {
                 missing.push(format!("secret {wanted}"));
             }
@@ -85,12 +114,14 @@ mod tests {
 
     #[test]
     fn a_grant_must_cover_what_is_asked() {
+        let asked_http: Vec<Origin> =
+            vec!["https://a.example".parse().unwrap(), "b.example".parse().unwrap()];
         let asked = Capabilities {
             log: true,
             kv: true,
             emit: filters(&["alerts/#"]),
-            http: vec!["https://a.example".parse().unwrap(), "b.example".parse().unwrap()],
-            secrets: vec!["token".into()],
+            http: Wish::These(asked_http.clone()),
+            secrets: Wish::These(vec!["token".into()]),
             ..Capabilities::default()
         };
         let some = Grants {
@@ -104,7 +135,7 @@ mod tests {
         let all = Grants {
             kv: true,
             emit: filters(&["#"]),
-            http: asked.http.clone(),
+            http: asked_http,
             secrets: BTreeMap::from([("token".into(), Secret::default())]),
             ..some
         };

@@ -17,7 +17,7 @@ use crate::http::{Http, NoNetwork};
 use crate::instance::{GuestState, Own, TICK};
 use crate::plugin::{Template, WasmPlugin};
 use crate::pool::Budget;
-use crate::{Grants, HostOptions, HttpClient, Manifest, PluginSettings, imports};
+use crate::{Grants, HostOptions, HttpClient, Manifest, PluginSettings, Wish, imports};
 
 const MAX_CONFIG_BYTES: usize = 1 << 20;
 /// A component made of one module has three: the module and two that tie its imports.
@@ -93,11 +93,12 @@ impl PluginHost {
             sha256: artefact.sha256,
         };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
+        let alias = settings.alias.unwrap_or_else(|| manifest.name.clone());
         let own = Arc::new(Own {
-            name: manifest.name.clone(),
+            name: alias.clone(),
             limits,
             grants: used(&manifest, settings.grants),
-            log: GuestLog::new(manifest.name.clone()),
+            log: GuestLog::new(alias),
             services: self.services.clone(),
             http: self.http.clone(),
             memory: AtomicU64::new(0),
@@ -112,14 +113,20 @@ impl PluginHost {
 fn used(manifest: &Manifest, granted: Grants) -> Grants {
     let asked = &manifest.capabilities;
     let mut secrets = granted.secrets;
-    secrets.retain(|name, _| asked.secrets.contains(name));
+    if let Wish::These(names) = &asked.secrets {
+        secrets.retain(|name, _| names.contains(name));
+    }
+    let http = match &asked.http {
+        Wish::These(origins) => origins.clone(),
+        Wish::Granted => granted.http,
+    };
     Grants {
         log: asked.log,
         clock: asked.clock,
         metric: asked.metric,
         kv: asked.kv,
         emit: asked.emit.clone(),
-        http: asked.http.clone(),
+        http,
         secrets,
     }
 }

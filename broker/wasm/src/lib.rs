@@ -30,7 +30,7 @@ mod plugin;
 mod pool;
 mod workers;
 
-pub use capabilities::{Capabilities, Grants};
+pub use capabilities::{Capabilities, Grants, Wish};
 pub use compilation::{ChildCompilation, Compilation, CompileLimits, compile_in_child};
 pub use error::{HostError, LoadError};
 pub use host::PluginHost;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use self::document::ManifestDocument;
 use crate::artefact::Outline;
-use crate::{Capabilities, Limits, LoadError, Origin};
+use crate::{Capabilities, Limits, LoadError, Origin, Wish};
 
 /// The custom section that holds the manifest.
 pub const MANIFEST_SECTION: &str = "hookmq-manifest";
@@ -141,15 +141,21 @@ fn plain_capabilities(named: Vec<String>) -> Result<Capabilities, ManifestError>
     Ok(asked)
 }
 
-fn origins(texts: &[String]) -> Result<Vec<Origin>, ManifestError> {
+fn origins(texts: &[String]) -> Result<Wish<Origin>, ManifestError> {
+    if texts == ["*"] {
+        return Ok(Wish::Granted);
+    }
     let origin =
         |text: &String| text.parse().map_err(|error| value("http", format!("{text:?}: {error}")));
-    texts.iter().map(origin).collect()
+    texts.iter().map(origin).collect::<Result<_, _>>().map(Wish::These)
 }
 
-fn secrets(names: Vec<String>) -> Result<Vec<String>, ManifestError> {
+fn secrets(names: Vec<String>) -> Result<Wish<String>, ManifestError> {
+    if names == ["*"] {
+        return Ok(Wish::Granted);
+    }
     names.iter().try_for_each(|name| check_name("secrets", name))?;
-    Ok(names)
+    Ok(Wish::These(names))
 }
 
 fn filters(key: &'static str, texts: Vec<String>) -> Result<Vec<TopicFilter>, ManifestError> {

@@ -85,6 +85,8 @@ impl Limits {
 pub struct PluginSettings {
     /// The plugin that they are for: no other gets its configuration and its grants.
     pub name: Option<String>,
+    /// What its figures, kept values and log lines stand under; without it, the plugin's name.
+    pub alias: Option<String>,
     /// Handed to the plugin as JSON; null lets it use its defaults.
     pub config: serde_json::Value,
     /// Cut down further by the host's limits and by those that the manifest asks for.

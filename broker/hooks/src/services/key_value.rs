@@ -99,7 +99,7 @@ impl KeyValueStore {
         now: Instant,
     ) -> Result<(), KeyValueError> {
         self.change(tenant, program, key, now, |_| {
-            Ok(Entry { value, expires_at: lifetime.map(|lifetime| now + lifetime) })
+            Ok(Entry { value, expires_at: expiry(lifetime, now) })
         })
     }
 
@@ -119,7 +119,7 @@ impl KeyValueStore {
     ) -> Result<i64, KeyValueError> {
         let mut sum = by;
         self.change(tenant, program, key, now, |old| {
-            let mut expires_at = lifetime.map(|lifetime| now + lifetime);
+            let mut expires_at = expiry(lifetime, now);
             if let Some(old) = old {
                 let text = std::str::from_utf8(&old.value).ok();
                 let number: Option<i64> = text.and_then(|text| text.parse().ok());
@@ -247,6 +247,11 @@ impl Entry {
     }
 }
 
+/// What lives longer than the clock can tell does not expire.
+fn expiry(lifetime: Option<Duration>, now: Instant) -> Option<Instant> {
+    now.checked_add(lifetime?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +328,7 @@ mod tests {
         assert_eq!(add(3, now + 9 * SECOND), Ok(5));
         assert_eq!(add(1, now + 10 * SECOND), Ok(1));
         assert_eq!(add(i64::MAX, now + 11 * SECOND), Ok(i64::MAX));
+        assert_eq!(store.increase("a", "p", "ever", 1, Some(Duration::MAX), now), Ok(1));
         store.set("a", "p", "n", b"x".to_vec(), None, now).unwrap();
         assert_eq!(add(1, now), Err(KeyValueError::NotANumber));
     }

@@ -9,6 +9,8 @@ use crate::fault::{Fallible, fault, too_large};
 
 pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
     let (most, most_pieces) = (limits.string_size, limits.array_size);
+    register_trimming(engine);
+    register_filling(engine, most);
     engine
         .register_fn("len", |it: &str| it.chars().count() as i64)
         .register_fn("is_empty", |it: &str| it.is_empty())
@@ -22,7 +24,9 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
         .register_fn("index_of", |it: &str, part: &str| {
             it.find(part).map_or(-1, |at| it[..at].chars().count() as i64)
         })
-        .register_fn("trim", |it: &str| ImmutableString::from(it.trim()))
+        .register_fn("last_index_of", |it: &str, part: &str| {
+            it.rfind(part).map_or(-1, |at| it[..at].chars().count() as i64)
+        })
         .register_fn("to_upper", |it: &str| it.to_uppercase())
         .register_fn("to_lower", |it: &str| it.to_lowercase())
         .register_fn("sub_string", |it: &str, start: i64| part(it, start, i64::MAX))
@@ -34,6 +38,59 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
         .register_fn("+", move |left: &str, right: i64| joined(left, right, most))
         .register_fn("+", move |left: &str, right: f64| joined(left, right, most))
         .register_fn("+", move |left: &str, right: bool| joined(left, right, most));
+}
+
+fn register_trimming(engine: &mut Engine) {
+    engine
+        .register_fn("trim", |it: &str| ImmutableString::from(it.trim()))
+        .register_fn("trim_start", |it: &str| ImmutableString::from(it.trim_start()))
+        .register_fn("trim_end", |it: &str| ImmutableString::from(it.trim_end()))
+        .register_fn("strip_prefix", |it: &str, part: &str| or_unit(it.strip_prefix(part)))
+        .register_fn("strip_suffix", |it: &str, part: &str| or_unit(it.strip_suffix(part)));
+}
+
+fn register_filling(engine: &mut Engine, most: usize) {
+    engine
+        .register_fn("repeat", move |it: &str, times: i64| {
+            repeat(it, count(times), most).map(ImmutableString::from)
+        })
+        .register_fn("pad_start", move |it: &str, length: i64, with: char| {
+            padding(it, length, with, most).map(|padding| padding + it)
+        })
+        .register_fn("pad_start", move |it: &str, length: i64, with: &str| {
+            padding(it, length, single(with)?, most).map(|padding| padding + it)
+        })
+        .register_fn("pad_end", move |it: &str, length: i64, with: char| {
+            padding(it, length, with, most).map(|padding| format!("{it}{padding}"))
+        })
+        .register_fn("pad_end", move |it: &str, length: i64, with: &str| {
+            padding(it, length, single(with)?, most).map(|padding| format!("{it}{padding}"))
+        });
+}
+
+fn or_unit(text: Option<&str>) -> Dynamic {
+    text.map_or(Dynamic::UNIT, Into::into)
+}
+
+fn repeat(it: &str, times: usize, most: usize) -> Fallible<String> {
+    match it.len().saturating_mul(times) > most {
+        true => Err(too_large("length of a string")),
+        false => Ok(it.repeat(times)),
+    }
+}
+
+/// What `it` lacks of `length` characters, so that both together fit.
+fn padding(it: &str, length: i64, with: char, most: usize) -> Fallible<String> {
+    let missing = count(length).saturating_sub(it.chars().count());
+    repeat(with.encode_utf8(&mut [0; 4]), missing, most.saturating_sub(it.len()))
+}
+
+fn single(text: &str) -> Fallible<char> {
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) => Ok(letter),
+        _ => Err(fault("padding is done with one character")),
+    }
 }
 
 /// At most `length` characters from the character `start` on, which counts from the end where

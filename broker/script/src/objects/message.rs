@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hookmq_codec::{Qos, TopicName};
+use hookmq_codec::{PublishProperties, Qos, TopicName};
 use hookmq_core::Message;
 use hookmq_hooks::MessagePatch;
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
@@ -148,16 +148,33 @@ impl MessageRef {
         if let Some(content_type) = &self.draft().patch.content_type {
             return Ok(content_type.as_str().into());
         }
-        let properties = self.0.original.properties().map_err(|error| fault(error.to_string()))?;
-        Ok(super::optional(properties.content_type))
+        Ok(super::optional(self.properties()?.content_type))
+    }
+
+    fn response_topic(&self) -> Fallible<Dynamic> {
+        Ok(super::optional(self.properties()?.response_topic))
+    }
+
+    fn correlation_data(&self) -> Fallible<Dynamic> {
+        let data = self.properties()?.correlation_data;
+        Ok(data.map_or(Dynamic::UNIT, |data| Dynamic::from(Bytes::new(data))))
+    }
+
+    /// What the publisher says of its payload; `()` where it says nothing.
+    fn payload_is_text(&self) -> Fallible<Dynamic> {
+        Ok(self.properties()?.payload_format_indicator.map_or(Dynamic::UNIT, Into::into))
+    }
+
+    /// As published.
+    fn properties(&self) -> Fallible<PublishProperties<'_>> {
+        self.0.original.properties().map_err(|error| fault(error.to_string()))
     }
 
     fn pairs(&self) -> Fallible<Vec<(String, String)>> {
         if let Some(pairs) = &self.draft().patch.user_properties {
             return Ok(pairs.clone());
         }
-        let properties = self.0.original.properties().map_err(|error| fault(error.to_string()))?;
-        let pairs = properties.user_properties.iter();
+        let pairs = self.properties()?.user_properties.iter();
         Ok(pairs.map(|(name, value)| (name.into(), value.into())).collect())
     }
 
@@ -236,6 +253,9 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits) {
         .register_set("content_type", |message: &mut MessageRef, value: ImmutableString| {
             message.draft().patch.content_type = Some(value.to_string());
         })
+        .register_get("response_topic", |message: &mut MessageRef| message.response_topic())
+        .register_get("correlation_data", |message: &mut MessageRef| message.correlation_data())
+        .register_get("payload_is_text", |message: &mut MessageRef| message.payload_is_text())
         .register_get("user_properties", |message: &mut MessageRef| message.user_properties())
         .register_set("user_properties", MessageRef::set_user_properties);
 }

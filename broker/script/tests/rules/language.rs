@@ -100,10 +100,11 @@ fn a_constant_of_the_file_cannot_be_changed() {
 fn logging_reaches_the_sink_with_level_and_rule_and_ends() {
     let lines = Arc::new(Mutex::new(vec![]));
     let sink = lines.clone();
-    let engine =
-        RuleEngine::new(RuleLimits::default()).with_log(Arc::new(move |level, rule, text| {
+    let engine = RuleEngine::new(RuleLimits::default(), || 0).with_log(Arc::new(
+        move |level, rule, text| {
             sink.lock().unwrap().push((level, rule.to_owned(), text.to_owned()));
-        }));
+        },
+    ));
     let run = |file: &str, body: &str| {
         let source = format!("fn publish(client, message) {{ {body} }}");
         engine.load(file, &source).unwrap().publish(&client(), &message("{}")).unwrap();

@@ -35,8 +35,7 @@ fn endless_loops_run_out_of_operations() {
 fn a_slow_call_runs_out_of_time() {
     static NOW: AtomicU64 = AtomicU64::new(0);
     // Each look at the clock finds it a millisecond later.
-    let engine = RuleEngine::new(RuleLimits::default())
-        .with_clock(|| NOW.fetch_add(1000, Ordering::Relaxed));
+    let engine = RuleEngine::new(RuleLimits::default(), || NOW.fetch_add(1000, Ordering::Relaxed));
     let rule = engine.load("slow.rhai", "fn publish(client, message) {\n  loop { }\n}").unwrap();
     let failure = rule.publish(&client(), &message("{}")).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Timeout);
@@ -49,8 +48,8 @@ fn a_slow_call_runs_out_of_time() {
 fn a_pause_of_the_thread_is_not_the_rules_fault() {
     static NOW: AtomicU64 = AtomicU64::new(0);
     // Every look finds a second gone; four looks are less than ten milliseconds of work.
-    let engine = RuleEngine::new(RuleLimits::default())
-        .with_clock(|| NOW.fetch_add(1_000_000, Ordering::Relaxed));
+    let engine =
+        RuleEngine::new(RuleLimits::default(), || NOW.fetch_add(1_000_000, Ordering::Relaxed));
     let rule = engine
         .load("short.rhai", "fn publish(client, message) { for i in 0..16 { let x = i; } }")
         .unwrap();

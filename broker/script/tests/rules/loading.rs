@@ -193,7 +193,7 @@ fn what_reaches_outside_is_not_part_of_the_language() {
 
 #[test]
 fn the_file_name_is_the_rules_name() {
-    let engine = RuleEngine::new(RuleLimits::default());
+    let engine = RuleEngine::new(RuleLimits::default(), || 0);
     for file in ["", "a b.rhai", "../x/.rhai", "ä.rhai"] {
         assert!(engine.load(file, HOOK).is_err(), "{file}");
     }
@@ -201,9 +201,9 @@ fn the_file_name_is_the_rules_name() {
 }
 
 #[test]
-fn the_example_in_the_readme_loads() {
-    let readme = include_str!("../../README.md");
-    let example = readme.split("```").nth(1).unwrap().trim_start_matches("rust\n");
+fn the_example_in_the_reference_loads() {
+    let page = include_str!("../../../../docs/rules.md");
+    let example = page.split("```").nth(1).unwrap().trim_start_matches("rust\n");
     assert!(example.contains("fn publish"));
     load(example);
 }

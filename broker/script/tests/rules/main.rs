@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod functions;
 mod hooks;
 mod language;
 mod limits;

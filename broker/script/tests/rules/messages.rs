@@ -147,3 +147,15 @@ fn a_view_of_json_that_was_replaced_stays_what_it_was() {
     let failure = publish(body, r#"{"a":{}}"#).unwrap_err();
     assert!(failure.message.contains("was removed"), "{}", failure.message);
 }
+
+#[test]
+fn what_the_publisher_says_of_its_message_can_be_read() {
+    check(
+        r#"assert_eq(message.response_topic, "answers/7");
+        assert_eq(message.correlation_data.to_hex(), "01ff");
+        assert_eq(message.payload_is_text, true);
+        let plain = test_message("a", "");
+        assert_eq([plain.response_topic, plain.correlation_data, plain.payload_is_text], [(), (), ()]);"#,
+        "{}",
+    );
+}

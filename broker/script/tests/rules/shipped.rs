@@ -7,7 +7,7 @@ use hookmq_script::{RuleEngine, RuleLimits};
 
 #[test]
 fn every_shipped_rule_loads_and_passes_its_own_tests() {
-    let engine = RuleEngine::new(RuleLimits::default());
+    let engine = RuleEngine::new(RuleLimits::default(), || 0);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
     let mut loaded = vec![];
     for entry in fs::read_dir(folder).unwrap() {
@@ -25,6 +25,41 @@ fn every_shipped_rule_loads_and_passes_its_own_tests() {
     loaded.sort();
     assert_eq!(
         loaded,
-        ["certificate_identity", "redact_by_role", "threshold_alarm", "topic_rewrite"]
+        [
+            "certificate_identity",
+            "fan_out",
+            "presence",
+            "quarantine",
+            "rate_limit",
+            "redact_by_role",
+            "threshold_alarm",
+            "topic_rewrite",
+            "unit_conversion"
+        ]
     );
+    let page = page();
+    for name in loaded {
+        assert!(page.contains(&format!("| `{name}` |")), "docs/rules.md shows how to try {name}");
+    }
+}
+
+#[test]
+fn every_function_is_in_the_reference() {
+    let page = page();
+    for signature in RuleEngine::new(RuleLimits::default(), || 0).signatures() {
+        let name = signature.split('(').next().unwrap();
+        let name = name.trim_start_matches("get ").trim_start_matches("set ");
+        if name.starts_with("index ") || !name.starts_with(char::is_alphabetic) {
+            continue;
+        }
+        // Named alone, called, or as what stands behind a value's point.
+        let forms =
+            [format!("`{name}`"), format!("`{name}("), format!(".{name}"), format!(" {name}(")];
+        assert!(forms.iter().any(|form| page.contains(form)), "docs/rules.md lacks {signature}");
+    }
+}
+
+fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+    fs::read_to_string(page).unwrap()
 }

@@ -15,7 +15,7 @@ use hookmq_hooks::{
 use hookmq_script::{Rule, RuleEngine, RuleError, RuleLimits};
 
 pub fn try_load(source: &str) -> Result<Rule, RuleError> {
-    RuleEngine::new(RuleLimits::default()).with_clock(|| 0).load("rule.rhai", source)
+    RuleEngine::new(RuleLimits::default(), || 0).load("rule.rhai", source)
 }
 
 /// A rule that never runs out of time, however busy the machine is.
@@ -93,6 +93,9 @@ pub fn message(payload: &str) -> Message {
         UserPropertiesBuf::try_from_pairs([("unit", "C"), ("unit", "F")]).unwrap();
     let properties = PublishProperties {
         content_type: Some("application/json"),
+        response_topic: Some("answers/7"),
+        correlation_data: Some(&[1, 255]),
+        payload_format_indicator: Some(true),
         user_properties: user_properties.as_user_properties(),
         ..PublishProperties::default()
     };
@@ -110,8 +113,11 @@ pub fn message(payload: &str) -> Message {
 }
 
 pub fn connect(rule: &Rule) -> Result<ConnectVerdict, StepFailure> {
-    let attempt = attempt();
-    let mut call = pin!(rule.connect(&attempt));
+    connect_as(rule, &attempt())
+}
+
+pub fn connect_as(rule: &Rule, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
+    let mut call = pin!(rule.connect(attempt));
     match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verdict) => verdict,
         Poll::Pending => panic!("a rule answers at once"),

@@ -95,7 +95,7 @@ fn programs_of(pipeline: &Pipeline, kind: ProgramKind) -> Value {
                 continue;
             }
             let mut identity = json!(identity);
-            if let Some(manifest) = step.program.manifest() {
+            if let Some(manifest) = step.active.program.manifest() {
                 identity["manifest"] = manifest;
             }
             match programs.iter_mut().find(|(other, _)| *other == identity) {

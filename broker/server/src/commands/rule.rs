@@ -10,6 +10,7 @@ use hookmq_hooks::{Hook, Program, ProgramKind};
 use hookmq_script::{Rule, RuleEngine, RuleLimits};
 
 use super::version::{CanaryOptions, PushOptions, Target};
+use crate::programs::monotonic_clock;
 
 #[derive(Debug, Subcommand)]
 pub enum RuleCommand {
@@ -127,7 +128,7 @@ impl CheckOptions {
 
 fn check(file: &Path) -> Result<Rule> {
     let source = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let engine = RuleEngine::new(RuleLimits::default());
+    let engine = RuleEngine::new(RuleLimits::default(), monotonic_clock);
     engine.load(&file.to_string_lossy(), &source).map_err(|error| anyhow!("{error}"))
 }
 
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_template_passes_its_own_tests() {
-        let engine = RuleEngine::new(RuleLimits::default());
+        let engine = RuleEngine::new(RuleLimits::default(), monotonic_clock);
         let rule = engine.load("template.rhai", TEMPLATE).map_err(|error| error.to_string());
         assert!(rule.unwrap().hooks().publish);
     }

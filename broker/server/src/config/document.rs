@@ -146,6 +146,8 @@ pub(super) struct StepDocument {
     pub builtin: Option<String>,
     pub plugin: Option<String>,
     pub rule: Option<String>,
+    /// Whether the rule runs in the plugin `rule-engine`.
+    pub sandboxed: bool,
     pub control: Option<Control>,
     pub listeners: Vec<String>,
     pub tenants: Vec<String>,

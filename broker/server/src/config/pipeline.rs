@@ -14,6 +14,7 @@ use super::check::Check;
 use super::document::{OnFailure, PipelineDocument, StepDocument};
 use super::error::KeyPath;
 use super::{ListenerConfig, PluginsConfig, RulesConfig};
+use crate::programs::{SANDBOX_FILE, sandbox_settings};
 
 /// What steps may name.
 pub(super) struct Surroundings<'a> {
@@ -122,6 +123,10 @@ impl StepCheck<'_> {
         }
         self.known_listeners(&document.listeners);
         self.settings(&program, &document.config);
+        let settings = match document.sandboxed {
+            true => self.sandbox(&program),
+            false => document.config,
+        };
         let texts = |texts: Vec<String>| texts.into_iter().map(Arc::from).collect();
         Some(StepSpec {
             program,
@@ -132,7 +137,7 @@ impl StepCheck<'_> {
                 tenants: texts(document.tenants),
                 topics: document.topics.into_iter().map(|filter| filter.0).collect(),
             },
-            settings: document.config,
+            settings,
         })
     }
 
@@ -204,6 +209,18 @@ impl StepCheck<'_> {
         if let Some(error) = problem {
             self.check.problem(&path.join(error.path()), error.inner());
         }
+    }
+
+    /// What a rule's step is set up with to run as a plugin.
+    fn sandbox(&mut self, program: &ProgramName) -> serde_json::Value {
+        if program.kind != ProgramKind::Rule {
+            self.problem("sandboxed", "only rules are sandboxed or not; a plugin always is");
+        }
+        let artefact = self.surroundings.plugins.dir.join(SANDBOX_FILE);
+        if !artefact.is_file() {
+            self.problem("sandboxed", format!("there is no file {}", artefact.display()));
+        }
+        sandbox_settings()
     }
 
     fn on_failure(&mut self, document: Option<OnFailure>) -> FailurePolicy {

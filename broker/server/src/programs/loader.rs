@@ -14,7 +14,9 @@ use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::lent::{self, Lent};
 use super::plugin_host::plugin_host;
+use super::sandbox::{self, SANDBOX_FILE, SandboxedRule, sandbox_settings};
 use crate::config::{Config, PluginsConfig};
 
 /// The engines, and where the operator's files are.
@@ -57,10 +59,12 @@ pub enum ProgramError {
 
 impl Loader {
     pub fn new(config: &Config, services: &Arc<Services>) -> Result<Self, HostError> {
-        let has_plugins =
-            config.pipeline.all().any(|(_, step)| step.program.kind == ProgramKind::Plugin);
+        let needs_host = |step: &StepSpec| {
+            step.program.kind == ProgramKind::Plugin || sandbox::is_sandboxed(step)
+        };
+        let has_plugins = config.pipeline.all().any(|(_, step)| needs_host(step));
         Ok(Self {
-            rules: RuleEngine::new(config.rules.limits).with_log(Arc::new(log_of_rule)),
+            rules: rules(config, services),
             rules_dir: config.rules.dir.clone(),
             host: has_plugins.then(|| plugin_host(config, services)).transpose()?,
             plugins: config.plugins.clone(),
@@ -102,6 +106,9 @@ impl Loader {
             ProgramKind::Rule => {
                 let source = std::str::from_utf8(bytes).map_err(|_| ProgramError::NotText)?;
                 let file = format!("{}.rhai", name.name);
+                if *settings == sandbox_settings() {
+                    return self.sandboxed_rule(name, &file, source);
+                }
                 Ok(Arc::new(self.rules.load(&file, source).map_err(ProgramError::Rule)?))
             }
             ProgramKind::Plugin => {
@@ -112,6 +119,7 @@ impl Loader {
                 let grants: Grants = grants.unwrap_or_default();
                 let settings = PluginSettings {
                     name: Some(name.name.to_string()),
+                    alias: None,
                     config: settings.clone(),
                     limits: self.plugins.host.limits,
                     grants,
@@ -120,6 +128,31 @@ impl Loader {
             }
         }
     }
+
+    /// A rule that runs as a plugin. Of its text only what the parser finds is used here.
+    fn sandboxed_rule(
+        &self,
+        name: &ProgramName,
+        file: &str,
+        source: &str,
+    ) -> Result<Arc<dyn Program>, ProgramError> {
+        let Some(host) = &self.host else {
+            return Err(ProgramError::NotInPipeline(name.clone()));
+        };
+        let outline = self.rules.outline(file, source).map_err(ProgramError::Rule)?;
+        let path = self.plugins.dir.join(SANDBOX_FILE);
+        let artefact = fs::read(&path).map_err(|error| ProgramError::Read { path, error })?;
+        let limits = self.plugins.host.limits;
+        let settings = sandbox::plugin_settings(&name.name, file, source, limits);
+        let plugin = host.load(&artefact, settings)?;
+        Ok(Arc::new(SandboxedRule::new(&name.name, file, outline, plugin)))
+    }
+}
+
+fn rules(config: &Config, services: &Arc<Services>) -> RuleEngine {
+    RuleEngine::new(config.rules.limits, lent::monotonic_clock)
+        .with_host(Arc::new(Lent::new(services.clone())))
+        .with_log(Arc::new(log_of_rule))
 }
 
 pub(super) fn builtin(

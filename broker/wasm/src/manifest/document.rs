@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Fields, Manifest, ManifestError, value};
+use crate::Wish;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,8 +74,8 @@ impl From<&Manifest> for ManifestDocument {
             fields: field_names(manifest.fields),
             capabilities: named.map(|(name, _)| name.to_owned()).collect(),
             emit: texts(&asked.emit),
-            http: texts(&asked.http),
-            secrets: asked.secrets.clone(),
+            http: wish(&asked.http),
+            secrets: wish(&asked.secrets),
             authorize_is_cacheable: manifest.authorize_is_cacheable,
             limits: LimitsDocument {
                 memory_bytes: manifest.memory_bytes,
@@ -135,6 +136,13 @@ fn field_names(fields: Fields) -> Vec<FieldName> {
 
 fn chosen<T>(all: impl IntoIterator<Item = (T, bool)>) -> Vec<T> {
     all.into_iter().filter_map(|(item, chosen)| chosen.then_some(item)).collect()
+}
+
+fn wish<T: ToString>(wish: &Wish<T>) -> Vec<String> {
+    match wish {
+        Wish::These(these) => texts(these),
+        Wish::Granted => vec!["*".into()],
+    }
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {

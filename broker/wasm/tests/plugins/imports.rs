@@ -60,7 +60,8 @@ fn host_of(options: HostOptions) -> PluginHost {
 }
 
 fn load_from(host: &PluginHost, config: Value) -> Result<WasmPlugin, LoadError> {
-    let settings = PluginSettings { name: None, config, limits: patient(), grants: grants() };
+    let settings =
+        PluginSettings { name: None, alias: None, config, limits: patient(), grants: grants() };
     host.load(&asker(), settings)
 }
 
