@@ -25,7 +25,7 @@ impl RuleHost for World {
         value: Vec<u8>,
         lifetime: Option<Duration>,
     ) -> Result<(), KeyValueError> {
-        kept::keep(key, &value, lifetime.map(milliseconds))
+        kept::keep(key, &value, lifetime)
     }
 
     fn forget(&self, _: Owner<'_>, key: &str) {
@@ -39,7 +39,7 @@ impl RuleHost for World {
         by: i64,
         lifetime: Option<Duration>,
     ) -> Result<i64, KeyValueError> {
-        kept::increase(key, by, lifetime.map(milliseconds))
+        kept::increase(key, by, lifetime)
     }
 
     fn count(&self, _: Owner<'_>, figure: &str, by: u64) {
@@ -51,11 +51,9 @@ impl RuleHost for World {
     }
 }
 
-fn milliseconds(lifetime: Duration) -> u64 {
-    u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX)
-}
-
 mod kept {
+    use std::time::Duration;
+
     use hookmq_hooks::{KeyValueError, KeyValueLimits};
     use hookmq_plugin::kv;
 
@@ -63,16 +61,16 @@ mod kept {
         kv::get(key)
     }
 
-    pub fn keep(key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), KeyValueError> {
-        kv::set(key, value, ttl_ms).map_err(refusal)
+    pub fn keep(key: &str, value: &[u8], lifetime: Option<Duration>) -> Result<(), KeyValueError> {
+        kv::set(key, value, lifetime).map_err(refusal)
     }
 
     pub fn forget(key: &str) {
         kv::delete(key);
     }
 
-    pub fn increase(key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, KeyValueError> {
-        kv::increase(key, by, ttl_ms).map_err(refusal)
+    pub fn increase(key: &str, by: i64, lifetime: Option<Duration>) -> Result<i64, KeyValueError> {
+        kv::increase(key, by, lifetime).map_err(refusal)
     }
 
     /// The engine's own bound on calls is below the host's, so that one is never reached.
