@@ -6,6 +6,8 @@
 
 mod answer;
 mod question;
+#[cfg(target_arch = "wasm32")]
+mod seed;
 mod world;
 
 use std::future::Future;
