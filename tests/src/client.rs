@@ -358,7 +358,7 @@ impl Client {
     }
 
     fn next_packet_id(&mut self) -> PacketId {
-        self.last_packet_id += 1;
+        self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(1);
         packet_id(self.last_packet_id)
     }
 

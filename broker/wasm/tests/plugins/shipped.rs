@@ -8,7 +8,8 @@ use std::thread::{self, Thread};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hookmq_codec::{ReasonCode, TopicFilter};
+use hookmq_codec::{ReasonCode, TopicFilter, TopicName};
+use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{CertificateFacts, ConnectVerdict, Program, PublishVerdict, Secret};
 use hookmq_wasm::{PluginSettings, WasmPlugin};
 use serde_json::{Value, json};
@@ -101,7 +102,13 @@ fn rate_guard_drops_what_comes_too_fast_for_this_tenant_alone() {
 #[test]
 fn sparkplug_guard_drops_what_is_no_sparkplug() {
     let guard = load("sparkplug-guard", "sparkplug-json/#", json!({"shadow": "json"}));
-    let verdict = guard.publish(&client("acme"), &message("not protobuf")).unwrap().verdict;
+    let elsewhere = guard.publish(&client("acme"), &message("not protobuf")).unwrap();
+    assert_eq!(elsewhere.verdict, PublishVerdict::Pass, "it is no affair of Sparkplug's");
+    let message = Message::new(NewMessage {
+        topic: TopicName::new("spBv1.0/group/NDATA/node").unwrap(),
+        ..message("not protobuf").parts()
+    });
+    let verdict = guard.publish(&client("acme"), &message).unwrap().verdict;
     assert_eq!(verdict, PublishVerdict::Drop(ReasonCode::PayloadFormatInvalid));
 }
 
