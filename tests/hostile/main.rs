@@ -3,3 +3,4 @@
 
 mod plugins;
 mod rules;
+mod tenants;
