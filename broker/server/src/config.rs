@@ -27,7 +27,7 @@ use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
 };
 use hookmq_script::RuleLimits;
-use hookmq_wasm::{Grants, HostOptions};
+use hookmq_wasm::{Grants, HostOptions, Limits as PluginLimits};
 use serde::Deserialize;
 
 pub use self::admin::AdminConfig;
@@ -67,9 +67,14 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct PluginsConfig {
     pub dir: PathBuf,
+    /// Its limits are the widest that any plugin has.
     pub host: HostOptions,
     /// By plugin; one that is not here may do nothing.
     pub grants: BTreeMap<String, Grants>,
+    /// Of every plugin that has none of its own.
+    pub limits: PluginLimits,
+    /// By plugin.
+    pub own_limits: BTreeMap<String, PluginLimits>,
 }
 
 /// The rule engine, and the rules' files: `<dir>/<name>.rhai`.
@@ -151,6 +156,8 @@ impl Config {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),
                 grants: Default::default(),
+                limits: Default::default(),
+                own_limits: Default::default(),
             },
             rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },
             pipeline: Blueprint {

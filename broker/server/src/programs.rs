@@ -160,7 +160,7 @@ impl Loader {
         let settings = PluginSettings {
             name: Some(name.to_string()),
             config: config.clone(),
-            limits: self.plugins.host.limits,
+            limits: *self.plugins.own_limits.get(&**name).unwrap_or(&self.plugins.limits),
             grants,
         };
         Ok(Arc::new(host.load(artefact, settings)?))

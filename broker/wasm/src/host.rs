@@ -20,8 +20,9 @@ use crate::{HostOptions, PluginSettings};
 
 const MAX_CONFIG_BYTES: usize = 1 << 20;
 const MAX_WASM_STACK: usize = 512 << 10;
-/// A component made of one module has three: the module and two that tie its imports.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+/// A component made of one module has three: the module and two that tie its imports. One from
+/// componentize-py has about forty.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const TABLES_PER_COMPONENT: u32 = 4;
 const TABLE_ELEMENTS: usize = 10_000;
 
@@ -121,7 +122,9 @@ fn engine_config(options: &HostOptions) -> Config {
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What ties components inside one to each other copies between memories: without this, wasmtime
+        // panics at such an artefact. The allocator refuses more than one all the same.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false);
     config

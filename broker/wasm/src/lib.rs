@@ -16,6 +16,7 @@ mod host;
 mod input;
 mod instance;
 mod manifest;
+mod manifest_section;
 mod options;
 mod output;
 mod plugin;
@@ -23,6 +24,7 @@ mod pool;
 
 pub use error::{HostError, LoadError};
 pub use host::PluginHost;
-pub use manifest::{Fields, MANIFEST_SECTION, Manifest, ManifestError};
+pub use manifest::{Fields, Manifest, ManifestError};
+pub use manifest_section::{MANIFEST_SECTION, with_manifest};
 pub use options::{Grants, HostOptions, Limits, PluginSettings};
 pub use plugin::WasmPlugin;

@@ -8,9 +8,6 @@ use serde::Deserialize;
 
 use crate::{Grants, Limits};
 
-/// The custom section that holds the manifest.
-pub const MANIFEST_SECTION: &str = "hookmq-manifest";
-
 const MAX_MANIFEST_BYTES: usize = 64 << 10;
 const MAX_NAME_LENGTH: usize = 64;
 

@@ -140,14 +140,25 @@ impl Check {
             calls_per_instance: document.calls_per_instance,
             instances_per_tenant: document.instances_per_tenant,
         };
+        let own = document.limits.into_iter().map(|(plugin, own)| {
+            let memory_bytes = own.memory_bytes.unwrap_or(limits.memory_bytes);
+            let time = own.time_ms.map_or(limits.time, Duration::from_millis);
+            (plugin, PluginLimits { memory_bytes, time, ..limits })
+        });
+        let own: BTreeMap<String, PluginLimits> = own.collect();
+        let widest = own.values().fold(limits, |widest, own| PluginLimits {
+            memory_bytes: widest.memory_bytes.max(own.memory_bytes),
+            time: widest.time.max(own.time),
+            ..widest
+        });
         let host = HostOptions {
             artefact_bytes: document.artefact_bytes,
             instances: document.instances,
-            limits,
+            limits: widest,
         };
         let grants = document.grants.into_iter().map(|(plugin, grants)| (plugin, grants.into()));
         let grants: BTreeMap<String, Grants> = grants.collect();
-        PluginsConfig { dir: self.resolve(&document.dir), host, grants }
+        PluginsConfig { dir: self.resolve(&document.dir), host, grants, limits, own_limits: own }
     }
 
     fn rules(&self, document: &RulesDocument) -> RulesConfig {

@@ -125,6 +125,17 @@ pub(super) struct PluginsDocument {
     pub output_bytes: usize,
     pub emitted_messages: usize,
     pub grants: BTreeMap<String, GrantsDocument>,
+    pub limits: BTreeMap<String, PluginLimitsDocument>,
+}
+
+/// One plugin's own, in place of what `plugins` says for all.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
+pub(super) struct PluginLimitsDocument {
+    #[serde(deserialize_with = "some_positive")]
+    pub memory_bytes: Option<usize>,
+    #[serde(deserialize_with = "some_positive")]
+    pub time_ms: Option<u64>,
 }
 
 impl Default for PluginsDocument {
@@ -141,6 +152,7 @@ impl Default for PluginsDocument {
             output_bytes: limits.output_bytes,
             emitted_messages: limits.emitted_messages,
             grants: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
     }
 }
@@ -249,6 +261,14 @@ where
         return Err(D::Error::custom("must be more than 0"));
     }
     Ok(number)
+}
+
+fn some_positive<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default + PartialEq,
+{
+    positive(deserializer).map(Some)
 }
 
 fn milliseconds(duration: Duration) -> u64 {
