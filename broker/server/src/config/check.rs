@@ -143,12 +143,14 @@ impl Check {
         let own = document.limits.into_iter().map(|(plugin, own)| {
             let memory_bytes = own.memory_bytes.unwrap_or(limits.memory_bytes);
             let time = own.time_ms.map_or(limits.time, Duration::from_millis);
-            (plugin, PluginLimits { memory_bytes, time, ..limits })
+            let calls_per_instance = own.calls_per_instance.unwrap_or(limits.calls_per_instance);
+            (plugin, PluginLimits { memory_bytes, time, calls_per_instance, ..limits })
         });
         let own: BTreeMap<String, PluginLimits> = own.collect();
         let widest = own.values().fold(limits, |widest, own| PluginLimits {
             memory_bytes: widest.memory_bytes.max(own.memory_bytes),
             time: widest.time.max(own.time),
+            calls_per_instance: widest.calls_per_instance.max(own.calls_per_instance),
             ..widest
         });
         let host = HostOptions {

@@ -136,6 +136,8 @@ pub(super) struct PluginLimitsDocument {
     pub memory_bytes: Option<usize>,
     #[serde(deserialize_with = "some_positive")]
     pub time_ms: Option<u64>,
+    #[serde(deserialize_with = "some_positive")]
+    pub calls_per_instance: Option<u32>,
 }
 
 impl Default for PluginsDocument {

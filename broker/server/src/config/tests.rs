@@ -101,7 +101,7 @@ limits: {maximum_packet_size: 1000, connect_timeout_ms: 70000, connections: 7}
 plugins:
   time_ms: 20
   grants: {stamp: {emit: [a/#]}}
-  limits: {stamp: {memory_bytes: 50331648}}
+  limits: {stamp: {memory_bytes: 50331648, calls_per_instance: 7}}
 rules: {dir: /etc/rules, time_ms: 5}
 pipeline:
   connect: [{builtin: database, control: sufficient, tenants: [t]}, {builtin: anonymous}]
@@ -126,6 +126,7 @@ log: {level: debug, format: json}
     assert_eq!(config.plugins.limits.time, Duration::from_millis(20));
     let own = config.plugins.own_limits["stamp"];
     assert_eq!((own.memory_bytes, own.time), (48 << 20, Duration::from_millis(20)));
+    assert_eq!((own.calls_per_instance, config.plugins.limits.calls_per_instance), (7, 100_000));
     assert_eq!(config.plugins.limits.memory_bytes, 16 << 20);
     assert_eq!(config.plugins.host.limits.memory_bytes, 48 << 20);
     assert_eq!(config.rules.dir, PathBuf::from("/etc/rules"));
