@@ -42,7 +42,7 @@ pub fn install(root: &Path) -> Result<()> {
 }
 
 /// Calls `install` for `place`, unless the `pin` that it was last called for is still the same.
-fn install_as_pinned(
+pub(crate) fn install_as_pinned(
     pins: &Path,
     pin: &str,
     place: &Path,
@@ -59,17 +59,22 @@ fn install_as_pinned(
     fs::write(&installed, wanted).with_context(|| format!("write {}", installed.display()))
 }
 
-/// The same that the tests look in where nobody tells them.
-/// Where they are.
+/// Where they are; the same that the tests look in where nobody tells them.
 pub fn directory() -> Result<PathBuf> {
+    Ok(cache()?.join("clients"))
+}
+
+/// Where the project keeps what it installs.
+pub(crate) fn cache() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty()) {
         Some(cache) => PathBuf::from(cache),
         None => PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(".cache"),
     };
-    Ok(cache.join("hookmq/clients"))
+    Ok(cache.join("hookmq"))
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs `command`, announced as it is.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let what = format!("{command:?}");
     cargo::run(command.stdin(Stdio::null()), &what)
 }

@@ -1,9 +1,13 @@
-//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance` and `plugins`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `plugins` and `examples`.
 
 mod cargo;
 mod check;
 mod clients;
 mod conformance;
+mod languages;
+// The same file as the broker's, whose crate would bring a WebAssembly engine along.
+#[path = "../../broker/wasm/src/manifest_section.rs"]
+mod manifest_section;
 mod packages;
 mod plugins;
 mod run;
@@ -25,6 +29,9 @@ usage: cargo xtask COMMAND
                               of the MQTT specifications without a test
   conformance                 run the tests that show normative statements and write docs/conformance.md
   plugins                     build the plugins for WebAssembly
+  examples                    build the example plugins in C, JavaScript and Python
+  plugin-manifest FILE.wasm MANIFEST.json
+                              write the manifest into the plugin, in place of one that it has
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +59,10 @@ fn dispatch() -> Result<()> {
                 println!("{}", file.display());
             }
             Ok(())
+        }
+        Some("examples") if rest.is_empty() => languages::build(&root),
+        Some("plugin-manifest") if rest.len() == 2 => {
+            languages::put_manifest(Path::new(&rest[0]), Path::new(&rest[1]))
         }
         None | Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -55,19 +55,30 @@ pub fn install_for_tests() -> Result<()> {
             missing.push(package);
         }
     }
+    install("the tests need", &missing)
+}
+
+/// Installs the Debian packages of those of `programs` that are missing; each stands with its package.
+pub fn install_programs(who_needs: &str, programs: &[(&str, &'static str)]) -> Result<()> {
+    let missing = programs.iter().filter(|(program, _)| !is_in_path(program));
+    let missing: Vec<_> = missing.map(|(_, package)| *package).collect();
+    install(who_needs, &missing)
+}
+
+fn install(who_needs: &str, missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
     announce(&format!("apt-get install {packages}"));
     if !is_in_path("apt-get") {
-        bail!("the tests need what Debian calls {packages}; please install it");
+        bail!("{who_needs} what Debian calls {packages}; please install it");
     }
-    let install = [&["install", "--yes", "--no-install-recommends"], &missing[..]].concat();
+    let install = [&["install", "--yes", "--no-install-recommends"], missing].concat();
     if apt_get(&install)? || (apt_get(&["update"])? && apt_get(&install)?) {
         return Ok(());
     }
-    bail!("the tests need packages that only root can install: `apt-get install {packages}`")
+    bail!("{who_needs} packages that only root can install: `apt-get install {packages}`")
 }
 
 fn apt_get(arguments: &[&str]) -> Result<bool> {

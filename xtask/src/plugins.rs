@@ -148,7 +148,7 @@ impl Toolchain {
 }
 
 /// A command that does not see what cargo has set for this program and for the build of the broker.
-fn clean_command(program: &str) -> Command {
+pub(crate) fn clean_command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os().filter(|(name, _)| is_about_one_build(&name.to_string_lossy()))
     {

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cargo::Cargo;
-use crate::{announce, cargo, check, clients, packages, plugins};
+use crate::{announce, cargo, check, clients, languages, packages, plugins};
 
 /// Runs all tests and checks; with a `filter`, only the tests of the workspace that it names.
 pub fn test(root: &Path, filter: &[String]) -> Result<()> {
@@ -34,6 +34,7 @@ pub fn prepare(root: &Path) -> Result<Cargo<'_>> {
     let cargo = Cargo::new(root)?;
     announce("build the plugins");
     plugins::build(root)?;
+    languages::build(root)?;
     // One build for the binary and the tests, so that dependencies are built once.
     cargo.run(&["build", "--workspace", "--bins", "--tests"])?;
     Ok(cargo)

@@ -29,7 +29,7 @@ use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
 };
 use hookmq_script::RuleLimits;
-use hookmq_wasm::{CompileLimits, Grants, HostOptions};
+use hookmq_wasm::{CompileLimits, Grants, HostOptions, Limits as PluginLimits};
 use rustls::RootCertStore;
 use serde::Deserialize;
 
@@ -73,11 +73,22 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct PluginsConfig {
     pub dir: PathBuf,
+    /// Its limits are the widest that any plugin has.
     pub host: HostOptions,
     pub compile: CompileLimits,
     pub http: HttpReach,
     /// By plugin; one that is not here may do nothing.
     pub grants: BTreeMap<String, Grants>,
+    /// Of every plugin that has none of its own.
+    pub limits: PluginLimits,
+    /// By plugin.
+    pub own_limits: BTreeMap<String, PluginLimits>,
+}
+
+impl PluginsConfig {
+    pub fn limits_of(&self, plugin: &str) -> PluginLimits {
+        self.own_limits.get(plugin).copied().unwrap_or(self.limits)
+    }
 }
 
 /// Whom the requests of plugins may reach, as far as they are granted.
@@ -170,6 +181,8 @@ impl Config {
                 compile: CompileLimits::default(),
                 http: HttpReach { roots: RootCertStore::empty(), networks: Vec::new() },
                 grants: Default::default(),
+                limits: Default::default(),
+                own_limits: Default::default(),
             },
             rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },
             pipeline: Blueprint {

@@ -100,7 +100,9 @@ pub(crate) fn engine_config() -> Config {
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What ties components inside one to each other copies between memories: without this, wasmtime
+        // panics at such an artefact. The allocator refuses more than one all the same.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false);
     config

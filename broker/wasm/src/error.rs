@@ -11,7 +11,7 @@ pub enum LoadError {
     NotWasm(String),
     #[error(
         "the artefact has no manifest: the custom section `{MANIFEST_SECTION}` is missing. A plugin \
-         in Rust gets it from hookmq_plugin::export!"
+         in Rust gets it from hookmq_plugin::export!, any other from `cargo xtask plugin-manifest`"
     )]
     NoManifest,
     #[error("the artefact has {0} manifests; it must hold one plugin")]

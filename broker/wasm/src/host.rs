@@ -20,8 +20,9 @@ use crate::pool::Budget;
 use crate::{Grants, HostOptions, HttpClient, Manifest, PluginSettings, Wish, imports};
 
 const MAX_CONFIG_BYTES: usize = 1 << 20;
-/// A component made of one module has three: the module and two that tie its imports.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 16;
+/// A component made of one module has three: the module and two that tie its imports. One from
+/// componentize-py has about forty.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const TABLES_PER_COMPONENT: u32 = 4;
 const TABLE_ELEMENTS: usize = 10_000;
 

@@ -23,6 +23,7 @@ mod imports;
 mod input;
 mod instance;
 mod manifest;
+mod manifest_section;
 mod options;
 mod origin;
 mod output;
@@ -35,7 +36,8 @@ pub use compilation::{ChildCompilation, Compilation, CompileLimits, compile_in_c
 pub use error::{HostError, LoadError};
 pub use host::PluginHost;
 pub use http::{HttpClient, HttpError, HttpLimits, HttpRequest, HttpResponse, Method};
-pub use manifest::{Fields, MANIFEST_SECTION, Manifest, ManifestError};
+pub use manifest::{Fields, Manifest, ManifestError};
+pub use manifest_section::{MANIFEST_SECTION, with_manifest};
 pub use options::{HostOptions, Limits, PluginSettings};
 pub use origin::{Host, Origin, OriginError, Scheme};
 pub use plugin::WasmPlugin;

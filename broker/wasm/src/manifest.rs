@@ -13,9 +13,6 @@ use self::document::ManifestDocument;
 use crate::artefact::Outline;
 use crate::{Capabilities, Limits, LoadError, Origin, Wish};
 
-/// The custom section that holds the manifest.
-pub const MANIFEST_SECTION: &str = "hookmq-manifest";
-
 /// A schema, and as much for all else.
 const MAX_MANIFEST_BYTES: usize = 2 * MAX_SCHEMA_BYTES;
 const MAX_SCHEMA_BYTES: usize = 64 << 10;

@@ -66,6 +66,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The larger of each.
+    #[must_use]
+    pub fn widest(self, other: &Self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            time: self.time.max(other.time),
+            output_bytes: self.output_bytes.max(other.output_bytes),
+            emitted_messages: self.emitted_messages.max(other.emitted_messages),
+            kv_calls: self.kv_calls.max(other.kv_calls),
+            calls_per_instance: self.calls_per_instance.max(other.calls_per_instance),
+            instances_per_tenant: self.instances_per_tenant.max(other.instances_per_tenant),
+        }
+    }
+
     /// The smaller of each.
     pub fn min(self, other: Self) -> Self {
         Self {

@@ -64,7 +64,7 @@ pub(super) fn check(
         deliver: steps(Hook::Deliver, document.deliver),
     };
     check_that_listeners_are_served(check, &blueprint, surroundings.listeners);
-    check_that_grants_are_used(check, &blueprint, surroundings.plugins);
+    check_that_plugins_are_used(check, &blueprint, surroundings.plugins);
     blueprint
 }
 
@@ -91,13 +91,15 @@ fn check_that_listeners_are_served(
     }
 }
 
-fn check_that_grants_are_used(check: &mut Check, blueprint: &Blueprint, plugins: &PluginsConfig) {
-    for name in plugins.grants.keys() {
+fn check_that_plugins_are_used(check: &mut Check, blueprint: &Blueprint, plugins: &PluginsConfig) {
+    let grants = plugins.grants.keys().map(|name| ("grants", name));
+    let limits = plugins.own_limits.keys().map(|name| ("limits", name));
+    for (key, name) in grants.chain(limits) {
         let is_used = blueprint.all().any(|(_, step)| {
             step.program.kind == ProgramKind::Plugin && *step.program.name == **name
         });
         if !is_used {
-            let path = KeyPath::root("plugins").key("grants").key(name);
+            let path = KeyPath::root("plugins").key(key).key(name);
             check.problem(&path, format!("no step uses a plugin named {name:?}"));
         }
     }

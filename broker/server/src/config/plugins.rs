@@ -10,7 +10,7 @@ use rustls::RootCertStore;
 use serde::Deserialize;
 
 use super::check::Check;
-use super::document::{PlainFilter, milliseconds, positive};
+use super::document::{PlainFilter, milliseconds, positive, some_positive};
 use super::error::KeyPath;
 use super::file::{OTHERS, read_secret};
 use super::{HttpReach, Network, PluginsConfig};
@@ -42,6 +42,30 @@ pub(super) struct PluginsDocument {
     compile: CompileDocument,
     http: HttpDocument,
     grants: BTreeMap<String, GrantsDocument>,
+    limits: BTreeMap<String, OwnLimitsDocument>,
+}
+
+/// One plugin's own, in place of what `plugins` says for all.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
+struct OwnLimitsDocument {
+    #[serde(deserialize_with = "some_positive")]
+    memory_bytes: Option<usize>,
+    #[serde(deserialize_with = "some_positive")]
+    time_ms: Option<u64>,
+    #[serde(deserialize_with = "some_positive")]
+    calls_per_instance: Option<u32>,
+}
+
+impl OwnLimitsDocument {
+    fn instead_of(self, all: Limits) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes.unwrap_or(all.memory_bytes),
+            time: self.time_ms.map_or(all.time, Duration::from_millis),
+            calls_per_instance: self.calls_per_instance.unwrap_or(all.calls_per_instance),
+            ..all
+        }
+    }
 }
 
 impl Default for PluginsDocument {
@@ -61,6 +85,7 @@ impl Default for PluginsDocument {
             compile: CompileDocument::default(),
             http: HttpDocument::default(),
             grants: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
     }
 }
@@ -141,10 +166,13 @@ pub(super) fn check(check: &mut Check, document: PluginsDocument) -> PluginsConf
         calls_per_instance: document.calls_per_instance,
         instances_per_tenant: document.instances_per_tenant,
     };
+    let own_limits = document.limits.into_iter();
+    let own_limits: BTreeMap<String, Limits> =
+        own_limits.map(|(plugin, own)| (plugin, own.instead_of(limits))).collect();
     let host = HostOptions {
         artefact_bytes: document.artefact_bytes,
         instances: document.instances,
-        limits,
+        limits: own_limits.values().fold(limits, Limits::widest),
         http: HttpLimits {
             timeout: Duration::from_millis(document.http.timeout_ms),
             response_bytes: document.http.response_bytes,
@@ -166,7 +194,8 @@ pub(super) fn check(check: &mut Check, document: PluginsDocument) -> PluginsConf
         let granted = granted(check, &path, document);
         grants.insert(plugin, granted);
     }
-    PluginsConfig { dir: check.resolve(&document.dir), host, compile, http: reach, grants }
+    let dir = check.resolve(&document.dir);
+    PluginsConfig { dir, host, compile, http: reach, grants, limits, own_limits }
 }
 
 fn reach(check: &mut Check, path: &KeyPath, document: HttpDocument) -> HttpReach {

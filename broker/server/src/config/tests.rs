@@ -99,7 +99,10 @@ listeners:
 database: {timeout_ms: 250}
 admin: {}
 limits: {maximum_packet_size: 1000, connect_timeout_ms: 70000, connections: 7}
-plugins: {time_ms: 20, grants: {stamp: {emit: [a/#]}}}
+plugins:
+  time_ms: 20
+  grants: {stamp: {emit: [a/#]}}
+  limits: {stamp: {memory_bytes: 50331648, calls_per_instance: 7}}
 rules: {dir: /etc/rules, time_ms: 5}
 pipeline:
   connect: [{builtin: database, control: sufficient, tenants: [t]}, {builtin: anonymous}]
@@ -121,7 +124,12 @@ log: {level: debug, format: json}
     assert_eq!(config.limits.connect_timeout, Duration::from_secs(70));
     assert_eq!((config.limits.maximum_packet_size, config.limits.connections), (1000, 7));
     assert_eq!(config.plugins.grants["stamp"].emit[0].as_str(), "a/#");
-    assert_eq!(config.plugins.host.limits.time, Duration::from_millis(20));
+    assert_eq!(config.plugins.limits.time, Duration::from_millis(20));
+    let own = config.plugins.own_limits["stamp"];
+    assert_eq!((own.memory_bytes, own.time), (48 << 20, Duration::from_millis(20)));
+    assert_eq!((own.calls_per_instance, config.plugins.limits.calls_per_instance), (7, 100_000));
+    assert_eq!(config.plugins.limits.memory_bytes, 16 << 20);
+    assert_eq!(config.plugins.host.limits.memory_bytes, 48 << 20);
     assert_eq!(config.rules.dir, PathBuf::from("/etc/rules"));
     assert_eq!(config.pipeline.connect[0].control, Control::Sufficient);
     assert_eq!(&*config.pipeline.connect[0].condition.tenants[0], "t");

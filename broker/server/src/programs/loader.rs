@@ -121,7 +121,7 @@ impl Loader {
                     name: Some(name.name.to_string()),
                     alias: None,
                     config: settings.clone(),
-                    limits: self.plugins.host.limits,
+                    limits: self.plugins.limits_of(&name.name),
                     grants,
                 };
                 Ok(Arc::new(host.load(bytes, settings)?))
@@ -142,7 +142,7 @@ impl Loader {
         let outline = self.rules.outline(file, source).map_err(ProgramError::Rule)?;
         let path = self.plugins.dir.join(SANDBOX_FILE);
         let artefact = fs::read(&path).map_err(|error| ProgramError::Read { path, error })?;
-        let limits = self.plugins.host.limits;
+        let limits = self.plugins.limits;
         let settings = sandbox::plugin_settings(&name.name, file, source, limits);
         let plugin = host.load(&artefact, settings)?;
         Ok(Arc::new(SandboxedRule::new(&name.name, file, outline, plugin)))

@@ -5,6 +5,7 @@
 mod artefacts;
 mod contract;
 mod imports;
+mod languages;
 mod limits;
 mod loading;
 mod shipped;
@@ -24,13 +25,16 @@ use serde_json::Value;
 
 /// The built artefact of this name, such as `fixtures/hostile`.
 fn artefact(name: &str) -> Vec<u8> {
-    let directory = match std::env::var_os("HOOKMQ_PLUGINS_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => target_directory().join("plugins"),
-    };
-    let file = directory.join(format!("{name}.wasm"));
+    let file = plugins().join(format!("{name}.wasm"));
     std::fs::read(&file)
         .unwrap_or_else(|error| panic!("{}: {error}. Run `cargo xtask plugins`", file.display()))
+}
+
+fn plugins() -> PathBuf {
+    match std::env::var_os("HOOKMQ_PLUGINS_DIR") {
+        Some(directory) => PathBuf::from(directory),
+        None => target_directory().join("plugins"),
+    }
 }
 
 /// Cargo keeps what it builds for tests below the target directory.

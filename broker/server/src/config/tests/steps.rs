@@ -135,3 +135,11 @@ fn grants_for_a_plugin_that_no_step_uses_are_a_mistake() {
         "mq.yaml:11:5: plugins.grants.stamb: no step uses a plugin named \"stamb\"",
     );
 }
+
+#[test]
+fn limits_of_a_plugin_that_no_step_uses_are_a_mistake() {
+    assert_problem(
+        &sound_with("plugins:\n  limits:\n    stamb: {time_ms: 20}\n"),
+        "mq.yaml:11:5: plugins.limits.stamb: no step uses a plugin named \"stamb\"",
+    );
+}
