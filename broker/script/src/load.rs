@@ -14,6 +14,7 @@ use crate::call::Setting;
 use crate::error::Source;
 use crate::fault::Failure;
 use crate::functions::{Patterns, is_changeable};
+use crate::rule::SpareCaches;
 use crate::test_kit::pretence::Pretence;
 use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, call, objects};
 
@@ -68,6 +69,7 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         topics,
         engine,
         ast,
+        caches: SpareCaches::default(),
         authorize_is_cacheable: outline.is_cacheable(),
         clock: rules.clock,
         deadline: rules.limits.deadline,

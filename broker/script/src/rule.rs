@@ -1,6 +1,6 @@
 //! A loaded rule, as the pipeline calls it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookmq_codec::TopicFilter;
@@ -9,7 +9,7 @@ use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
     FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
-use rhai::{AST, CallFnOptions, Dynamic, Engine, FuncArgs, Position, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, EvalContext, Position, Scope};
 
 use crate::call::{self, Clock, Setting};
 use crate::fault::Failure;
@@ -30,6 +30,7 @@ pub struct Rule {
     pub(crate) topics: Vec<TopicFilter>,
     pub(crate) engine: Engine,
     pub(crate) ast: AST,
+    pub(crate) caches: SpareCaches,
     pub(crate) authorize_is_cacheable: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -45,15 +46,29 @@ impl Rule {
         &self,
         hook: Hook,
         tenant: &Arc<str>,
-        arguments: impl FuncArgs,
+        arguments: &mut [&mut Dynamic],
     ) -> Result<Dynamic, StepFailure> {
         let (name, place) = &self.functions[hook as usize];
         call::begin(self.clock, self.deadline, Setting::Tenant(tenant.clone()));
-        let options = CallFnOptions::new().eval_ast(false);
+        let mut caches = self.caches.take();
+        let mut global = self.engine.new_global_runtime_state();
+        global.lib.push(self.ast.shared_lib().clone());
         let mut scope = Scope::new();
-        self.engine
-            .call_fn_with_options(options, &mut scope, &self.ast, name, arguments)
-            .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))
+        let answer = EvalContext::new(&self.engine, &mut global, &mut caches, &mut scope, None)
+            .call_fn_raw(name, false, false, arguments);
+        self.caches.give_back(caches);
+        answer.map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))
+    }
+
+    fn call_with_message(
+        &self,
+        hook: Hook,
+        client: &Arc<Client>,
+        draft: &MessageRef,
+    ) -> Result<Dynamic, StepFailure> {
+        let mut subject = Dynamic::from(ClientRef(client.clone()));
+        let mut message = Dynamic::from(draft.clone());
+        self.call(hook, &client.tenant, &mut [&mut subject, &mut message])
     }
 
     fn bad_output(&self, hook: Hook, message: String) -> StepFailure {
@@ -72,9 +87,26 @@ impl Rule {
 
     fn connect_now(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
         let tenant = attempt.identity.tenant.clone().unwrap_or_default();
-        let value = self.call(Hook::Connect, &tenant, (AttemptRef::new(attempt),))?;
+        let value =
+            self.call(Hook::Connect, &tenant, &mut [&mut Dynamic::from(AttemptRef::new(attempt))])?;
         self.nothing_emitted(Hook::Connect)?;
         Verdict::of_connect(value).map_err(|message| self.bad_output(Hook::Connect, message))
+    }
+}
+
+/// Which function a call in the rule means, as earlier calls have found out. To find it out anew takes as
+/// long as a short rule runs. Each running call has one of its own, so there are as many as calls ran at
+/// once, and each is bounded by the calls that stand in the rule.
+#[derive(Default)]
+pub(crate) struct SpareCaches(Mutex<Vec<Caches>>);
+
+impl SpareCaches {
+    fn take(&self) -> Caches {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, caches: Caches) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(caches);
     }
 }
 
@@ -108,7 +140,9 @@ impl Program for Rule {
         client: &Arc<Client>,
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
-        let arguments = (ClientRef(client.clone()), AccessFacts::new(access));
+        let mut subject = Dynamic::from(ClientRef(client.clone()));
+        let mut access = Dynamic::from(AccessFacts::new(access));
+        let arguments = &mut [&mut subject, &mut access];
         let value = self.call(Hook::Authorize, &client.tenant, arguments)?;
         self.nothing_emitted(Hook::Authorize)?;
         Verdict::of_authorize(value).map_err(|message| self.bad_output(Hook::Authorize, message))
@@ -120,8 +154,7 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<PublishAnswer, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value =
-            self.call(Hook::Publish, &client.tenant, (ClientRef(client.clone()), draft.clone()))?;
+        let value = self.call_with_message(Hook::Publish, client, &draft)?;
         let verdict = Verdict::of_publish(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Publish, message))?;
         Ok(PublishAnswer { verdict, emitted: call::take_emitted() })
@@ -133,8 +166,7 @@ impl Program for Rule {
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
         let draft = MessageRef::new(message.clone());
-        let value =
-            self.call(Hook::Deliver, &client.tenant, (ClientRef(client.clone()), draft.clone()))?;
+        let value = self.call_with_message(Hook::Deliver, client, &draft)?;
         self.nothing_emitted(Hook::Deliver)?;
         Verdict::of_deliver(value, draft.take_patch())
             .map_err(|message| self.bad_output(Hook::Deliver, message))

@@ -1,10 +1,10 @@
 //! Instances of one plugin version, kept apart by tenant.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use hashbrown::HashMap;
 use hookmq_hooks::{FailureKind, StepFailure};
 use parking_lot::Mutex;
 
@@ -21,7 +21,8 @@ pub(crate) struct Pool {
 
 pub(crate) struct TenantPool {
     pub(crate) tenant: Arc<str>,
-    idle: Mutex<Vec<Instance>>,
+    /// Boxed, as each call takes one out and puts it back.
+    idle: Mutex<Vec<Box<Instance>>>,
     live: Arc<AtomicU32>,
 }
 
@@ -65,7 +66,7 @@ impl Pool {
         let idle = tenant_pool.idle.lock().pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?,
+            None => Box::new(create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?),
         };
         let answer = use_instance(&mut instance)?;
         instance.calls += 1;
