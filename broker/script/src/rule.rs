@@ -51,9 +51,12 @@ impl Rule {
         call::begin(self.clock, self.deadline, Setting::Tenant(tenant.clone()));
         let options = CallFnOptions::new().eval_ast(false);
         let mut scope = Scope::new();
-        self.engine
+        let value = self
+            .engine
             .call_fn_with_options(options, &mut scope, &self.ast, name, arguments)
-            .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))
+            .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))?;
+        Verdict::tell(&value, &self.file, (name, *place));
+        Ok(value)
     }
 
     fn bad_output(&self, hook: Hook, message: String) -> StepFailure {

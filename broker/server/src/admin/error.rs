@@ -56,9 +56,9 @@ impl From<ProgramError> for ApiError {
         let message = error.to_string();
         match error {
             ProgramError::NotInPipeline(_) => Self::not_found(message),
-            ProgramError::NoCandidate(_) | ProgramError::NoPrevious(_) => {
-                Self::new(StatusCode::CONFLICT, "conflict", message)
-            }
+            ProgramError::NoCandidate(_)
+            | ProgramError::NoPrevious(_)
+            | ProgramError::Overtaken(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
             ProgramError::Archive { .. } | ProgramError::Read { .. } => Self::internal(message),
             ProgramError::Rule(error) => Self {
                 problems: error.problems,
