@@ -209,6 +209,15 @@ impl Programs {
         Ok(recorded)
     }
 
+    /// The question of this number, of whatever step, unless it has made room for others.
+    pub fn question(&self, number: u64) -> Option<Recorded> {
+        let state = self.state.lock();
+        let recorders: Vec<_> = state.accounts.recorders.values().cloned().collect();
+        drop(state);
+        let mut recorded = recorders.iter().flat_map(|recorder| recorder.recorded());
+        recorded.find(|recorded| recorded.number == number)
+    }
+
     /// Puts them to the candidate, and to the version in force. Nothing comes of it.
     pub async fn replay(&self, name: &ProgramName) -> Result<Vec<Replayed>, ProgramError> {
         let recorded = self.recorded(name)?;
