@@ -44,6 +44,7 @@ impl Bench {
             control: Control::Required,
             on_failure: FailurePolicy::Drop,
             settings: Value::Null,
+            explain: Default::default(),
         };
         let publish = programs.iter().map(step).collect();
         let blueprint = Blueprint { publish, ..Blueprint::default() };

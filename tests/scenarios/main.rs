@@ -2,6 +2,7 @@
 
 mod configuration;
 mod database_outage;
+mod explain;
 mod first_light;
 mod hot_swap;
 mod site;

@@ -224,7 +224,7 @@ fn what_was_asked_is_recorded_and_put_to_a_candidate() {
     assert_eq!((&replayed["asked"], &replayed["differing"]), (&json!(5), &json!(5)));
     assert_eq!(replayed["items"][0]["candidate"]["patch"]["payload"], "x 2");
     let number = &items[0]["number"];
-    let again = json!({"recorded": {"kind": "rule", "name": "stamp", "number": number}});
+    let again = json!({"recorded": number});
     let answer = done(api.post("/api/v1/explain", again.to_string().as_bytes()));
     assert_eq!(answer["explanations"][0]["steps"][0]["answer"]["patch"]["payload"], "x 1");
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{
-    Access, Attachment, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict,
-    Denial, FailureKind, HookSet, IdentityPatch, Program, ProgramIdentity, ProgramKind,
-    StepFailure, note,
+    Access, Attachment, Attribute, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt,
+    ConnectVerdict, Denial, FailureKind, HookSet, IdentityPatch, Program, ProgramIdentity,
+    ProgramKind, StepFailure, Voucher, note,
 };
 
 pub use self::scram::{ScramProgram, ScramSettings};
 use crate::directory::Grants;
-use crate::{Directory, DirectoryError, PrincipalKey, Ruling};
+use crate::{Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
 
+/// The step's name, which vouches for what it gives.
 const DATABASE: &str = "database";
 
 /// Looks up the principal that earlier connect steps have named, and authorizes by its permissions.
@@ -86,6 +87,39 @@ impl DatabaseProgram {
             attachments: BTreeMap::from([(DATABASE.into(), Attachment::new(grants))]),
             ..IdentityPatch::default()
         }))
+    }
+}
+
+impl Directory {
+    /// Gives a client that is only described what the connect step `database` would have given it: its
+    /// permissions, and the roles and attributes of its principal.
+    ///
+    /// # Errors
+    /// As [`Directory::principal`].
+    pub async fn complete(
+        &self,
+        client: &mut Client,
+    ) -> Result<Result<(), NotAdmitted>, DirectoryError> {
+        let key = PrincipalKey {
+            tenant: client.tenant.clone(),
+            username: client.username.clone(),
+            client_id: client.client_id_bound.then(|| client.client_id.clone()),
+            roles: client.roles.clone(),
+        };
+        let grants = match self.grants(key).await? {
+            Ok(grants) => grants,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if let Ok(principal) = &*grants.standing() {
+            client.roles.extend(principal.roles.iter().cloned());
+            let vouched_by = Voucher::Step(DATABASE.into());
+            client.attributes.extend(principal.attributes.iter().map(|(name, value)| {
+                let attribute = Attribute { value: value.clone(), vouched_by: vouched_by.clone() };
+                (name.clone(), attribute)
+            }));
+        }
+        client.attachments.insert(DATABASE.into(), Attachment::new(grants));
+        Ok(Ok(()))
     }
 }
 

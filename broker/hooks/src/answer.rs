@@ -207,6 +207,27 @@ fn emission(emission: &Emission) -> Value {
     })
 }
 
+/// A described answer without what messages carry: for logs and lists, which others read.
+pub fn redacted(mut answer: Value) -> Value {
+    fn hide(object: &mut Value) {
+        if let Some(payload) = object.get_mut("payload") {
+            let bytes =
+                payload.as_str().map_or_else(|| payload["bytes"].clone(), |it| json!(it.len()));
+            *payload = json!({"bytes": bytes});
+        }
+        if let Some(properties) = object.get_mut("user_properties") {
+            *properties = json!({"count": properties.as_array().map_or(0, Vec::len)});
+        }
+    }
+    if let Some(patch) = answer.get_mut("patch") {
+        hide(patch);
+    }
+    if let Some(emitted) = answer.get_mut("emitted").and_then(Value::as_array_mut) {
+        emitted.iter_mut().for_each(hide);
+    }
+    answer
+}
+
 /// Bytes of a payload that are shown.
 const SHOWN: usize = 4096;
 

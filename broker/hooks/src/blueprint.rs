@@ -41,6 +41,7 @@ pub struct StepSpec {
     pub control: Control,
     /// For publish and deliver steps; connect and authorize fail closed.
     pub on_failure: FailurePolicy,
+    pub explain: Explain,
     /// Handed to a plugin's or a builtin's own configuration; null where absent.
     pub settings: serde_json::Value,
 }
@@ -84,6 +85,17 @@ pub enum FailurePolicy {
     Pass,
     /// The message, as it was, goes to this topic of its tenant instead. Publish steps only.
     DeadLetter { topic: String },
+}
+
+/// Who is told what a step answers, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Explain {
+    /// Whoever asks for an explanation.
+    #[default]
+    OnRequest,
+    /// The log as well, without payloads: some of the real calls.
+    Log,
 }
 
 fn filters_as_text<S: serde::Serializer>(

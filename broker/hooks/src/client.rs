@@ -46,7 +46,8 @@ pub struct ConnectionFacts {
 
 /// A verified client certificate. A name that occurs twice is given twice, in the order of the
 /// certificate: a mapping that wants one must refuse two.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct CertificateFacts {
     pub subject: DistinguishedName,
     pub issuer: DistinguishedName,
@@ -71,7 +72,8 @@ pub struct CertificateFacts {
 }
 
 /// A subject or an issuer, attribute by attribute.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct DistinguishedName {
     pub common_name: Vec<String>,
     pub organization: Vec<String>,

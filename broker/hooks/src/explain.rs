@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::answer::described;
 use crate::{
-    Access, Answer, Client, ConnectAttempt, Decision, Hook, Note, Observer, Pipeline, Program,
-    ProgramIdentity, PublishOutcome, Question, Rehearsed, Step, StepFailure, Version, payload,
-    rehearse,
+    Access, Answer, Circumstances, Client, ConnectAttempt, ConnectVerdict, Decision, Hook, Note,
+    Observer, Pipeline, Program, ProgramIdentity, PublishOutcome, Question, Step, StepFailure,
+    Version, payload, rehearse,
 };
 
 /// Every step of a hook, and what came of the question.
@@ -129,8 +129,8 @@ impl Pipeline {
         let mut copy = attempt.without_secrets();
         copy.password.clone_from(&attempt.password);
         let tracer = self.tracer(Hook::Connect);
-        let refused = Rehearsed::new(self.connect(&mut copy, &tracer)).await.err();
-        let outcome = match refused {
+        let asked = Circumstances::REHEARSED.during(|| self.connect(&mut copy, &tracer));
+        let outcome = match asked.await.0.err() {
             Some(refusal) => {
                 let code = refusal.reason_code as u8;
                 json!({"refused": code, "reason": refusal.reason})
@@ -184,9 +184,8 @@ pub async fn ask_again(program: &dyn Program, question: &Question) -> Value {
     }
     match question {
         Question::Connect(attempt) => {
-            // Some programs answer when they are asked, others when they are polled.
-            let asked = rehearse(|| program.connect(attempt)).0;
-            described(&Rehearsed::new(asked).await)
+            let asked = Circumstances::REHEARSED.during(|| program.connect(attempt));
+            described(&asked.await.0.and_then(ConnectVerdict::checked))
         }
         Question::Authorize(client, access) => told(|| program.authorize(client, &access.view())),
         Question::Publish(client, message) => told(|| program.publish(client, message)),

@@ -6,6 +6,7 @@
 //! known here.
 
 mod answer;
+mod answer_log;
 mod authentication;
 mod blueprint;
 mod breaker;
@@ -24,9 +25,10 @@ mod step;
 mod trial;
 mod verdict;
 
-pub use answer::{Answer, VerdictKind, payload};
+pub use answer::{Answer, VerdictKind, payload, redacted};
+pub use answer_log::LoggedAnswer;
 pub use authentication::{Authentication, Conversation, Exchange};
-pub use blueprint::{Blueprint, Condition, Control, FailurePolicy, ProgramName, StepSpec};
+pub use blueprint::{Blueprint, Condition, Control, Explain, FailurePolicy, ProgramName, StepSpec};
 pub use breaker::{BreakerChange, BreakerOptions, Breakers};
 pub use budget::{TenantBudget, TenantRates};
 pub use client::{
@@ -39,10 +41,12 @@ pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
 pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
 pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
-pub use rehearsal::{Note, Rehearsed, is_rehearsed, note, rehearse};
+pub use rehearsal::{
+    Circumstances, Consequences, During, Note, is_rehearsed, keep_notes, note, rehearse,
+};
 pub use run::{Decision, Emitted, Observer, PublishOutcome, Published, Refusal};
 pub use services::{
-    KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
+    Keeper, KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
 };
 pub use step::{Step, StepParts};
 pub use trial::{Difference, Differences, EVERYBODY, Stage, Trial, Version};

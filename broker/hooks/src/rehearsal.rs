@@ -1,24 +1,43 @@
 //! Calls that must change nothing: what a candidate would decide, and what explain shows.
 //!
-//! A program cannot tell a rehearsal from the real thing. What it keeps goes to an overlay that is
-//! thrown away, what it counts goes nowhere, and what it logs becomes a note. A call never leaves its
-//! thread, so that the state belongs to the thread.
+//! A program cannot tell a rehearsal from the real thing, but for requests, which are not sent. What it
+//! keeps goes to an overlay that is thrown away, what it counts goes nowhere, and what it logs becomes a
+//! note. A call never leaves its thread, so that the state belongs to the thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Something that a program has done or relied on in a rehearsal.
+use crate::ProgramKind;
+use crate::services::Keeper;
+
+/// Something that a program has done or relied on.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Note {
-    /// `log`, `permission`, `line`.
+    /// `log`, `permission`, `line`, `operations`.
     pub about: &'static str,
     pub text: String,
 }
 
+/// What may come of a call, and whether it is to note what it relies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    consequences: Consequences,
+    noting: bool,
+}
+
+/// What may come of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequences {
+    All,
+    /// It may ask others, as long as it changes nothing there.
+    Questions,
+    None,
+}
+
 /// Values by tenant, program and key; none where it was deleted.
-type Overlay = HashMap<(String, String, String), Option<Vec<u8>>>;
+type Overlay = HashMap<(String, ProgramKind, String, String), Option<Vec<u8>>>;
 
 #[derive(Default)]
 struct Stage {
@@ -26,87 +45,137 @@ struct Stage {
     overlay: Overlay,
 }
 
-/// Notes of one rehearsal.
+/// Notes of one call.
 const MOST_NOTES: usize = 100;
 
 thread_local! {
-    static REHEARSES: Cell<bool> = const { Cell::new(false) };
+    static PRESENT: Cell<Circumstances> = const { Cell::new(Circumstances::EARNEST) };
     static STAGE: RefCell<Stage> = RefCell::default();
 }
 
-/// Runs `call` so that nothing of it lasts; gives what it noted. Rehearsals within one another are one.
-pub fn rehearse<T>(call: impl FnOnce() -> T) -> (T, Vec<Note>) {
-    /// Also where `call` panics.
-    struct End(bool);
-    impl Drop for End {
-        fn drop(&mut self) {
-            REHEARSES.set(self.0);
-            if !self.0 {
-                STAGE.take();
+impl Circumstances {
+    /// The real thing, as nearly all calls are.
+    pub const EARNEST: Self = Self { consequences: Consequences::All, noting: false };
+    /// The real thing, of which is told.
+    pub const NOTED: Self = Self { consequences: Consequences::All, noting: true };
+    /// A candidate beside the version in force.
+    pub const SHADOW: Self = Self { consequences: Consequences::Questions, noting: true };
+    pub const REHEARSED: Self = Self { consequences: Consequences::None, noting: true };
+
+    /// Those of this thread's call.
+    #[inline]
+    pub fn present() -> Self {
+        PRESENT.get()
+    }
+
+    #[inline]
+    pub fn consequences(self) -> Consequences {
+        self.consequences
+    }
+
+    fn is_rehearsal(self) -> bool {
+        self.consequences != Consequences::All
+    }
+
+    /// Runs `call`; gives what it has noted. Rehearsals within one another see the same values.
+    pub fn run<T>(self, call: impl FnOnce() -> T) -> (T, Vec<Note>) {
+        /// Also where `call` panics.
+        struct End {
+            before: Circumstances,
+            notes: Vec<Note>,
+        }
+        impl Drop for End {
+            fn drop(&mut self) {
+                let present = PRESENT.replace(self.before);
+                STAGE.with_borrow_mut(|stage| {
+                    stage.notes = std::mem::take(&mut self.notes);
+                    if present.is_rehearsal() && !self.before.is_rehearsal() {
+                        stage.overlay.clear();
+                    }
+                });
             }
         }
+        let end = End { before: PRESENT.replace(self), notes: take_notes() };
+        let answer = call();
+        let notes = take_notes();
+        drop(end);
+        (answer, notes)
     }
-    let end = End(REHEARSES.replace(true));
-    let answer = call();
-    let notes = take_notes();
-    drop(end);
-    (answer, notes)
-}
 
-/// A future whose every turn is a rehearsal.
-pub struct Rehearsed<F>(Pin<Box<F>>);
-
-impl<F: Future> Rehearsed<F> {
-    pub fn new(future: F) -> Self {
-        Self(Box::pin(future))
+    /// A future that is made and polled under these circumstances; it gives its notes at the end.
+    pub fn during<F: Future>(self, make: impl FnOnce() -> F) -> During<F> {
+        // Some programs answer when they are asked, others when they are polled.
+        let (future, notes) = self.run(make);
+        During { future: Box::pin(future), circumstances: self, notes }
     }
 }
 
-impl<F: Future> Future for Rehearsed<F> {
-    type Output = F::Output;
+/// Runs `call` so that nothing of it lasts; gives what it noted.
+pub fn rehearse<T>(call: impl FnOnce() -> T) -> (T, Vec<Note>) {
+    Circumstances::REHEARSED.run(call)
+}
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        rehearse(|| self.0.as_mut().poll(context)).0
+/// What [`Circumstances::during`] makes.
+pub struct During<F> {
+    future: Pin<Box<F>>,
+    circumstances: Circumstances,
+    notes: Vec<Note>,
+}
+
+impl<F: Future> Future for During<F> {
+    type Output = (F::Output, Vec<Note>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (answer, notes) = this.circumstances.run(|| this.future.as_mut().poll(context));
+        this.notes.extend(notes);
+        this.notes.truncate(MOST_NOTES);
+        answer.map(|answer| (answer, std::mem::take(&mut this.notes)))
     }
 }
 
-/// What the present rehearsal has noted so far.
-pub(crate) fn take_notes() -> Vec<Note> {
+fn take_notes() -> Vec<Note> {
     STAGE.with_borrow_mut(|stage| std::mem::take(&mut stage.notes))
 }
 
 /// Whether the call of this thread must change nothing.
 #[inline]
 pub fn is_rehearsed() -> bool {
-    REHEARSES.get()
+    PRESENT.get().is_rehearsal()
 }
 
-/// Notes what explain is to show; nothing outside of a rehearsal.
+/// Notes what explain is to show; nothing in a call of which nobody wants to be told.
 #[inline]
 pub fn note(about: &'static str, text: impl FnOnce() -> String) {
-    if is_rehearsed() {
-        STAGE.with_borrow_mut(|stage| {
-            if stage.notes.len() < MOST_NOTES {
-                stage.notes.push(Note { about, text: text() });
-            }
-        });
+    if PRESENT.get().noting {
+        keep_notes([Note { about, text: text() }]);
     }
 }
 
+/// Notes what a part of the call has noted elsewhere.
+pub fn keep_notes(notes: impl IntoIterator<Item = Note>) {
+    STAGE.with_borrow_mut(|stage| {
+        let room = MOST_NOTES.saturating_sub(stage.notes.len());
+        stage.notes.extend(notes.into_iter().take(room));
+    });
+}
+
 /// What the rehearsal has put in the place of a value, if it has.
-pub(crate) fn overlaid(tenant: &str, program: &str, key: &str) -> Option<Option<Vec<u8>>> {
-    STAGE.with_borrow(|stage| {
-        let key = (tenant.to_owned(), program.to_owned(), key.to_owned());
-        stage.overlay.get(&key).cloned()
-    })
+pub(crate) fn overlaid(tenant: &str, keeper: Keeper<'_>, key: &str) -> Option<Option<Vec<u8>>> {
+    STAGE.with_borrow(|stage| stage.overlay.get(&place(tenant, keeper, key)).cloned())
 }
 
 /// Puts a value in the place of the real one until the rehearsal is over.
-pub(crate) fn overlay(tenant: &str, program: &str, key: &str, value: Option<Vec<u8>>) {
-    STAGE.with_borrow_mut(|stage| {
-        let key = (tenant.to_owned(), program.to_owned(), key.to_owned());
-        stage.overlay.insert(key, value);
-    });
+pub(crate) fn overlay(tenant: &str, keeper: Keeper<'_>, key: &str, value: Option<Vec<u8>>) {
+    STAGE.with_borrow_mut(|stage| stage.overlay.insert(place(tenant, keeper, key), value));
+}
+
+fn place(
+    tenant: &str,
+    Keeper { kind, name }: Keeper<'_>,
+    key: &str,
+) -> (String, ProgramKind, String, String) {
+    (tenant.to_owned(), kind, name.to_owned(), key.to_owned())
 }
 
 #[cfg(test)]
@@ -129,5 +198,30 @@ mod tests {
     fn a_rehearsal_that_panics_is_over() {
         let panicked = std::panic::catch_unwind(|| rehearse(|| panic!("as it was told")));
         assert!(panicked.is_err() && !is_rehearsed());
+    }
+
+    #[test]
+    fn a_real_call_is_noted_where_somebody_wants_to_be_told() {
+        let (answer, notes) = Circumstances::NOTED.run(|| {
+            note("line", || "a:1".into());
+            is_rehearsed()
+        });
+        assert!(!answer);
+        assert_eq!(notes, [Note { about: "line", text: "a:1".into() }]);
+    }
+
+    #[test]
+    fn what_is_in_earnest_inside_of_a_rehearsal_is_so_and_no_longer() {
+        let ((), notes) = rehearse(|| {
+            note("log", || "before".into());
+            let (inside, _) = Circumstances::EARNEST.run(|| {
+                note("log", || "lost".into());
+                is_rehearsed()
+            });
+            assert!(!inside && is_rehearsed());
+            note("log", || "after".into());
+        });
+        let texts: Vec<_> = notes.iter().map(|note| &*note.text).collect();
+        assert_eq!(texts, ["before", "after"]);
     }
 }

@@ -13,8 +13,8 @@ use crate::step::Due;
 use crate::{
     Access, Attribute, AuthorizeVerdict, BreakerChange, Client, ConnectAttempt, ConnectVerdict,
     Control, DeliverVerdict, Denial, Effect, FailureKind, FailurePolicy, Hook, Identity,
-    IdentityPatch, MessagePatch, Note, Pipeline, PublishVerdict, Question, Secret, Step,
-    StepFailure, StepSet, Version, Voucher,
+    IdentityPatch, LoggedAnswer, MessagePatch, Note, Pipeline, PublishVerdict, Question, Secret,
+    Step, StepFailure, StepSet, Version, Voucher,
 };
 
 /// Told of what steps do, for the log, the metrics and explain.
@@ -27,6 +27,9 @@ pub trait Observer {
 
     /// A step has answered in a rehearsal, and no others.
     fn answered(&self, _: &Step, _: &Version, _answer: Value, _took: Duration, _: Vec<Note>) {}
+
+    /// A step whose answers are explained in the log has given one.
+    fn logged(&self, _: &Step, _: LoggedAnswer<'_>) {}
 }
 
 /// A client that no connect step let in.

@@ -3,7 +3,7 @@
 mod key_value;
 mod program_metrics;
 
-pub use key_value::{KeyValueError, KeyValueLimits, KeyValueStore};
+pub use key_value::{Keeper, KeyValueError, KeyValueLimits, KeyValueStore};
 pub use program_metrics::{ProgramMetric, ProgramMetrics};
 
 /// What all programs of a broker share, each of them seeing its own part only.

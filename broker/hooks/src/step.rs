@@ -1,15 +1,17 @@
 //! A program at its place in the pipeline, and how it is asked.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hookmq_codec::TopicName;
 
-use crate::answer::described;
-use crate::rehearsal::{self, Rehearsed, is_rehearsed, rehearse};
+use crate::answer::{described, redacted};
+use crate::answer_log::AnswerLog;
+use crate::rehearsal::{Circumstances, is_rehearsed};
 use crate::{
-    Answer, Client, ConnectAttempt, ConnectVerdict, FailureKind, Hook, Observer, Program,
-    ProgramKind, Question, Recorder, Stage, StepFailure, StepSpec, Trial, Version, trial,
+    Answer, Client, ConnectAttempt, ConnectVerdict, Explain, FailureKind, Hook, LoggedAnswer, Note,
+    Observer, Program, ProgramKind, Question, Recorder, Stage, StepFailure, StepSpec, Trial,
+    Version, trial,
 };
 
 /// A program with the conditions, the control word and the failure policy of its place.
@@ -21,6 +23,8 @@ pub struct Step {
     /// A candidate to take its place.
     pub trial: Option<Arc<Trial>>,
     pub recorder: Arc<Recorder>,
+    /// Where its answers are explained in the log.
+    log: Option<AnswerLog>,
 }
 
 /// What stands at a step.
@@ -56,7 +60,8 @@ enum Decides {
 impl Step {
     pub(crate) fn new(hook: Hook, spec: StepSpec, parts: StepParts) -> Self {
         let StepParts { active, trial, recorder } = parts;
-        Self { hook, spec, active, trial, recorder }
+        let log = (spec.explain == Explain::Log).then(|| AnswerLog::new(Instant::now()));
+        Self { hook, spec, active, trial, recorder, log }
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -68,7 +73,8 @@ impl Step {
         std::iter::once(&self.active).chain(self.trial.as_ref().map(|trial| &trial.version))
     }
 
-    pub(crate) fn wants_client(&self, client: &Client) -> bool {
+    /// Whether the conditions on listener and tenant hold.
+    pub fn wants_client(&self, client: &Client) -> bool {
         self.wants(&client.connection.listener, Some(&client.tenant))
     }
 
@@ -117,15 +123,29 @@ impl Step {
         question: impl Fn() -> Question,
         call: impl Fn(&dyn Program) -> Result<T, StepFailure>,
     ) -> Result<T, StepFailure> {
-        let answer = match self.decider(due) {
-            Some(version) => self.call(version, client, observer, &call),
-            None => Ok(T::indifferent()),
+        let answer = match (self.decider(due), self.turn_to_log()) {
+            (Some(version), None) => self.call(version, client, observer, &call),
+            (Some(version), Some(left_out)) => {
+                let start = Instant::now();
+                let call = || self.call(version, client, observer, &call);
+                let (answer, notes) = Circumstances::NOTED.run(call);
+                self.log(
+                    version,
+                    &question(),
+                    &answer,
+                    (start.elapsed(), &notes),
+                    left_out,
+                    observer,
+                );
+                answer
+            }
+            (None, _) => Ok(T::indifferent()),
         };
         if due.shadow
             && !is_rehearsed()
             && let Some(trial) = &self.trial
         {
-            let (shadow, _) = rehearse(|| call(&*trial.version.program));
+            let (shadow, _) = Circumstances::SHADOW.run(|| call(&*trial.version.program));
             self.compare(trial, &answer, &shadow, &question);
         }
         if self.keeps(&answer) {
@@ -142,35 +162,66 @@ impl Step {
         attempt: &ConnectAttempt,
         observer: &(dyn Observer + Sync),
     ) -> Result<ConnectVerdict, StepFailure> {
-        let answer = match self.decider(due) {
-            None => Ok(ConnectVerdict::indifferent()),
-            Some(version) if is_rehearsed() => {
+        let answer = match (self.decider(due), self.turn_to_log()) {
+            (None, _) => Ok(ConnectVerdict::indifferent()),
+            (Some(version), _) if is_rehearsed() => {
                 let start = Instant::now();
-                let answer = version.program.connect(attempt).await;
-                let notes = rehearsal::take_notes();
+                let asked = Circumstances::REHEARSED.during(|| version.program.connect(attempt));
+                let (answer, notes) = asked.await;
+                let answer = answer.and_then(ConnectVerdict::checked);
                 observer.answered(self, version, described(&answer), start.elapsed(), notes);
                 return answer;
             }
-            Some(version) => {
+            (Some(version), turn) => {
                 let start = Instant::now();
-                let answer = version.program.connect(attempt).await;
+                let circumstances = match turn {
+                    Some(_) => Circumstances::NOTED,
+                    None => Circumstances::EARNEST,
+                };
+                let asked = circumstances.during(|| version.program.connect(attempt));
+                let (answer, notes) = asked.await;
+                let answer = answer.and_then(ConnectVerdict::checked);
                 version.meter.count(&answer);
                 version.meter.time(start.elapsed());
+                if let Some(left_out) = turn {
+                    let question = Question::connect(attempt);
+                    let told = (start.elapsed(), &*notes);
+                    self.log(version, &question, &answer, told, left_out, observer);
+                }
                 answer
             }
         };
         if due.shadow
             && let Some(trial) = &self.trial
         {
-            // Some programs answer when they are asked, others when they are polled.
-            let asked = rehearse(|| trial.version.program.connect(attempt)).0;
-            let shadow = Rehearsed::new(asked).await;
+            let asked = Circumstances::SHADOW.during(|| trial.version.program.connect(attempt));
+            let shadow = asked.await.0.and_then(ConnectVerdict::checked);
             self.compare(trial, &answer, &shadow, || Question::connect(attempt));
         }
         if self.keeps(&answer) {
             self.recorder.keep(Question::connect(attempt), described(&answer), trial::now());
         }
         answer
+    }
+
+    /// Whether the answer that is given now is logged; then, how many before it were not.
+    #[inline]
+    fn turn_to_log(&self) -> Option<u64> {
+        let log = self.log.as_ref().filter(|_| !is_rehearsed())?;
+        log.admit(Instant::now())
+    }
+
+    fn log<T: Answer>(
+        &self,
+        version: &Version,
+        question: &Question,
+        answer: &Result<T, StepFailure>,
+        (took, notes): (Duration, &[Note]),
+        left_out: u64,
+        observer: &(impl Observer + ?Sized),
+    ) {
+        let answer = &redacted(described(answer));
+        observer.logged(self, LoggedAnswer { question, version, answer, took, notes, left_out });
     }
 
     fn decider(&self, due: Due) -> Option<&Version> {
@@ -228,7 +279,7 @@ impl Step {
         call: impl Fn(&dyn Program) -> Result<T, StepFailure>,
     ) -> Result<T, StepFailure> {
         let start = Instant::now();
-        let (answer, notes) = rehearse(|| call(&*version.program));
+        let (answer, notes) = Circumstances::REHEARSED.run(|| call(&*version.program));
         observer.answered(self, version, described(&answer), start.elapsed(), notes);
         answer
     }

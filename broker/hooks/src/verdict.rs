@@ -42,6 +42,23 @@ pub struct IdentityPatch {
     pub limits: ClientLimits,
 }
 
+impl IdentityPatch {
+    /// Refuses names that could not be told from none.
+    pub(crate) fn check(&self) -> Result<(), StepFailure> {
+        let names = [
+            ("tenant", &self.tenant),
+            ("username", &self.username),
+            ("client id", &self.client_id),
+        ];
+        let problem = names.into_iter().find_map(|(what, name)| match name.as_deref()? {
+            "" => Some(format!("it names an empty {what}")),
+            name if name.contains('\0') => Some(format!("it names a {what} that holds U+0000")),
+            _ => None,
+        });
+        problem.map_or(Ok(()), |problem| Err(StepFailure::new(FailureKind::BadOutput, problem)))
+    }
+}
+
 /// "May it do this here?"
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
@@ -91,6 +108,19 @@ pub enum Effect {
     AcknowledgeAndDrop,
     /// DISCONNECT with "not authorized".
     Disconnect,
+}
+
+impl ConnectVerdict {
+    /// The same, or the failure of a step that answers what no step may.
+    pub(crate) fn checked(self) -> Result<Self, StepFailure> {
+        match &self {
+            Self::Next(patch) | Self::Accept(patch) | Self::Authenticated { patch, .. } => {
+                patch.check()?;
+            }
+            Self::Deny { .. } => {}
+        }
+        Ok(self)
+    }
 }
 
 /// "What becomes of this message?"

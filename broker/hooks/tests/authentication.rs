@@ -115,6 +115,7 @@ fn connect(
         condition: Condition::default(),
         control: *control,
         on_failure: FailurePolicy::Drop,
+        explain: Default::default(),
         settings: serde_json::Value::Null,
     });
     let blueprint = Blueprint { connect: specs.collect(), ..Blueprint::default() };

@@ -87,6 +87,7 @@ fn spec(name: &str) -> StepSpec {
         condition: Condition::default(),
         control: Control::Required,
         on_failure: FailurePolicy::Drop,
+        explain: Default::default(),
         settings: serde_json::Value::Null,
     }
 }
@@ -228,6 +229,34 @@ fn control_words_have_the_meaning_that_pam_gives_them() {
     for (case, steps, expected) in table {
         let username = connect(steps).map(|identity| identity.username.unwrap().to_string());
         assert_eq!(username, expected.map(str::to_owned), "{case}");
+    }
+}
+
+#[test]
+fn a_step_that_names_nobody_has_failed() {
+    let nameless = |change: fn(&mut IdentityPatch)| -> Answers<ConnectVerdict> {
+        Box::new(move || {
+            let mut patch = named("a");
+            change(&mut patch);
+            Ok(ConnectVerdict::Accept(patch))
+        })
+    };
+    let changes: [fn(&mut IdentityPatch); 4] = [
+        |patch| patch.tenant = Some("".into()),
+        |patch| patch.username = Some("".into()),
+        |patch| patch.client_id = Some("".into()),
+        |patch| patch.tenant = Some("a\0b".into()),
+    ];
+    for change in changes {
+        let alone = connect(vec![(Control::Required, nameless(change))]);
+        assert_eq!(alone, Err(ReasonCode::UnspecifiedError));
+        let other = connect(vec![
+            (Control::Sufficient, nameless(change)),
+            (Control::Required, accept("b")),
+        ]);
+        let identity = other.unwrap();
+        assert_eq!((identity.tenant, identity.client_id), (None, None));
+        assert_eq!(identity.username.as_deref(), Some("b"));
     }
 }
 

@@ -1,19 +1,19 @@
 //! Candidates beside the version in force, breakers, budgets and explanations.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hookmq_codec::{ProtocolVersion, Qos, ReasonCode, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, AuthorizeVerdict, Blueprint, BreakerChange, BreakerOptions, Breakers, Client,
-    Condition, ConnectionFacts, Control, Decision, Emission, FailureKind, FailurePolicy, Hook,
-    HookSet, MessagePatch, Observer, Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName,
-    PublishAnswer, PublishOutcome, PublishVerdict, Question, Recorder, RecorderOptions, Stage,
-    Step, StepFailure, StepParts, StepSpec, TenantBudget, TenantRates, Trial, VerdictKind, Version,
-    note,
+    Condition, ConnectAttempt, ConnectionFacts, Control, Decision, Emission, Explain, FailureKind,
+    FailurePolicy, Hook, HookSet, LoggedAnswer, MessagePatch, Observer, Pipeline, Program,
+    ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, PublishOutcome, PublishVerdict,
+    Question, Recorder, RecorderOptions, Stage, Step, StepFailure, StepParts, StepSpec,
+    TenantBudget, TenantRates, Trial, VerdictKind, Version, note,
 };
 
 /// Answers publish with what `answer` says and counts how often it was asked.
@@ -48,7 +48,7 @@ impl Program for Scripted {
     }
 
     fn hooks(&self) -> HookSet {
-        HookSet { publish: true, authorize: true, ..HookSet::default() }
+        HookSet { connect: true, publish: true, authorize: true, ..HookSet::default() }
     }
 
     fn topics(&self) -> &[TopicFilter] {
@@ -74,11 +74,19 @@ impl Program for Scripted {
 struct Noticing {
     failures: AtomicUsize,
     opened: AtomicUsize,
+    logged: Mutex<Vec<(String, u64)>>,
 }
 
 impl Observer for Noticing {
     fn step_failed(&self, _: &Step, _: &StepFailure) {
         self.failures.fetch_add(1, Relaxed);
+    }
+
+    fn logged(&self, _: &Step, logged: LoggedAnswer<'_>) {
+        let (tenant, _, client_id) = logged.question.whose();
+        let topic = logged.question.topic();
+        let text = format!("{tenant} {client_id} {topic} {} {:?}", logged.answer, logged.notes);
+        self.logged.lock().expect("no test panics with it").push((text, logged.left_out));
     }
 
     fn breaker_changed(&self, _: &Step, _: &str, change: BreakerChange) {
@@ -121,15 +129,21 @@ fn parts(active: &Arc<Scripted>, trial: Option<(&Arc<Scripted>, Stage)>) -> Step
 }
 
 fn pipeline(hook: Hook, parts: StepParts) -> Pipeline {
+    pipeline_that(Explain::OnRequest, hook, parts)
+}
+
+fn pipeline_that(explain: Explain, hook: Hook, parts: StepParts) -> Pipeline {
     let spec = StepSpec {
         program: ProgramName { kind: ProgramKind::Rule, name: "rule".into() },
         condition: Condition::default(),
         control: Control::Required,
         on_failure: FailurePolicy::Drop,
+        explain,
         settings: serde_json::Value::Null,
     };
     let mut blueprint = Blueprint::default();
     match hook {
+        Hook::Connect => blueprint.connect.push(spec),
         Hook::Authorize => blueprint.authorize.push(spec),
         _ => blueprint.publish.push(spec),
     }
@@ -308,6 +322,48 @@ fn questions_are_recorded_with_their_answers() {
     let [only] = &recorded[..] else { panic!("one question") };
     assert_eq!((only.question.topic(), only.question.whose()), ("t", ("acme", "u", "a")));
     assert_eq!(only.answer["verdict"], "drop");
+}
+
+#[test]
+fn a_step_explains_real_answers_in_the_log_without_payloads_and_not_too_often() {
+    let active = Scripted::new("1", |message| {
+        note("line", || "rule.rhai:3".into());
+        emit(message)
+    });
+    let pipeline = pipeline_that(Explain::Log, Hook::Publish, parts(&active, None));
+    let seen = Noticing::default();
+    for _ in 0..50 {
+        publish(&pipeline, &client(), "t", &seen);
+    }
+    explain(&pipeline, &Question::Publish(client(), message("t")));
+    let logged = seen.logged.lock().unwrap();
+    // More than one second may have begun.
+    assert!((10..50).contains(&logged.len()), "{}", logged.len());
+    for (text, _) in &*logged {
+        assert!(text.starts_with("acme a t ") && text.contains("rule.rhai:3"), "{text}");
+        assert!(text.contains(r#""payload":{"bytes":3}"#) && !text.contains("new"), "{text}");
+    }
+    assert_eq!(logged[0].1, 0);
+    assert_eq!(active.asked(), 51);
+}
+
+#[test]
+fn explaining_a_connect_compares_nothing() {
+    let (active, candidate) = (Scripted::new("1", pass), Scripted::new("2", pass));
+    let parts = parts(&active, Some((&candidate, Stage::Shadow)));
+    let pipeline = pipeline(Hook::Connect, parts);
+    let attempt = ConnectAttempt {
+        connection: client().connection.clone(),
+        certificate: None,
+        client_id: "c".into(),
+        username: None,
+        password: None,
+        authentication: None,
+        identity: Default::default(),
+    };
+    explain(&pipeline, &Question::connect(&attempt));
+    let trial = pipeline.steps(Hook::Connect)[0].trial.as_ref().unwrap();
+    assert_eq!(trial.differences.compared(), 0);
 }
 
 fn explain(pipeline: &Pipeline, question: &Question) -> hookmq_hooks::Explanation {

@@ -57,7 +57,10 @@ impl Rule {
         let answer = EvalContext::new(&self.engine, &mut global, &mut caches, &mut scope, None)
             .call_fn_raw(name, false, false, arguments);
         self.caches.give_back(caches);
-        answer.map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))
+        let value = answer
+            .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))?;
+        Verdict::tell(&value, &self.file, (name, *place));
+        Ok(value)
     }
 
     fn call_with_message(

@@ -23,8 +23,8 @@ use hookmq_access::Directory;
 use hookmq_codec::{ReasonCode, TopicName};
 use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
-    Access, BreakerChange, Client, Denial, Observer, Pipeline, PipelineCell, Services, Step,
-    StepFailure,
+    Access, BreakerChange, Client, Denial, LoggedAnswer, Observer, Pipeline, PipelineCell,
+    Services, Step, StepFailure,
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
@@ -239,6 +239,27 @@ impl Observer for Broker {
             }
             BreakerChange::Closed => info!(step = name, ?hook, tenant, "step answers again"),
         }
+    }
+
+    fn logged(&self, step: &Step, logged: LoggedAnswer<'_>) {
+        let (tenant, username, client_id) = logged.question.whose();
+        let notes = logged.notes.iter().filter(|note| note.about != "log");
+        let notes = notes.map(|note| format!("{}: {}", note.about, note.text));
+        // Debug formatting escapes what could pass for another line.
+        info!(
+            step = &**step.name(),
+            hook = ?step.hook,
+            version = &*logged.version.program.identity().sha256,
+            ?tenant,
+            ?username,
+            ?client_id,
+            topic = ?logged.question.topic(),
+            answer = %logged.answer,
+            notes = ?notes.collect::<Vec<_>>(),
+            microseconds = logged.took.as_micros() as u64,
+            left_out = logged.left_out,
+            "step answered"
+        );
     }
 
     fn step_failed(&self, step: &Step, failure: &StepFailure) {

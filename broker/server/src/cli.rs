@@ -38,7 +38,7 @@ pub enum Command {
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Ask a running broker what its steps would say, and why.
-    Explain(ExplainOptions),
+    Explain(Box<ExplainOptions>),
     /// Compile a plugin from standard input to standard output: what the broker has a child do.
     #[command(hide = true)]
     CompilePlugin(CompileOptions),

@@ -166,6 +166,7 @@ impl Config {
             condition: Condition::default(),
             control: Control::Required,
             on_failure: FailurePolicy::Drop,
+            explain: Default::default(),
             settings: serde_json::Value::Null,
         };
         Self {

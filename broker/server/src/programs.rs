@@ -40,7 +40,8 @@ pub struct Programs {
     archive: Archive,
     blueprint: Blueprint,
     options: StepOptions,
-    /// Held for the whole of a change, so that changes follow one another.
+    /// Held while a change is put in force, so that changes follow one another; not while a version is
+    /// made, which takes long.
     state: Mutex<State>,
 }
 
@@ -119,6 +120,27 @@ pub enum Outcome {
     Refused,
 }
 
+/// What a look at the operator's file has come to.
+enum Reloaded {
+    Fresh(Arc<dyn Program>, Arc<[u8]>),
+    Same,
+    Pinned,
+}
+
+impl Loaded {
+    /// Whether no change has come in between.
+    fn stands_as(&self, before: &Self) -> bool {
+        let same_candidate = match (&self.candidate, &before.candidate) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                Arc::ptr_eq(&one.program, &other.program) && one.stage == other.stage
+            }
+            _ => false,
+        };
+        Arc::ptr_eq(&self.active, &before.active) && same_candidate
+    }
+}
+
 impl Programs {
     /// Loads every step's program; a step that has none keeps the broker from starting. A candidate that
     /// does not load any more is left out.
@@ -172,12 +194,27 @@ impl Programs {
     /// Reads every rule's file again and puts the changed ones in force together. A rule with a problem
     /// keeps its version.
     pub fn reload_rules(&self, cell: &PipelineCell) -> Report {
+        let mut made = self.state.lock().loaded.clone();
+        made.retain(|loaded| loaded.name.kind == ProgramKind::Rule);
+        let made = made.into_iter().map(|basis| (self.reload(&basis), basis)).collect::<Vec<_>>();
+
         let mut state = self.state.lock();
         let mut next = state.loaded.clone();
         let mut items = Vec::new();
-        for loaded in next.iter_mut().filter(|loaded| loaded.name.kind == ProgramKind::Rule) {
-            items.push(match self.reload(loaded) {
-                Ok(outcome) => Item::new(&*loaded.active, outcome),
+        for (made, basis) in made {
+            let same = |it: &&mut Loaded| it.name == basis.name && it.settings == basis.settings;
+            let Some(loaded) = next.iter_mut().find(same) else { continue };
+            let made = made.and_then(|made| match loaded.stands_as(&basis) {
+                true => Ok(made),
+                false => Err(ProgramError::Overtaken(basis.name.clone())),
+            });
+            items.push(match made {
+                Ok(Reloaded::Fresh(program, bytes)) => {
+                    (loaded.active, loaded.bytes) = (program, bytes);
+                    Item::new(&*loaded.active, Outcome::Applied)
+                }
+                Ok(Reloaded::Same) => Item::new(&*loaded.active, Outcome::Unchanged),
+                Ok(Reloaded::Pinned) => Item::new(&*loaded.active, Outcome::Pinned),
                 Err(error) => Item::refused(&*loaded.active, &error),
             });
         }
@@ -192,19 +229,19 @@ impl Programs {
         Report { generation: state.generation, items }
     }
 
-    fn reload(&self, loaded: &mut Loaded) -> Result<Outcome, ProgramError> {
+    /// Makes what the operator's file holds.
+    fn reload(&self, loaded: &Loaded) -> Result<Reloaded, ProgramError> {
         let name = &loaded.name;
         if self.standing(name)?.active.is_some() {
-            return Ok(Outcome::Pinned);
+            return Ok(Reloaded::Pinned);
         }
         let bytes = self.loader.read(name)?;
         let fresh = self.loader.make(name, &loaded.settings, &bytes)?;
         self.check_hooks(name, &*fresh)?;
         if fresh.identity().sha256 == loaded.active.identity().sha256 {
-            return Ok(Outcome::Unchanged);
+            return Ok(Reloaded::Same);
         }
-        (loaded.active, loaded.bytes) = (fresh, bytes.into());
-        Ok(Outcome::Applied)
+        Ok(Reloaded::Fresh(fresh, bytes.into()))
     }
 
     fn standing(&self, name: &ProgramName) -> Result<Standing, ProgramError> {

@@ -118,6 +118,7 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
         condition: Condition::default(),
         control: Control::Required,
         on_failure: FailurePolicy::Drop,
+        explain: Default::default(),
         settings: serde_json::Value::Null,
     };
     let blueprint = Blueprint {

@@ -4,6 +4,7 @@ mod cache;
 mod child;
 
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ impl Compiler {
     ) -> Result<Component, LoadError> {
         let _turn = self.turn.lock();
         let Compilation::Child(options) = &self.compilation else {
-            return Component::new(engine, component).map_err(failed);
+            return in_process(|| Component::new(engine, component));
         };
         let cache = Cache { directory: &options.cache, bytes: options.limits.cache_bytes };
         let key = key(engine, component);
@@ -137,6 +138,31 @@ impl Hasher for Fingerprint {
     }
 }
 
+/// Compiles what others have written, at which the compiler may panic.
+fn in_process<T>(compile: impl FnOnce() -> wasmtime::Result<T>) -> Result<T, LoadError> {
+    match catch_unwind(AssertUnwindSafe(compile)) {
+        Ok(compiled) => compiled.map_err(failed),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let text = text.unwrap_or("it does not say why");
+            Err(LoadError::Compile(format!("the compiler panicked: {text}")))
+        }
+    }
+}
+
 fn failed(error: wasmtime::Error) -> LoadError {
     LoadError::Compile(format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_panics_is_an_error() {
+        let error = in_process(|| -> wasmtime::Result<()> { panic!("at {}", "odd input") });
+        let told = error.map_err(|error| error.to_string());
+        assert!(told.is_err_and(|told| told.contains("the compiler panicked: at odd input")));
+    }
 }

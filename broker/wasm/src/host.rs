@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use hookmq_hooks::{ProgramIdentity, ProgramKind, Services};
+use hookmq_hooks::{ProgramIdentity, ProgramKind, ProgramName, Services};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -94,12 +94,15 @@ impl PluginHost {
             sha256: artefact.sha256,
         };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
-        let alias = settings.alias.unwrap_or_else(|| manifest.name.clone());
+        let name = settings.alias.unwrap_or_else(|| ProgramName {
+            kind: ProgramKind::Plugin,
+            name: manifest.name.as_str().into(),
+        });
         let own = Arc::new(Own {
-            name: alias.clone(),
             limits,
             grants: used(&manifest, settings.grants),
-            log: GuestLog::new(alias),
+            log: GuestLog::new(name.name.to_string()),
+            name,
             services: self.services.clone(),
             http: self.http.clone(),
             memory: AtomicU64::new(0),

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hookmq_codec::TopicName;
-use hookmq_hooks::{Emission, Hook, KeyValueError, KeyValueStore};
+use hookmq_hooks::{Emission, Hook, Keeper, KeyValueError, KeyValueStore, ProgramName};
 use tracing::Level;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -58,13 +58,13 @@ impl log::Host for GuestState {
 impl metric::Host for GuestState {
     fn count(&mut self, name: String, increase: u64) {
         if one_more(&mut self.call.figures, MAX_FIGURES) {
-            self.own.services.metrics.count(&self.own.name, &name, &self.tenant, increase);
+            self.own.services.metrics.count(&self.own.name.name, &name, &self.tenant, increase);
         }
     }
 
     fn set(&mut self, name: String, value: f64) {
         if one_more(&mut self.call.figures, MAX_FIGURES) {
-            self.own.services.metrics.set(&self.own.name, &name, &self.tenant, value);
+            self.own.services.metrics.set(&self.own.name.name, &name, &self.tenant, value);
         }
     }
 }
@@ -86,13 +86,14 @@ impl clock::Host for GuestState {
 impl GuestState {
     /// The store, the tenant and the plugin whose part of it is meant; none where the call has used it
     /// as often as it may.
-    fn key_value(&mut self) -> Option<(&KeyValueStore, &str, &str)> {
+    fn key_value(&mut self) -> Option<(&KeyValueStore, &str, Keeper<'_>)> {
         if !one_more(&mut self.call.kv_calls, self.own.limits.kv_calls) {
             return None;
         }
         // An instance is configured before it is known whether its tenant will call.
         let tenant = if self.hook.is_some() { &*self.tenant } else { "" };
-        Some((&self.own.services.key_value, tenant, &self.own.name))
+        let ProgramName { kind, name } = &self.own.name;
+        Some((&self.own.services.key_value, tenant, Keeper { kind: *kind, name }))
     }
 }
 

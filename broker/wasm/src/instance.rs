@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use hookmq_hooks::{Emission, FailureKind, Hook, Services, StepFailure};
+use hookmq_hooks::{Emission, FailureKind, Hook, ProgramName, Services, StepFailure};
 use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
 
 use crate::contract::Plugin;
@@ -71,7 +71,8 @@ fn arm(store: &mut Store<GuestState>) {
 
 /// What all instances of one plugin version have in common.
 pub(crate) struct Own {
-    pub(crate) name: String,
+    /// What it keeps and counts stands under this.
+    pub(crate) name: ProgramName,
     pub(crate) limits: Limits,
     /// What it asks for, which is granted.
     pub(crate) grants: Grants,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use hookmq_hooks::ProgramName;
+
 use crate::{Compilation, Grants, HttpLimits};
 
 /// How the plugin host as a whole is set up.
@@ -99,8 +101,8 @@ impl Limits {
 pub struct PluginSettings {
     /// The plugin that they are for: no other gets its configuration and its grants.
     pub name: Option<String>,
-    /// What its figures, kept values and log lines stand under; without it, the plugin's name.
-    pub alias: Option<String>,
+    /// What its figures, kept values and log lines stand under, instead of itself.
+    pub alias: Option<ProgramName>,
     /// Handed to the plugin as JSON; null lets it use its defaults.
     pub config: serde_json::Value,
     /// Cut down further by the host's limits and by those that the manifest asks for.

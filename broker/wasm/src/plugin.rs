@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
-    Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    FailureKind, Footprint, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
-    is_rehearsed, rehearse,
+    Access, AuthorizeVerdict, BoxFuture, Circumstances, Client, ConnectAttempt, ConnectVerdict,
+    DeliverVerdict, FailureKind, Footprint, Hook, HookSet, Program, ProgramIdentity, PublishAnswer,
+    StepFailure, keep_notes,
 };
 use wasmtime::Engine;
 
@@ -130,7 +130,12 @@ impl Template {
         })
     }
 
+    /// Always in earnest: an instance that a rehearsal needs is kept for the calls after it.
     fn instantiate(&self, tenant: Arc<str>, slot: Slot) -> Result<Instance, StartFailure> {
+        Circumstances::EARNEST.run(|| self.configured(tenant, slot)).0
+    }
+
+    fn configured(&self, tenant: Arc<str>, slot: Slot) -> Result<Instance, StartFailure> {
         let mut store = new_store(&self.engine, self.own.clone(), tenant);
         let configured = self.prepared.instantiate(&mut store).and_then(|guest| {
             let configured =
@@ -205,17 +210,17 @@ impl Program for WasmPlugin {
             return Box::pin(std::future::ready(self.inner.connect(attempt)));
         };
         let (inner, attempt) = (self.inner.clone(), owned(attempt, self.inner.manifest.fields));
-        let rehearsed = is_rehearsed();
-        let answer = workers.call(move || match rehearsed {
-            true => rehearse(|| inner.connect(&attempt)).0,
-            false => inner.connect(&attempt),
-        });
+        let circumstances = Circumstances::present();
+        let answer = workers.call(move || circumstances.run(|| inner.connect(&attempt)));
         Box::pin(async move {
             let failed = |kind, message: &str| Err(StepFailure::new(kind, message));
             match answer {
                 Err(Busy) => failed(FailureKind::Limit, "all threads of the plugin are busy"),
                 Ok(answer) => match answer.await {
-                    Some(verdict) => verdict,
+                    Some((verdict, notes)) => {
+                        keep_notes(notes);
+                        verdict
+                    }
                     None => failed(FailureKind::Error, "the plugin host failed"),
                 },
             }

@@ -1,11 +1,16 @@
 //! Small values that a program keeps for a tenant, in memory, for a time.
 
-use std::collections::HashMap;
+mod shelf;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use self::shelf::{Entry, Shelf};
+use crate::ProgramKind;
 use crate::rehearsal::{self, is_rehearsed};
 
 /// Bounds of a [`KeyValueStore`].
@@ -40,32 +45,32 @@ pub enum KeyValueError {
     NotANumber,
 }
 
+/// The program that keeps something: a rule and a plugin of the same name have nothing in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeper<'a> {
+    pub kind: ProgramKind,
+    pub name: &'a str,
+}
+
 /// Values by tenant, program and key. A program sees its own keys of the tenant that it is called for,
 /// and no others; nothing survives the broker.
 #[derive(Debug, Default)]
 pub struct KeyValueStore {
     limits: KeyValueLimits,
-    tenants: Mutex<HashMap<Arc<str>, Arc<Mutex<Shelf>>>>,
+    tenants: Mutex<Tenants>,
 }
 
-/// What one tenant's programs keep.
+/// Those who keep something, or did so lately.
 #[derive(Debug, Default)]
-struct Shelf {
-    programs: HashMap<Arc<str>, HashMap<Box<str>, Entry>>,
-    entries: usize,
-    bytes: usize,
-    /// When expired entries were last looked for.
-    swept: Option<Instant>,
+struct Tenants {
+    shelves: BTreeMap<Arc<str>, Arc<Mutex<Shelf>>>,
+    /// The tenant whose shelf was looked at last.
+    tidied: Option<Arc<str>>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    value: Vec<u8>,
-    expires_at: Option<Instant>,
-}
-
-/// How often a full shelf is searched for what has expired.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Shelves that are looked at whenever one is added: what has expired of tenants that do not come back
+/// goes sooner than more can come.
+const TIDIED: usize = 2;
 
 impl KeyValueStore {
     pub fn new(limits: KeyValueLimits) -> Self {
@@ -73,15 +78,21 @@ impl KeyValueStore {
     }
 
     /// The value, if there is one that has not expired.
-    pub fn get(&self, tenant: &str, program: &str, key: &str, now: Instant) -> Option<Vec<u8>> {
+    pub fn get(
+        &self,
+        tenant: &str,
+        keeper: Keeper<'_>,
+        key: &str,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         if is_rehearsed()
-            && let Some(value) = rehearsal::overlaid(tenant, program, key)
+            && let Some(value) = rehearsal::overlaid(tenant, keeper, key)
         {
             return value;
         }
-        let shelf = self.tenants.lock().get(tenant).cloned()?;
+        let shelf = self.tenants.lock().shelves.get(tenant).cloned()?;
         let shelf = shelf.lock();
-        let entry = shelf.programs.get(program)?.get(key)?;
+        let entry = shelf.entry(keeper, key)?;
         entry.is_alive(now).then(|| entry.value.clone())
     }
 
@@ -92,13 +103,13 @@ impl KeyValueStore {
     pub fn set(
         &self,
         tenant: &str,
-        program: &str,
+        keeper: Keeper<'_>,
         key: &str,
         value: Vec<u8>,
         lifetime: Option<Duration>,
         now: Instant,
     ) -> Result<(), KeyValueError> {
-        self.change(tenant, program, key, now, |_| {
+        self.change(tenant, keeper, key, now, |_| {
             Ok(Entry { value, expires_at: expiry(lifetime, now) })
         })
     }
@@ -111,14 +122,14 @@ impl KeyValueStore {
     pub fn increase(
         &self,
         tenant: &str,
-        program: &str,
+        keeper: Keeper<'_>,
         key: &str,
         by: i64,
         lifetime: Option<Duration>,
         now: Instant,
     ) -> Result<i64, KeyValueError> {
         let mut sum = by;
-        self.change(tenant, program, key, now, |old| {
+        self.change(tenant, keeper, key, now, |old| {
             let mut expires_at = expiry(lifetime, now);
             if let Some(old) = old {
                 let text = std::str::from_utf8(&old.value).ok();
@@ -131,17 +142,26 @@ impl KeyValueStore {
         Ok(sum)
     }
 
-    pub fn delete(&self, tenant: &str, program: &str, key: &str) {
+    pub fn delete(&self, tenant: &str, keeper: Keeper<'_>, key: &str) {
         if is_rehearsed() {
-            return rehearsal::overlay(tenant, program, key, None);
+            return rehearsal::overlay(tenant, keeper, key, None);
         }
-        let Some(shelf) = self.tenants.lock().get(tenant).cloned() else { return };
-        shelf.lock().remove(program, key);
+        let shelf = self.tenants.lock().shelves.get(tenant).cloned();
+        let Some(shelf) = shelf else { return };
+        let is_empty = {
+            let mut shelf = shelf.lock();
+            shelf.remove(keeper, key);
+            shelf.entries == 0
+        };
+        drop(shelf);
+        if is_empty {
+            self.tenants.lock().clear_away(tenant);
+        }
     }
 
     /// Entries and bytes of a tenant.
     pub fn usage(&self, tenant: &str) -> (usize, usize) {
-        let shelf = self.tenants.lock().get(tenant).cloned();
+        let shelf = self.tenants.lock().shelves.get(tenant).cloned();
         shelf.map_or((0, 0), |shelf| {
             let shelf = shelf.lock();
             (shelf.entries, shelf.bytes)
@@ -151,7 +171,7 @@ impl KeyValueStore {
     fn change(
         &self,
         tenant: &str,
-        program: &str,
+        keeper: Keeper<'_>,
         key: &str,
         now: Instant,
         make: impl FnOnce(Option<&Entry>) -> Result<Entry, KeyValueError>,
@@ -161,14 +181,15 @@ impl KeyValueStore {
             return Err(KeyValueError::KeyTooLong(limits.key_size));
         }
         if is_rehearsed() {
-            let old = self.get(tenant, program, key, now);
+            let old = self.get(tenant, keeper, key, now);
             let old = old.map(|value| Entry { value, expires_at: None });
-            rehearsal::overlay(tenant, program, key, Some(make(old.as_ref())?.value));
+            rehearsal::overlay(tenant, keeper, key, Some(make(old.as_ref())?.value));
             return Ok(());
         }
-        let shelf = self.shelf(tenant);
+        let shelf = self.tenants.lock().shelf(tenant, now);
         let mut shelf = shelf.lock();
-        let old = shelf.programs.get(program).and_then(|entries| entries.get(key));
+        let old = shelf.entry(keeper, key);
+        let is_new = old.is_none();
         let freed = old.map_or(0, |old| key.len() + old.value.len());
         let entry = make(old.filter(|old| old.is_alive(now)))?;
         if entry.value.len() > limits.value_size {
@@ -176,74 +197,56 @@ impl KeyValueStore {
         }
         let size = key.len() + entry.value.len();
         let fits = |shelf: &Shelf| {
-            let more_entries = usize::from(freed == 0);
-            shelf.entries + more_entries <= limits.entries
+            shelf.entries + usize::from(is_new) <= limits.entries
                 && shelf.bytes - freed + size <= limits.bytes
         };
         if !fits(&shelf) {
-            shelf.sweep(now, (program, key));
+            shelf.sweep(now, Some((keeper, key)));
             if !fits(&shelf) {
                 return Err(KeyValueError::Full);
             }
         }
-        shelf.put(program, key, entry);
+        shelf.put(keeper, key, entry);
         Ok(())
     }
-
-    fn shelf(&self, tenant: &str) -> Arc<Mutex<Shelf>> {
-        let mut tenants = self.tenants.lock();
-        match tenants.get(tenant) {
-            Some(shelf) => shelf.clone(),
-            None => tenants.entry(tenant.into()).or_default().clone(),
-        }
-    }
 }
 
-impl Shelf {
-    fn put(&mut self, program: &str, key: &str, entry: Entry) {
-        self.remove(program, key);
-        self.entries += 1;
-        self.bytes += key.len() + entry.value.len();
-        if !self.programs.contains_key(program) {
-            self.programs.insert(program.into(), HashMap::new());
+impl Tenants {
+    /// The tenant's shelf, new where there is none. One that stays empty goes when it is looked at next.
+    fn shelf(&mut self, tenant: &str, now: Instant) -> Arc<Mutex<Shelf>> {
+        if let Some(shelf) = self.shelves.get(tenant) {
+            return shelf.clone();
         }
-        if let Some(entries) = self.programs.get_mut(program) {
-            entries.insert(key.into(), entry);
+        for _ in 0..TIDIED {
+            self.tidy(now);
         }
+        self.shelves.entry(tenant.into()).or_default().clone()
     }
 
-    fn remove(&mut self, program: &str, key: &str) {
-        let entries = self.programs.get_mut(program);
-        if let Some(old) = entries.and_then(|entries| entries.remove(key)) {
-            self.entries -= 1;
-            self.bytes -= key.len() + old.value.len();
-        }
-    }
-
-    /// Forgets what has expired, but for the entry that is about to be replaced.
-    fn sweep(&mut self, now: Instant, keep: (&str, &str)) {
-        if self.swept.is_some_and(|swept| now < swept + SWEEP_INTERVAL) {
+    /// Looks at the shelf behind the one that was looked at last.
+    fn tidy(&mut self, now: Instant) {
+        let start = self.tidied.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let Some((tenant, shelf)) = self.shelves.range((start, Bound::Unbounded)).next() else {
             return;
+        };
+        let tenant = tenant.clone();
+        // One that is in use is none that was left behind.
+        if let Some(mut shelf) = shelf.try_lock() {
+            shelf.sweep(now, None);
         }
-        self.swept = Some(now);
-        let (mut entries, mut bytes) = (0, 0);
-        for (program, values) in &mut self.programs {
-            values.retain(|key, entry| {
-                let stays = entry.is_alive(now) || (&**program, &**key) == keep;
-                if stays {
-                    entries += 1;
-                    bytes += key.len() + entry.value.len();
-                }
-                stays
-            });
-        }
-        (self.entries, self.bytes) = (entries, bytes);
+        self.clear_away(&tenant);
+        self.tidied = Some(tenant);
     }
-}
 
-impl Entry {
-    fn is_alive(&self, now: Instant) -> bool {
-        self.expires_at.is_none_or(|expiry| now < expiry)
+    /// Forgets a shelf that is empty, and that nobody is about to put anything on.
+    fn clear_away(&mut self, tenant: &str) {
+        let is_idle = |shelf: &Arc<Mutex<Shelf>>| {
+            // Whoever wants it has to come by here.
+            Arc::strong_count(shelf) == 1 && shelf.lock().entries == 0
+        };
+        if self.shelves.get(tenant).is_some_and(is_idle) {
+            self.shelves.remove(tenant);
+        }
     }
 }
 
@@ -256,6 +259,9 @@ fn expiry(lifetime: Option<Duration>, now: Instant) -> Option<Instant> {
 mod tests {
     use super::*;
 
+    const P: Keeper<'_> = Keeper { kind: ProgramKind::Plugin, name: "p" };
+    const Q: Keeper<'_> = Keeper { kind: ProgramKind::Plugin, name: "q" };
+    const RULE: Keeper<'_> = Keeper { kind: ProgramKind::Rule, name: "p" };
     const SECOND: Duration = Duration::from_secs(1);
 
     fn store(entries: usize, bytes: usize) -> KeyValueStore {
@@ -265,71 +271,111 @@ mod tests {
     #[test]
     fn each_program_of_each_tenant_sees_its_own() {
         let (store, now) = (store(10, 1000), Instant::now());
-        store.set("a", "p", "k", b"1".to_vec(), None, now).unwrap();
-        assert_eq!(store.get("a", "p", "k", now), Some(b"1".to_vec()));
-        for (tenant, program, key) in [("b", "p", "k"), ("a", "q", "k"), ("a", "p", "l")] {
+        store.set("a", P, "k", b"1".to_vec(), None, now).unwrap();
+        assert_eq!(store.get("a", P, "k", now), Some(b"1".to_vec()));
+        for (tenant, program, key) in
+            [("b", P, "k"), ("a", Q, "k"), ("a", RULE, "k"), ("a", P, "l")]
+        {
             assert_eq!(store.get(tenant, program, key, now), None);
         }
-        store.delete("a", "q", "k");
+        store.delete("a", Q, "k");
+        store.delete("a", RULE, "k");
         assert_eq!(store.usage("a"), (1, 2));
-        store.delete("a", "p", "k");
-        assert_eq!((store.get("a", "p", "k", now), store.usage("a")), (None, (0, 0)));
+        store.delete("a", P, "k");
+        assert_eq!((store.get("a", P, "k", now), store.usage("a")), (None, (0, 0)));
     }
 
     #[test]
     fn values_are_forgotten_in_time_and_make_room() {
         let (store, now) = (store(2, 1000), Instant::now());
-        store.set("a", "p", "1", vec![], Some(SECOND), now).unwrap();
-        store.set("a", "p", "2", vec![], None, now).unwrap();
-        assert_eq!(store.set("a", "p", "3", vec![], None, now), Err(KeyValueError::Full));
-        store.set("a", "p", "2", vec![0; 10], None, now).unwrap();
-        assert_eq!(store.get("a", "p", "1", now + SECOND), None);
-        store.set("a", "p", "3", vec![], None, now + 2 * SECOND).unwrap();
+        store.set("a", P, "1", vec![], Some(SECOND), now).unwrap();
+        store.set("a", P, "2", vec![], None, now).unwrap();
+        assert_eq!(store.set("a", P, "3", vec![], None, now), Err(KeyValueError::Full));
+        store.set("a", P, "2", vec![0; 10], None, now).unwrap();
+        assert_eq!(store.get("a", P, "1", now + SECOND), None);
+        store.set("a", P, "3", vec![], None, now + 2 * SECOND).unwrap();
         assert_eq!(store.usage("a"), (2, 12));
     }
 
     #[test]
     fn the_bounds_hold_and_what_was_there_stays() {
         let (store, now) = (store(10, 20), Instant::now());
-        store.set("a", "p", "k", vec![1; 10], None, now).unwrap();
+        store.set("a", P, "k", vec![1; 10], None, now).unwrap();
         for size in [20, 64 << 10, (64 << 10) + 1] {
-            assert!(store.set("a", "p", "k", vec![2; size], None, now).is_err());
+            assert!(store.set("a", P, "k", vec![2; size], None, now).is_err());
         }
         let long = "k".repeat(257);
-        let refused = store.set("a", "p", &long, vec![], None, now);
+        let refused = store.set("a", P, &long, vec![], None, now);
         assert_eq!(refused, Err(KeyValueError::KeyTooLong(256)));
-        assert_eq!(store.get("a", "p", "k", now), Some(vec![1; 10]));
+        assert_eq!(store.get("a", P, "k", now), Some(vec![1; 10]));
         assert_eq!(store.usage("a"), (1, 11));
-        store.set("b", "p", "k", vec![1; 19], None, now).unwrap();
+        store.set("b", P, "k", vec![1; 19], None, now).unwrap();
     }
 
     #[test]
     fn a_rehearsal_sees_what_it_writes_and_leaves_nothing() {
         let (store, now) = (store(10, 1000), Instant::now());
-        let add = || store.increase("a", "p", "n", 1, None, now);
+        let add = || store.increase("a", P, "n", 1, None, now);
         add().unwrap();
-        store.set("a", "p", "k", b"real".to_vec(), None, now).unwrap();
+        store.set("a", P, "k", b"real".to_vec(), None, now).unwrap();
         let (seen, _) = rehearsal::rehearse(|| {
-            store.set("a", "p", "k", b"rehearsed".to_vec(), None, now).unwrap();
-            let written = store.get("a", "p", "k", now);
-            store.delete("a", "p", "k");
-            (written, store.get("a", "p", "k", now), add(), add())
+            store.set("a", P, "k", b"rehearsed".to_vec(), None, now).unwrap();
+            let written = store.get("a", P, "k", now);
+            store.delete("a", P, "k");
+            (written, store.get("a", P, "k", now), add(), add())
         });
         assert_eq!(seen, (Some(b"rehearsed".to_vec()), None, Ok(2), Ok(3)));
-        assert_eq!(store.get("a", "p", "k", now), Some(b"real".to_vec()));
+        assert_eq!(store.get("a", P, "k", now), Some(b"real".to_vec()));
         assert_eq!(add(), Ok(2));
     }
 
     #[test]
     fn a_number_counts_in_a_window() {
         let (store, now) = (store(10, 1000), Instant::now());
-        let add = |by, now| store.increase("a", "p", "n", by, Some(10 * SECOND), now);
+        let add = |by, now| store.increase("a", P, "n", by, Some(10 * SECOND), now);
         assert_eq!(add(2, now), Ok(2));
         assert_eq!(add(3, now + 9 * SECOND), Ok(5));
         assert_eq!(add(1, now + 10 * SECOND), Ok(1));
         assert_eq!(add(i64::MAX, now + 11 * SECOND), Ok(i64::MAX));
-        assert_eq!(store.increase("a", "p", "ever", 1, Some(Duration::MAX), now), Ok(1));
-        store.set("a", "p", "n", b"x".to_vec(), None, now).unwrap();
+        assert_eq!(store.increase("a", P, "ever", 1, Some(Duration::MAX), now), Ok(1));
+        store.set("a", P, "n", b"x".to_vec(), None, now).unwrap();
         assert_eq!(add(1, now), Err(KeyValueError::NotANumber));
+    }
+
+    #[test]
+    fn a_rule_and_a_plugin_of_one_name_keep_apart() {
+        let (store, now) = (store(10, 1000), Instant::now());
+        store.set("a", P, "k", b"plugin".to_vec(), None, now).unwrap();
+        store.set("a", RULE, "k", b"rule".to_vec(), None, now).unwrap();
+        assert_eq!(store.get("a", P, "k", now), Some(b"plugin".to_vec()));
+        assert_eq!(store.get("a", RULE, "k", now), Some(b"rule".to_vec()));
+    }
+
+    #[test]
+    fn an_entry_of_no_bytes_counts_as_one() {
+        let (store, now) = (store(1, 1000), Instant::now());
+        for _ in 0..3 {
+            store.set("a", P, "", vec![], None, now).unwrap();
+            assert_eq!(store.usage("a"), (1, 0));
+        }
+        assert_eq!(store.set("a", P, "k", vec![], None, now), Err(KeyValueError::Full));
+    }
+
+    #[test]
+    fn tenants_that_keep_nothing_any_more_are_forgotten() {
+        let (store, now) = (store(10, 1000), Instant::now());
+        let shelves = || store.tenants.lock().shelves.len();
+        store.set("a", P, "k", vec![], None, now).unwrap();
+        store.delete("a", P, "k");
+        assert_eq!(shelves(), 0);
+        for number in 0..1000 {
+            let (tenant, now) = (number.to_string(), now + number * SECOND);
+            store.set(&tenant, P, "k", vec![], Some(SECOND), now).unwrap();
+            assert!(
+                store.set(&format!("{tenant} "), P, &"k".repeat(257), vec![], None, now).is_err()
+            );
+            assert!(store.increase(&format!("{tenant} "), P, "k", 1, Some(SECOND), now).is_ok());
+        }
+        assert!(shelves() < 20, "{}", shelves());
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hookmq_codec::ReasonCode;
 use hookmq_hooks::{
     AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, Emission, IdentityPatch,
-    MessagePatch, PublishVerdict,
+    MessagePatch, PublishVerdict, note,
 };
-use rhai::{Dynamic, Engine, Map};
+use rhai::{Dynamic, Engine, Map, NativeCallContext as Context, Position};
 
 use crate::RuleLimits;
 use crate::call;
@@ -20,8 +20,17 @@ use crate::objects::message::qos_of;
 /// Section 3.4.2.1: the message is valid, but the receiver is not willing to accept it.
 const UNWILLING: ReasonCode = ReasonCode::ImplementationSpecificError;
 
+/// What a hook function returns, and where it was said.
 #[derive(Clone, Debug)]
-pub(crate) enum Verdict {
+pub(crate) struct Verdict {
+    word: Word,
+    place: Position,
+    /// What the call had done by then, as the engine counts.
+    operations: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Word {
     Next(Arc<IdentityPatch>),
     Accept(Arc<IdentityPatch>),
     Deny { reason_code: ReasonCode, effect: Effect, reason: Arc<str> },
@@ -32,7 +41,7 @@ pub(crate) enum Verdict {
     Consume,
 }
 
-impl Verdict {
+impl Word {
     /// The function that makes it.
     fn name(&self) -> &'static str {
         match self {
@@ -46,14 +55,34 @@ impl Verdict {
             Self::Consume => "consume",
         }
     }
+}
+
+impl Verdict {
+    /// By a call of one of the functions here.
+    fn said(context: &Context<'_>, word: Word) -> Self {
+        let operations = context.global_runtime_state().num_operations();
+        Self { word, place: context.call_position(), operations }
+    }
+
+    /// Tells explain which line of `file` has decided; `hook` is the function that was called.
+    pub(crate) fn tell(value: &Dynamic, file: &str, (hook, start): (&str, Position)) {
+        let line = |place: Position| place.line().unwrap_or(1);
+        match value.read_lock::<Self>() {
+            Some(verdict) => {
+                note("line", || format!("{file}:{}", line(verdict.place)));
+                note("operations", || verdict.operations.to_string());
+            }
+            None => note("line", || format!("{file}:{} ({hook} names no verdict)", line(start))),
+        }
+    }
 
     /// Fails closed: nothing returned is no verdict.
     pub(crate) fn of_connect(value: Dynamic) -> Result<ConnectVerdict, String> {
         const ANSWERS: &str = "connect must return next(..), accept(..) or deny(..)";
         match Self::read(value, ANSWERS)? {
-            Some(Self::Next(patch)) => Ok(ConnectVerdict::Next(Arc::unwrap_or_clone(patch))),
-            Some(Self::Accept(patch)) => Ok(ConnectVerdict::Accept(Arc::unwrap_or_clone(patch))),
-            Some(Self::Deny { reason_code, reason, .. }) => {
+            Some(Word::Next(patch)) => Ok(ConnectVerdict::Next(Arc::unwrap_or_clone(patch))),
+            Some(Word::Accept(patch)) => Ok(ConnectVerdict::Accept(Arc::unwrap_or_clone(patch))),
+            Some(Word::Deny { reason_code, reason, .. }) => {
                 Ok(ConnectVerdict::Deny { reason_code, reason: reason.to_string() })
             }
             other => Err(unfit(other, ANSWERS)),
@@ -63,9 +92,9 @@ impl Verdict {
     pub(crate) fn of_authorize(value: Dynamic) -> Result<AuthorizeVerdict, String> {
         const ANSWERS: &str = "authorize must return allow(), deny(..) or abstain()";
         match Self::read(value, ANSWERS)? {
-            None | Some(Self::Abstain) => Ok(AuthorizeVerdict::Abstain),
-            Some(Self::Allow) => Ok(AuthorizeVerdict::Allow),
-            Some(Self::Deny { effect, reason, .. }) => {
+            None | Some(Word::Abstain) => Ok(AuthorizeVerdict::Abstain),
+            Some(Word::Allow) => Ok(AuthorizeVerdict::Allow),
+            Some(Word::Deny { effect, reason, .. }) => {
                 Ok(AuthorizeVerdict::Deny(Denial { effect, reason: reason.to_string() }))
             }
             other => Err(unfit(other, ANSWERS)),
@@ -78,10 +107,10 @@ impl Verdict {
     ) -> Result<PublishVerdict, String> {
         const ANSWERS: &str = "publish must return pass(), drop(..), consume() or nothing";
         match Self::read(value, ANSWERS)? {
-            None | Some(Self::Pass) if patch == MessagePatch::default() => Ok(PublishVerdict::Pass),
-            None | Some(Self::Pass) => Ok(PublishVerdict::Replace(patch)),
-            Some(Self::Drop(reason_code)) => Ok(PublishVerdict::Drop(reason_code)),
-            Some(Self::Consume) => Ok(PublishVerdict::Consume),
+            None | Some(Word::Pass) if patch == MessagePatch::default() => Ok(PublishVerdict::Pass),
+            None | Some(Word::Pass) => Ok(PublishVerdict::Replace(patch)),
+            Some(Word::Drop(reason_code)) => Ok(PublishVerdict::Drop(reason_code)),
+            Some(Word::Consume) => Ok(PublishVerdict::Consume),
             other => Err(unfit(other, ANSWERS)),
         }
     }
@@ -92,21 +121,21 @@ impl Verdict {
     ) -> Result<DeliverVerdict, String> {
         const ANSWERS: &str = "deliver must return pass(), drop() or nothing";
         match Self::read(value, ANSWERS)? {
-            None | Some(Self::Pass) if patch == MessagePatch::default() => Ok(DeliverVerdict::Pass),
-            None | Some(Self::Pass) => Ok(DeliverVerdict::Replace(patch)),
-            Some(Self::Drop(_)) => Ok(DeliverVerdict::Drop),
+            None | Some(Word::Pass) if patch == MessagePatch::default() => Ok(DeliverVerdict::Pass),
+            None | Some(Word::Pass) => Ok(DeliverVerdict::Replace(patch)),
+            Some(Word::Drop(_)) => Ok(DeliverVerdict::Drop),
             other => Err(unfit(other, ANSWERS)),
         }
     }
 
     /// Nothing for `()`.
-    fn read(value: Dynamic, answers: &str) -> Result<Option<Self>, String> {
+    fn read(value: Dynamic, answers: &str) -> Result<Option<Word>, String> {
         if value.is_unit() {
             return Ok(None);
         }
         let kind = value.type_name();
         match value.try_cast::<Self>() {
-            Some(verdict) => Ok(Some(verdict)),
+            Some(verdict) => Ok(Some(verdict.word)),
             None => Err(format!(
                 "{answers}, not a value of type {kind}; a function returns what its last statement \
                  gives"
@@ -115,35 +144,44 @@ impl Verdict {
     }
 }
 
-fn unfit(verdict: Option<Verdict>, answers: &str) -> String {
-    match verdict {
-        Some(verdict) => format!("{answers}, not {}", verdict.name()),
+fn unfit(word: Option<Word>, answers: &str) -> String {
+    match word {
+        Some(word) => format!("{answers}, not {}", word.name()),
         None => format!("{answers}, not nothing"),
     }
 }
 
 pub(super) fn register(engine: &mut Engine, limits: &RuleLimits, log: &Log) {
+    /// A function without arguments that says always the same.
+    fn plain(engine: &mut Engine, name: &str, word: fn() -> Word) {
+        engine.register_fn(name, move |context: Context<'_>| Verdict::said(&context, word()));
+    }
+    engine.register_type_with_name::<Verdict>("verdict");
+    plain(engine, "next", || Word::Next(Arc::default()));
+    plain(engine, "accept", || Word::Accept(Arc::default()));
+    plain(engine, "allow", || Word::Allow);
+    plain(engine, "abstain", || Word::Abstain);
+    plain(engine, "pass", || Word::Pass);
+    plain(engine, "consume", || Word::Consume);
+    plain(engine, "drop", || Word::Drop(UNWILLING));
     engine
-        .register_type_with_name::<Verdict>("verdict")
-        .register_fn("next", || Verdict::Next(Arc::default()))
-        .register_fn("next", |patch: Map| identity("next", patch).map(Verdict::Next))
-        .register_fn("accept", || Verdict::Accept(Arc::default()))
-        .register_fn("accept", |patch: Map| identity("accept", patch).map(Verdict::Accept))
-        .register_fn("allow", || Verdict::Allow)
-        .register_fn("abstain", || Verdict::Abstain)
-        .register_fn("pass", || Verdict::Pass)
-        .register_fn("consume", || Verdict::Consume)
-        .register_fn("deny", |reason: &str| {
-            denial(ReasonCode::NotAuthorized, Effect::Refuse, reason)
+        .register_fn("next", |context: Context<'_>, patch: Map| {
+            identity("next", patch).map(|patch| Verdict::said(&context, Word::Next(patch)))
         })
-        .register_fn("deny", |code: Dynamic, reason: &str| {
-            failure_code(&code).map(|code| denial(code, Effect::Refuse, reason))
+        .register_fn("accept", |context: Context<'_>, patch: Map| {
+            identity("accept", patch).map(|patch| Verdict::said(&context, Word::Accept(patch)))
         })
-        .register_fn("deny_silently", |reason: &str| {
-            denial(ReasonCode::NotAuthorized, Effect::AcknowledgeAndDrop, reason)
+        .register_fn("deny", |context: Context<'_>, reason: &str| {
+            denial(&context, ReasonCode::NotAuthorized, Effect::Refuse, reason)
         })
-        .register_fn("disconnect", |reason: &str| {
-            denial(ReasonCode::NotAuthorized, Effect::Disconnect, reason)
+        .register_fn("deny", |context: Context<'_>, code: Dynamic, reason: &str| {
+            failure_code(&code).map(|code| denial(&context, code, Effect::Refuse, reason))
+        })
+        .register_fn("deny_silently", |context: Context<'_>, reason: &str| {
+            denial(&context, ReasonCode::NotAuthorized, Effect::AcknowledgeAndDrop, reason)
+        })
+        .register_fn("disconnect", |context: Context<'_>, reason: &str| {
+            denial(&context, ReasonCode::NotAuthorized, Effect::Disconnect, reason)
         });
     register_drop(engine, log);
     register_emit(engine, limits);
@@ -153,15 +191,16 @@ pub(super) fn register(engine: &mut Engine, limits: &RuleLimits, log: &Log) {
 fn register_drop(engine: &mut Engine, log: &Log) {
     let (plain, coded) = (log.clone(), log.clone());
     engine
-        .register_fn("drop", || Verdict::Drop(UNWILLING))
-        .register_fn("drop", |code: i64| puback_code(&code.into()).map(Verdict::Drop))
-        .register_fn("drop", move |reason: &str| {
-            plain.write(LogLevel::Debug, reason);
-            Verdict::Drop(UNWILLING)
+        .register_fn("drop", |context: Context<'_>, code: i64| {
+            puback_code(&code.into()).map(|code| Verdict::said(&context, Word::Drop(code)))
         })
-        .register_fn("drop", move |code: Dynamic, reason: &str| {
+        .register_fn("drop", move |context: Context<'_>, reason: &str| {
+            plain.write(LogLevel::Debug, reason);
+            Verdict::said(&context, Word::Drop(UNWILLING))
+        })
+        .register_fn("drop", move |context: Context<'_>, code: Dynamic, reason: &str| {
             coded.write(LogLevel::Debug, reason);
-            puback_code(&code).map(Verdict::Drop)
+            puback_code(&code).map(|code| Verdict::said(&context, Word::Drop(code)))
         });
 }
 
@@ -187,8 +226,8 @@ fn emission_with(topic: &str, payload: &Dynamic, options: Map) -> Fallible<Emiss
     Ok(emission)
 }
 
-fn denial(reason_code: ReasonCode, effect: Effect, reason: &str) -> Verdict {
-    Verdict::Deny { reason_code, effect, reason: reason.into() }
+fn denial(context: &Context<'_>, reason_code: ReasonCode, effect: Effect, reason: &str) -> Verdict {
+    Verdict::said(context, Word::Deny { reason_code, effect, reason: reason.into() })
 }
 
 fn identity(what: &'static str, patch: Map) -> Fallible<Arc<IdentityPatch>> {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use hookmq_hooks::Program;
+use hookmq_codec::Qos;
+use hookmq_hooks::{Access, Action, Program, rehearse};
 use hookmq_script::{LogLevel, RuleEngine, RuleLimits};
 
 use crate::support::*;
@@ -117,4 +118,49 @@ fn logging_reaches_the_sink_with_level_and_rule_and_ends() {
     let drops = run("drops.rhai", "drop(\"too old\")");
     assert_eq!(drops, [(LogLevel::Debug, "drops".into(), "too old".into())]);
     assert!(publish("log(\"shout\", 1);", "{}").is_err());
+    let silent = "fn publish(c, m) { log(`hook`); } fn test_it() { log(`test`); run_publish(test_client(#{}), test_message(`t`, ``)); assert(true); } const A = 1;";
+    engine.load("silent.rhai", silent).unwrap();
+    assert_eq!(lines.lock().unwrap().len(), 0, "tests log nothing");
+}
+
+#[test]
+fn the_line_that_decided_is_noted() {
+    let rule = load(
+        r#"
+fn refusal(why) {
+    deny(why)
+}
+
+fn publish(client, message) {
+    if message.text == "a" { return drop("too old"); }
+    if message.text == "b" {
+        let verdict = consume();
+        pass();
+        return verdict;
+    }
+    message.text = "x";
+}
+
+fn authorize(client, access) {
+    if client.tenant == "nobody" { return allow(); }
+    refusal("no")
+}
+"#,
+    );
+    let line = |call: &dyn Fn()| {
+        let (_, notes) = rehearse(call);
+        let found = notes.iter().find(|note| note.about == "line").expect("a line");
+        found.text.clone()
+    };
+    let publish = |text: &str| line(&|| _ = rule.publish(&client(), &message(text)).unwrap());
+    assert!(publish("a").ends_with(".rhai:7"), "{}", publish("a"));
+    assert!(publish("b").ends_with(".rhai:9"), "where the verdict was made: {}", publish("b"));
+    assert!(publish("c").ends_with(".rhai:6 (publish names no verdict)"), "{}", publish("c"));
+    let access =
+        Access { action: Action::Publish, topic: "t", qos: Qos::AtMostOnce, retain: false };
+    let authorized = line(&|| _ = rule.authorize(&client(), &access).unwrap());
+    assert!(authorized.ends_with(".rhai:3"), "{authorized}");
+    let (_, notes) = rehearse(|| rule.publish(&client(), &message("a")));
+    let operations = notes.iter().find(|note| note.about == "operations").expect("counted");
+    assert!(operations.text.parse::<u64>().unwrap() > 0);
 }

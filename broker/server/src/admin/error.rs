@@ -46,6 +46,10 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
     }
 
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
@@ -56,9 +60,9 @@ impl From<ProgramError> for ApiError {
         let message = error.to_string();
         match error {
             ProgramError::NotInPipeline(_) => Self::not_found(message),
-            ProgramError::NoCandidate(_) | ProgramError::NoPrevious(_) => {
-                Self::new(StatusCode::CONFLICT, "conflict", message)
-            }
+            ProgramError::NoCandidate(_)
+            | ProgramError::NoPrevious(_)
+            | ProgramError::Overtaken(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
             ProgramError::Archive { .. } | ProgramError::Read { .. } => Self::internal(message),
             ProgramError::Rule(error) => Self {
                 problems: error.problems,

@@ -75,6 +75,7 @@ fn describe(position: usize, step: &Step) -> Value {
         "topics_of_program":
             step.active.program.topics().iter().map(|filter| filter.as_str()).collect::<Vec<_>>(),
         "calls": step.active.meter.calls(),
+        "explain": step.spec.explain,
         "failures": step.active.meter.all_failures(),
     });
     match step.hook {

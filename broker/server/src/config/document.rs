@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookmq_access::DatabaseSettings;
 use hookmq_codec::{TopicError, TopicFilter};
-use hookmq_hooks::Control;
+use hookmq_hooks::{Control, Explain};
 use hookmq_script::RuleLimits;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_yaml::with::singleton_map;
@@ -154,6 +154,7 @@ pub(super) struct StepDocument {
     pub topics: Vec<PlainFilter>,
     #[serde(deserialize_with = "on_failure")]
     pub on_failure: Option<OnFailure>,
+    pub explain: Explain,
     pub config: serde_json::Value,
 }
 

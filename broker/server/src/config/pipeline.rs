@@ -134,6 +134,7 @@ impl StepCheck<'_> {
             program,
             control: document.control.unwrap_or(Control::Required),
             on_failure: self.on_failure(document.on_failure),
+            explain: document.explain,
             condition: Condition {
                 listeners: texts(document.listeners),
                 tenants: texts(document.tenants),

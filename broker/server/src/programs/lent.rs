@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hookmq_hooks::{KeyValueError, Services};
+use hookmq_hooks::{Keeper, KeyValueError, ProgramKind, Services};
 use hookmq_script::{Owner, RuleHost};
 
 /// The services of this broker, as rules see them.
@@ -28,7 +28,7 @@ impl RuleHost for Lent {
     }
 
     fn value(&self, owner: Owner<'_>, key: &str) -> Option<Vec<u8>> {
-        self.0.key_value.get(owner.tenant, owner.rule, key, Instant::now())
+        self.0.key_value.get(owner.tenant, keeper(owner), key, Instant::now())
     }
 
     fn keep(
@@ -38,12 +38,12 @@ impl RuleHost for Lent {
         value: Vec<u8>,
         lifetime: Option<Duration>,
     ) -> Result<(), KeyValueError> {
-        let Owner { tenant, rule } = owner;
-        self.0.key_value.set(tenant, rule, key, value, lifetime, Instant::now())
+        let now = Instant::now();
+        self.0.key_value.set(owner.tenant, keeper(owner), key, value, lifetime, now)
     }
 
     fn forget(&self, owner: Owner<'_>, key: &str) {
-        self.0.key_value.delete(owner.tenant, owner.rule, key);
+        self.0.key_value.delete(owner.tenant, keeper(owner), key);
     }
 
     fn increase(
@@ -53,7 +53,8 @@ impl RuleHost for Lent {
         by: i64,
         lifetime: Option<Duration>,
     ) -> Result<i64, KeyValueError> {
-        self.0.key_value.increase(owner.tenant, owner.rule, key, by, lifetime, Instant::now())
+        let now = Instant::now();
+        self.0.key_value.increase(owner.tenant, keeper(owner), key, by, lifetime, now)
     }
 
     fn count(&self, owner: Owner<'_>, figure: &str, by: u64) {
@@ -63,4 +64,8 @@ impl RuleHost for Lent {
     fn set(&self, owner: Owner<'_>, figure: &str, value: f64) {
         self.0.metrics.set(owner.rule, figure, owner.tenant, value);
     }
+}
+
+fn keeper(owner: Owner<'_>) -> Keeper<'_> {
+    Keeper { kind: ProgramKind::Rule, name: owner.rule }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hookmq_hooks::{
     Difference, Hook, PipelineCell, ProgramIdentity, ProgramName, Recorded, Stage, ask_again,
 };
+use parking_lot::MutexGuard;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -63,8 +64,9 @@ impl Programs {
         who: &str,
         cell: &PipelineCell,
     ) -> Result<Life, ProgramError> {
-        let mut state = self.state.lock();
-        let next = self.with_candidate(&state, name, bytes)?;
+        let (made, mut state) = self.make(name, bytes)?;
+        let mut next = state.loaded.clone();
+        of(&mut next, name).zip(made).for_each(|(loaded, made)| loaded.candidate = Some(made));
         let sha256 = self.kept(name, bytes)?;
         let candidate = Some(Candidacy { sha256: sha256.clone(), stage: None });
         let standing = Standing { candidate, ..self.standing(name)? };
@@ -116,20 +118,23 @@ impl Programs {
         who: &str,
         cell: &PipelineCell,
     ) -> Result<Life, ProgramError> {
-        let mut state = self.state.lock();
-        let old = self.standing(name)?;
-        let no_previous = || ProgramError::NoPrevious(name.clone());
-        let sha256 = old.previous.ok_or_else(no_previous)?;
+        let wanted = {
+            // Not while a change is under way, which writes it.
+            let _state = self.state.lock();
+            self.standing(name)?.previous
+        };
+        let sha256 = wanted.ok_or_else(|| ProgramError::NoPrevious(name.clone()))?;
         let unreadable = |error| ProgramError::Archive { name: name.clone(), error };
-        let bytes: Arc<[u8]> = self.archive.version(name, &sha256).map_err(unreadable)?.into();
+        let bytes = self.archive.version(name, &sha256).map_err(unreadable)?;
+        let (made, mut state) = self.make(name, &bytes)?;
+        if self.standing(name)?.previous.as_ref() != Some(&sha256) {
+            return Err(ProgramError::Overtaken(name.clone()));
+        }
         let mut next = state.loaded.clone();
         let mut previous = None;
-        for loaded in of(&mut next, name) {
-            let active = self.loader.make(name, &loaded.settings, &bytes)?;
-            self.check_hooks(name, &*active)?;
+        for (loaded, made) in of(&mut next, name).zip(made) {
             previous = Some(self.kept(name, &loaded.bytes)?);
-            loaded.active = active;
-            loaded.bytes = bytes.clone();
+            (loaded.active, loaded.bytes) = (made.program, made.bytes);
             loaded.candidate = None;
         }
         let standing = Standing { active: Some(sha256.clone()), previous, candidate: None };
@@ -163,8 +168,9 @@ impl Programs {
         who: &str,
         cell: &PipelineCell,
     ) -> Result<Report, ProgramError> {
-        let mut state = self.state.lock();
-        let mut next = self.with_candidate(&state, name, bytes)?;
+        let (made, mut state) = self.make(name, bytes)?;
+        let mut next = state.loaded.clone();
+        of(&mut next, name).zip(made).for_each(|(loaded, made)| loaded.candidate = Some(made));
         let is_new = |loaded: &Loaded| {
             let candidate = loaded.candidate.as_ref().map(|it| &it.program.identity().sha256);
             candidate != Some(&loaded.active.identity().sha256)
@@ -203,6 +209,15 @@ impl Programs {
         Ok(recorded)
     }
 
+    /// The question of this number, of whatever step, unless it has made room for others.
+    pub fn question(&self, number: u64) -> Option<Recorded> {
+        let state = self.state.lock();
+        let recorders: Vec<_> = state.accounts.recorders.values().cloned().collect();
+        drop(state);
+        let mut recorded = recorders.iter().flat_map(|recorder| recorder.recorded());
+        recorded.find(|recorded| recorded.number == number)
+    }
+
     /// Puts them to the candidate, and to the version in force. Nothing comes of it.
     pub async fn replay(&self, name: &ProgramName) -> Result<Vec<Replayed>, ProgramError> {
         let recorded = self.recorded(name)?;
@@ -232,23 +247,31 @@ impl Programs {
         Hook::ALL.into_iter().flat_map(of_hook).collect()
     }
 
-    /// The candidate, made for each configuration that steps use the program with.
-    fn with_candidate(
+    /// A version, made for each configuration that steps use the program with, and the state to put it
+    /// in, in which nothing else has happened to the program meanwhile.
+    fn make(
         &self,
-        state: &State,
         name: &ProgramName,
         bytes: &[u8],
-    ) -> Result<Vec<Loaded>, ProgramError> {
-        let mut next = state.loaded.clone();
-        let mut found = false;
-        for loaded in of(&mut next, name) {
+    ) -> Result<(Vec<Candidate>, MutexGuard<'_, State>), ProgramError> {
+        let mut before = self.state.lock().loaded.clone();
+        before.retain(|loaded| loaded.name == *name);
+        if before.is_empty() {
+            return Err(ProgramError::NotInPipeline(name.clone()));
+        }
+        let mut made = Vec::with_capacity(before.len());
+        for loaded in &before {
             let program = self.loader.make(name, &loaded.settings, bytes)?;
             self.check_hooks(name, &*program)?;
             let (bytes, differences) = (bytes.into(), Arc::default());
-            loaded.candidate = Some(Candidate { program, bytes, stage: None, differences });
-            found = true;
+            made.push(Candidate { program, bytes, stage: None, differences });
         }
-        if found { Ok(next) } else { Err(ProgramError::NotInPipeline(name.clone())) }
+        let state = self.state.lock();
+        let present = state.loaded.iter().filter(|loaded| loaded.name == *name);
+        match present.zip(&before).all(|(now, before)| now.stands_as(before)) {
+            true => Ok((made, state)),
+            false => Err(ProgramError::Overtaken(name.clone())),
+        }
     }
 
     fn promote_candidate(

@@ -49,6 +49,8 @@ pub enum ProgramError {
     Assemble(#[from] AssembleError),
     #[error("no step of the pipeline uses {0}")]
     NotInPipeline(ProgramName),
+    #[error("another change of {0} came first: look at it, and try again")]
+    Overtaken(ProgramName),
     #[error("{0} has no candidate: push one first")]
     NoCandidate(ProgramName),
     #[error("{0} has no version to go back to")]

@@ -6,7 +6,8 @@ use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    HookSet, Program, ProgramIdentity, ProgramKind, PublishAnswer, StepFailure, StepSpec,
+    HookSet, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, StepFailure,
+    StepSpec,
 };
 use hookmq_script::{RuleOutline, failure_of_text};
 use hookmq_wasm::{Grants, Limits, PluginSettings, WasmPlugin};
@@ -29,7 +30,7 @@ pub fn plugin_settings(name: &str, file: &str, source: &str, limits: Limits) -> 
     let all = TopicFilter::new("#").expect("# is a filter");
     PluginSettings {
         name: Some("rule-engine".into()),
-        alias: Some(name.into()),
+        alias: Some(ProgramName { kind: ProgramKind::Rule, name: name.into() }),
         config: json!({"file": file, "source": source}),
         limits,
         grants: Grants {

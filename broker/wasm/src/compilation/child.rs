@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-use super::{ChildCompilation, CompileLimits, engine_config};
+use super::{ChildCompilation, CompileLimits, engine_config, in_process};
 use crate::LoadError;
 
 /// The most that is taken of a child's output.
@@ -18,6 +18,8 @@ const MAX_ERROR_BYTES: u64 = 4 << 10;
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Its allocator sets aside a gigabyte at a time otherwise, which its address space may not have.
 const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32MiB");
+/// As Rust's standard library says it.
+const ALLOCATION_FAILED: &str = "memory allocation of";
 /// It has three pipes.
 const MAX_OPEN_FILES: u64 = 16;
 /// The broker's threads go first.
@@ -86,15 +88,25 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<ExitStatus> {
 
 fn refusal(status: ExitStatus, said: &[u8], limits: &CompileLimits) -> LoadError {
     let said = String::from_utf8_lossy(said);
-    match status.signal() {
-        None => LoadError::Compile(said.trim().to_owned()),
-        // The deadline, the limit of processor time, and an allocation that fails.
-        Some(libc::SIGKILL | libc::SIGXCPU | libc::SIGABRT) => LoadError::TooMuchToCompile {
+    let said = said.trim();
+    let too_much = match status.signal() {
+        // The deadline, and the limit of processor time.
+        Some(libc::SIGKILL | libc::SIGXCPU) => true,
+        // An allocation that fails; an abort for another reason says another.
+        Some(libc::SIGABRT) => said.is_empty() || said.contains(ALLOCATION_FAILED),
+        _ => false,
+    };
+    if too_much {
+        return LoadError::TooMuchToCompile {
             seconds: limits.time.as_secs_f32(),
             mebibytes: limits.memory_bytes >> 20,
-        },
-        Some(signal) => LoadError::Compile(format!("the compiler was ended by signal {signal}")),
+        };
     }
+    LoadError::Compile(match (status.code(), said) {
+        (Some(_), said) if !said.is_empty() => said.to_owned(),
+        (_, "") => format!("the compiler ended early ({status})"),
+        (_, said) => format!("the compiler ended early ({status}): {said}"),
+    })
 }
 
 /// What the child does: limits itself, reads a component from standard input, and writes what it
@@ -103,13 +115,17 @@ fn refusal(status: ExitStatus, said: &[u8], limits: &CompileLimits) -> LoadError
 /// # Errors
 /// Where it does not compile, or a limit cannot be set.
 pub fn compile_in_child(cpu_seconds: u64, memory_bytes: u64) -> Result<(), String> {
+    // What a panic has to say, the answer says.
+    std::panic::set_hook(Box::new(|_| {}));
     limit(cpu_seconds, memory_bytes).map_err(|error| format!("limits: {error}"))?;
     let mut component = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut component);
     read.map_err(|error| format!("read the component: {error}"))?;
-    let compiled = Engine::new(&engine_config())
-        .and_then(|engine| engine.precompile_component(&component))
-        .map_err(|error| format!("{error:#}"))?;
+    let compile = || Engine::new(&engine_config())?.precompile_component(&component);
+    let compiled = in_process(compile).map_err(|error| match error {
+        LoadError::Compile(reason) => reason,
+        other => other.to_string(),
+    })?;
     let written = io::stdout().lock().write_all(&compiled);
     written.map_err(|error| format!("write what was compiled: {error}"))
 }
@@ -139,4 +155,25 @@ fn limit(cpu_seconds: u64, memory_bytes: u64) -> io::Result<()> {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(status: ExitStatus, said: &str) -> String {
+        refusal(status, said.as_bytes(), &CompileLimits::default()).to_string()
+    }
+
+    #[test]
+    fn the_end_of_a_child_is_told_as_what_it_was() {
+        let (failed, aborted) = (ExitStatus::from_raw(2 << 8), ExitStatus::from_raw(6));
+        let too_much = told(ExitStatus::from_raw(libc::SIGKILL), "");
+        assert!(told(failed, "invalid module\n").ends_with("invalid module"));
+        assert!(told(failed, "").contains("exit status: 2"));
+        assert_eq!(told(aborted, "memory allocation of 65536 bytes failed"), too_much);
+        let panicked = told(aborted, "thread 'main' panicked at lib.rs");
+        assert!(panicked.contains("signal: 6") && panicked.contains("panicked"), "{panicked}");
+        assert!(told(ExitStatus::from_raw(libc::SIGSEGV), "").contains("signal: 11"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookmq_hooks::Hook;
+use hookmq_hooks::{Circumstances, Consequences, Hook};
 
 use super::one_more;
 use crate::contract::http;
@@ -40,6 +40,10 @@ impl http::Host for GuestState {
             return Err(http::Error::NotGranted(origin.to_string()));
         }
         check_headers(&request.headers)?;
+        if !may_leave(request.method) {
+            let message = "this call is a rehearsal, and the request is not sent";
+            return Err(http::Error::Failed(message.to_owned()));
+        }
         let own = self.own.clone();
         let limits = own.http.limits;
         if !one_more(&mut self.call.requests, limits.requests) || !own.http.admit(&self.tenant) {
@@ -63,6 +67,15 @@ impl http::Host for GuestState {
             headers: headers.map(|(name, value)| http::Header { name, value }).collect(),
             body: response.body,
         })
+    }
+}
+
+/// A candidate in shadow may ask, which a GET is (RFC 9110 section 9.2.1), but change nothing.
+fn may_leave(method: http::Method) -> bool {
+    match Circumstances::present().consequences() {
+        Consequences::All => true,
+        Consequences::Questions => method == http::Method::Get,
+        Consequences::None => false,
     }
 }
 

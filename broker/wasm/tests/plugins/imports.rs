@@ -9,7 +9,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use hookmq_hooks::{
-    ConnectVerdict, FailureKind, Program, PublishVerdict, Secret, Services, StepFailure,
+    Circumstances, ConnectVerdict, FailureKind, Program, PublishVerdict, Secret, Services,
+    StepFailure, rehearse,
 };
 use hookmq_wasm::{
     Grants, HostOptions, HttpClient, HttpError, HttpLimits, HttpRequest, HttpResponse, Limits,
@@ -262,6 +263,45 @@ fn requests_are_for_configure_and_connect() {
     let plugin = load_from(&host, json!(format!("fetch {URL}"))).unwrap();
     let failure = ask(&plugin, "a", &format!("fetch {URL}")).unwrap_err();
     assert!(failure.message.contains("NotHere"), "{failure}");
+}
+
+#[test]
+fn a_rehearsal_sends_nothing_and_a_shadow_only_asks() {
+    let plugin = load_with(patient());
+    let ask = |circumstances: Circumstances, request: &str| {
+        let attempt = attempt(request);
+        match wait(circumstances.during(|| plugin.connect(&attempt))).0.unwrap() {
+            ConnectVerdict::Accept(_) => Ok(()),
+            ConnectVerdict::Deny { reason, .. } => Err(reason),
+            other => panic!("it accepts or denies: {other:?}"),
+        }
+    };
+    let (get, post) = (format!("fetch {URL}"), format!("post {URL} X-Key:a body"));
+    for (circumstances, request, is_sent) in [
+        (Circumstances::EARNEST, &get, true),
+        (Circumstances::EARNEST, &post, true),
+        (Circumstances::NOTED, &post, true),
+        (Circumstances::SHADOW, &get, true),
+        (Circumstances::SHADOW, &post, false),
+        (Circumstances::REHEARSED, &get, false),
+        (Circumstances::REHEARSED, &post, false),
+    ] {
+        match ask(circumstances, request) {
+            Ok(()) => assert!(is_sent, "{circumstances:?} {request}"),
+            Err(reason) => {
+                assert!(!is_sent && reason.contains("rehearsal"), "{circumstances:?} {reason}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_a_rehearsal_needs_is_configured_in_earnest() {
+    let host = host_of(options(patient()));
+    let plugin = load_from(&host, json!(format!("post {URL} X-Key:a body"))).unwrap();
+    let (answer, _) = rehearse(|| ask(&plugin, "new", "good"));
+    assert_eq!(answer.unwrap(), "good");
+    assert_eq!(ask(&plugin, "new", "good").unwrap(), "good");
 }
 
 #[test]
