@@ -24,6 +24,8 @@ type Overlay = HashMap<(String, String, String), Option<Vec<u8>>>;
 struct Stage {
     notes: Vec<Note>,
     overlay: Overlay,
+    /// Of the keys and values in `overlay`.
+    bytes: usize,
 }
 
 /// Notes of one rehearsal.
@@ -101,12 +103,26 @@ pub(crate) fn overlaid(tenant: &str, program: &str, key: &str) -> Option<Option<
     })
 }
 
-/// Puts a value in the place of the real one until the rehearsal is over.
-pub(crate) fn overlay(tenant: &str, program: &str, key: &str, value: Option<Vec<u8>>) {
+/// Puts a value in the place of the real one until the rehearsal is over, where all of them together have
+/// no more than `most` bytes; whether they have.
+pub(crate) fn overlay(
+    tenant: &str,
+    program: &str,
+    key: &str,
+    value: Option<Vec<u8>>,
+    most: usize,
+) -> bool {
     STAGE.with_borrow_mut(|stage| {
-        let key = (tenant.to_owned(), program.to_owned(), key.to_owned());
-        stage.overlay.insert(key, value);
-    });
+        let place = (tenant.to_owned(), program.to_owned(), key.to_owned());
+        let size = |value: &Option<Vec<u8>>| key.len() + value.as_ref().map_or(0, Vec::len);
+        let bytes = stage.bytes - stage.overlay.get(&place).map_or(0, size) + size(&value);
+        let fits = bytes <= most;
+        if fits {
+            stage.bytes = bytes;
+            stage.overlay.insert(place, value);
+        }
+        fits
+    })
 }
 
 #[cfg(test)]

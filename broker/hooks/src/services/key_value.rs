@@ -133,7 +133,11 @@ impl KeyValueStore {
 
     pub fn delete(&self, tenant: &str, program: &str, key: &str) {
         if is_rehearsed() {
-            return rehearsal::overlay(tenant, program, key, None);
+            // Nothing is kept under a longer key. Without room the real value shows through.
+            if key.len() <= self.limits.key_size {
+                rehearsal::overlay(tenant, program, key, None, self.limits.bytes);
+            }
+            return;
         }
         let Some(shelf) = self.tenants.lock().get(tenant).cloned() else { return };
         shelf.lock().remove(program, key);
@@ -163,8 +167,14 @@ impl KeyValueStore {
         if is_rehearsed() {
             let old = self.get(tenant, program, key, now);
             let old = old.map(|value| Entry { value, expires_at: None });
-            rehearsal::overlay(tenant, program, key, Some(make(old.as_ref())?.value));
-            return Ok(());
+            let value = make(old.as_ref())?.value;
+            if value.len() > limits.value_size {
+                return Err(KeyValueError::ValueTooLong(limits.value_size));
+            }
+            return match rehearsal::overlay(tenant, program, key, Some(value), limits.bytes) {
+                true => Ok(()),
+                false => Err(KeyValueError::Full),
+            };
         }
         let shelf = self.shelf(tenant);
         let mut shelf = shelf.lock();
@@ -318,6 +328,18 @@ mod tests {
         assert_eq!(seen, (Some(b"rehearsed".to_vec()), None, Ok(2), Ok(3)));
         assert_eq!(store.get("a", "p", "k", now), Some(b"real".to_vec()));
         assert_eq!(add(), Ok(2));
+    }
+
+    #[test]
+    fn a_rehearsal_keeps_no_more_than_a_tenant_may() {
+        let (store, now) = (KeyValueStore::default(), Instant::now());
+        let set = |key: &str, size| store.set("a", "p", key, vec![0; size], None, now);
+        let (kept, _) = rehearsal::rehearse(|| {
+            assert_eq!(set("k", (64 << 10) + 1), Err(KeyValueError::ValueTooLong(64 << 10)));
+            (0..1000).filter(|n| set(&n.to_string(), 60_000).is_ok()).count()
+        });
+        assert_eq!(kept, (4 << 20) / 60_000);
+        assert_eq!(rehearsal::rehearse(|| set("k", 60_000)).0, Ok(()), "each begins anew");
     }
 
     #[test]
