@@ -16,10 +16,12 @@ use hookmq_hooks::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::Admin;
 use super::error::ApiError;
 use super::life::Named;
+use super::programs::change;
 use crate::programs::Replayed;
 
 /// A question: of a client that is connected, of one that is described, or as it was recorded.
@@ -127,7 +129,10 @@ pub async fn replay(
     State(admin): State<Arc<Admin>>,
     Named(name): Named,
 ) -> Result<Json<Value>, ApiError> {
-    let replayed = admin.programs.replay(&name).await?;
+    // Each question may take a candidate until its deadline: not on a thread that connections share.
+    let runtime = Handle::current();
+    let replay = move |admin: &Admin| runtime.block_on(admin.programs.replay(&name));
+    let replayed = change(&admin, replay).await??;
     let differing: Vec<Value> = replayed
         .iter()
         .filter(|it| it.active != it.candidate)
