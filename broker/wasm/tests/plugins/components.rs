@@ -6,15 +6,17 @@ use hookmq_wasm::{HostOptions, PluginSettings};
 use serde_json::json;
 use wasm_encoder::{
     Alias, CanonicalOption, CodeSection, ComponentAliasSection, ComponentBuilder,
-    ComponentExportKind, ComponentInstanceSection, ComponentSectionId, ComponentTypeRef,
-    ComponentTypeSection, ComponentValType, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, ImportSection, InstanceSection, MemorySection, MemoryType, Module, ModuleArg,
-    ModuleSection, PrimitiveValType, RawSection, TypeSection, ValType,
+    ComponentExportKind, ComponentInstanceSection, ComponentSection, ComponentSectionId,
+    ComponentType, ComponentTypeRef, ComponentTypeSection, ComponentValType, CustomSection,
+    EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
+    InstanceSection, MemorySection, MemoryType, Module, ModuleArg, ModuleSection, PrimitiveValType,
+    RawSection, TypeSection, ValType,
 };
 use wasmparser::Validator;
 
 use crate::{artefact, artefacts, client, host_with, message, patient, settings};
 
+const MANIFEST: &str = r#"{"name":"made-up","version":"1.0.0","hooks":["publish"]}"#;
 const NO_ARGUMENTS: [(&str, ComponentExportKind, u32); 0] = [];
 const NO_MODULES: [(&str, ModuleArg); 0] = [];
 
@@ -43,7 +45,7 @@ impl Extended {
         }
     }
 
-    fn with(mut self, section: &impl wasm_encoder::ComponentSection) -> Self {
+    fn with(mut self, section: &impl ComponentSection) -> Self {
         section.append_to_component(&mut self.bytes);
         self
     }
@@ -207,4 +209,50 @@ fn types_that_double_and_components_within_components_end() {
     }
     // However deep, there is nothing in it.
     let _ = Extended::new().with_component(&nested).load();
+}
+
+/// A core module whose world has a function of a text in so many lists.
+fn nested_in_lists(depth: u32) -> Vec<u8> {
+    let mut world = ComponentType::new();
+    let text = ComponentValType::Primitive(PrimitiveValType::String);
+    world.ty().defined_type().list(text);
+    for number in 0..depth {
+        world.ty().defined_type().list(ComponentValType::Type(number));
+    }
+    world.ty().function().params([("x", ComponentValType::Type(depth))]).result(None);
+    world.export("f", ComponentTypeRef::Func(depth + 1));
+    let mut package = ComponentType::new();
+    package.ty().component(&world);
+    package.export("a:b/w", ComponentTypeRef::Component(0));
+    let mut component = ComponentBuilder::default();
+    let package = component.type_component(None, &package);
+    component.export("w", ComponentExportKind::Type, package, None);
+    let mut data = component.finish();
+    let encoding = CustomSection {
+        name: "wit-component-encoding".into(),
+        // Version 4, texts in UTF-8.
+        data: vec![4, 0].into(),
+    };
+    let mut section = Vec::new();
+    encoding.append_to_component(&mut section);
+    const HEADER: usize = 8;
+    data.splice(HEADER..HEADER, section);
+    let mut module = Module::new();
+    module.section(&CustomSection { name: "component-type:w".into(), data: data.into() });
+    artefacts::with_manifest(&module.finish(), MANIFEST)
+}
+
+/// P03: the world of a module is read outside of the process that compiles.
+#[test]
+fn a_world_of_types_within_types_is_refused() {
+    let host = host_with(HostOptions { limits: patient(), ..HostOptions::default() });
+    let refusal = |depth| {
+        let refused = host.load(&nested_in_lists(depth), PluginSettings::default());
+        refused.err().expect("it is refused").to_string()
+    };
+    assert!(refusal(10).contains("export of function `f`"), "it is understood: {}", refusal(10));
+    for depth in [1000, 900_000] {
+        let words = refusal(depth);
+        assert!(words.contains("nesting is too deep"), "{words}");
+    }
 }

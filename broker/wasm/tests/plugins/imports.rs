@@ -161,6 +161,7 @@ fn what_is_kept_before_a_tenant_is_known_is_no_tenants() {
     assert_eq!(ask(&plugin, "acme", "get k").unwrap(), "none");
 }
 
+/// P07
 #[test]
 fn a_call_uses_the_store_as_often_as_it_may() {
     let plugin = load_with(Limits { kv_calls: 5, ..patient() });
