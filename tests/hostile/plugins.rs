@@ -1,9 +1,14 @@
 //! Hostile plugins.
 
+mod admin;
+mod answers;
 mod crafted;
 mod files;
 mod hooks;
 mod imports;
+mod loops;
 mod network;
-mod siege;
+mod offenders;
+pub mod siege;
+mod swaps;
 mod uploads;

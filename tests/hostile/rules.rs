@@ -3,6 +3,7 @@
 mod calls;
 mod loading;
 mod loops;
+mod payloads;
 mod sandbox;
 
 use hookmq_codec::{Packet, ProtocolVersion, Qos, ReasonCode};
@@ -24,7 +25,7 @@ fn publish(client, message) { pass() }
 fn deliver(client, message) { pass() }
 "#;
 
-/// A broker with one rule, and two clients who want nothing but to exchange messages.
+/// A broker with one rule, which is asked however often it fails, and two clients who want nothing but to exchange messages.
 struct Scene {
     broker: Broker,
     publisher: Client,
@@ -52,6 +53,7 @@ impl Scene {
 listeners:
   - {{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}
 admin: {{bind: \"127.0.0.1:0\"}}
+steps: {{breaker_failures: 1000000}}
 pipeline:
   connect: [{step}, {{builtin: anonymous}}]
   authorize: [{step}, {{builtin: open}}]
@@ -114,6 +116,7 @@ plugins: {{dir: {:?}}}
     #[track_caller]
     fn stays_small(&self, before: u64, what: &str) {
         let grown = self.broker.peak_bytes().saturating_sub(before);
+        println!("{what}: {grown} bytes");
         assert!(grown < GROWTH, "{what} has cost {grown} bytes");
     }
 }

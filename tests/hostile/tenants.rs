@@ -6,6 +6,8 @@ use hookmq_codec::{ProtocolVersion, Qos};
 use hookmq_tests::broker::{Broker, directory};
 use hookmq_tests::client::{Client, connect, publish};
 
+use crate::plugins::siege::{artefact, prepared};
+
 /// Works for a while at every message.
 const BUSY: &str = r#"
 fn publish(client, message) {
@@ -40,6 +42,50 @@ pipeline:
 
 fn client(address: SocketAddr, client_id: &str) -> Client {
     Client::connect(address, connect(ProtocolVersion::V5, client_id)).0
+}
+
+/// P03: as many instances as there may be, whoever asks for more.
+#[test]
+fn a_thousand_tenants_share_the_instances_that_there_are() {
+    const INSTANCES: u64 = 4;
+    const TENANTS: usize = 1000;
+    let directory = prepared(&[("hostile", &artefact("hostile"))]);
+    let rules = directory.path().join("rules");
+    std::fs::create_dir(&rules).expect("make a folder");
+    let own = "fn connect(client) {
+        accept(#{ tenant: client.claimed_client_id, username: \"u\" })
+    }";
+    std::fs::write(rules.join("own.rhai"), own).expect("write a rule");
+    let yaml = format!(
+        "data_dir: data
+listeners: [{{name: main, bind: \"tcp://127.0.0.1:0\"}}]
+admin: {{bind: \"127.0.0.1:0\"}}
+plugins: {{instances: {INSTANCES}, grants: {{hostile: {{log: true, emit: [granted/#]}}}}}}
+pipeline:
+  connect: [{{rule: own}}]
+  authorize: [{{builtin: open}}]
+  publish: [{{plugin: hostile}}]
+"
+    );
+    let broker = Broker::with_config(&yaml, directory);
+    let (address, api) = (broker.address("main"), broker.admin());
+    let mut warm = 0;
+    for number in 0..TENANTS {
+        let mut tenant = client(address, &format!("tenant-{number}"));
+        let good = publish("t", b"good", Qos::AtLeastOnce);
+        assert!(!tenant.publish(good).is_failure(), "{number}");
+        tenant.disconnect();
+        if number == TENANTS / 10 {
+            warm = broker.resident_bytes();
+        }
+    }
+    let (_, metrics) = api.get("/api/v1/metrics");
+    let metrics = metrics.as_str().expect("text").to_owned();
+    let line = metrics.lines().find(|it| it.starts_with("hookmq_step_instances{hook=\"publish\""));
+    let instances: u64 = line.and_then(|it| it.rsplit(' ').next()?.parse().ok()).expect("a gauge");
+    assert!((1..=INSTANCES).contains(&instances), "{instances}");
+    let grown = broker.resident_bytes().saturating_sub(warm);
+    assert!(grown < 64 << 20, "{grown} bytes");
 }
 
 /// D11, as far as plugins and rules go.

@@ -242,9 +242,10 @@ fn a_step_that_fails_is_seen_in_the_figures_and_its_breaker_opens() {
     let line = |start: &str, rest: &str| {
         metrics.lines().find(|it| it.starts_with(start) && it.contains(rest)).map(str::to_owned)
     };
-    let errors = line("hookmq_step_errors_total{hook=\"publish\",position=\"1\"", "kind=\"error\"");
+    let errors =
+        line("hookmq_step_errors_total{hook=\"publish\",position=\"1\"", "reason=\"error\"");
     assert!(errors.is_some_and(|line| line.ends_with(" 5")), "{metrics}");
-    let held = line("hookmq_step_errors_total{", "kind=\"breaker_open\"");
+    let held = line("hookmq_step_errors_total{", "reason=\"breaker_open\"");
     assert!(held.is_some_and(|line| line.ends_with(" 5")), "{metrics}");
     let open = line("hookmq_step_open_breakers{hook=\"publish\",position=\"1\"", "rule");
     assert!(open.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
@@ -269,6 +270,7 @@ fn pour(address: SocketAddr, topic: &str, over: &AtomicBool) {
     client.expect_nothing();
 }
 
+/// P12
 #[test]
 fn a_hundred_swaps_under_load_lose_double_and_reorder_nothing() {
     let site = Site::new();

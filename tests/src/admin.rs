@@ -1,7 +1,7 @@
 //! A small client of the admin API: one request per connection.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -45,6 +45,39 @@ impl AdminClient {
 
     pub fn delete(&self, path: &str) -> (u16, Value) {
         self.request("DELETE", path, &[])
+    }
+
+    /// Sends these headers, each with its line's end, and this body, whatever they say. None where the API
+    /// closes without an answer.
+    pub fn raw(&self, request_line: &str, headers: &str, body: &[u8]) -> Option<(u16, Value)> {
+        Self::last_words(self.begin(request_line, headers, body))
+    }
+
+    /// The same, and then nothing more: what the headers promise does not come.
+    pub fn cut_short(&self, line: &str, headers: &str, body: &[u8]) -> Option<(u16, Value)> {
+        let stream = self.begin(line, headers, body);
+        let _ = stream.shutdown(Shutdown::Write);
+        Self::last_words(stream)
+    }
+
+    fn begin(&self, request_line: &str, headers: &str, body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("connect to the admin API");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        let token = &self.token;
+        let head = format!(
+            "{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n{headers}\r\n"
+        );
+        // It may have heard enough before the end.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        stream
+    }
+
+    fn last_words(mut stream: TcpStream) -> Option<(u16, Value)> {
+        let mut answer = Vec::new();
+        // Who closes before it has heard all may reset the connection.
+        let _ = stream.read_to_end(&mut answer);
+        parse(&answer)
     }
 
     fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {

@@ -81,9 +81,12 @@ impl Breakers {
         let Some(open) = tenants.get_mut(tenant).and_then(|trouble| trouble.open.as_mut()) else {
             return true;
         };
-        let admits = !open.trying && now >= open.until;
-        open.trying |= admits;
-        admits
+        if now < open.until {
+            return false;
+        }
+        // Who tries may never tell how it went; after as long again another one tries.
+        (open.until, open.trying) = (now + open.backoff, true);
+        true
     }
 
     /// Takes account of a call that was admitted.
@@ -200,6 +203,17 @@ mod tests {
         assert!(breakers.admits("a", now));
         assert_eq!(breakers.record("a", false, now), Some(BreakerChange::Closed));
         assert!(breakers.admits("a", now) && breakers.open().is_empty());
+    }
+
+    #[test]
+    fn a_call_that_tries_and_never_tells_keeps_the_next_from_trying_no_longer_than_the_backoff() {
+        let (breakers, now) = (breakers(), Instant::now());
+        for _ in 0..3 {
+            breakers.record("a", true, now);
+        }
+        assert!(breakers.admits("a", now + SECOND) && !breakers.admits("a", now + SECOND));
+        assert!(breakers.admits("a", now + 2 * SECOND));
+        assert_eq!(breakers.record("a", false, now + 2 * SECOND), Some(BreakerChange::Closed));
     }
 
     #[test]

@@ -43,6 +43,8 @@ type Overlay = HashMap<(String, ProgramKind, String, String), Option<Vec<u8>>>;
 struct Stage {
     notes: Vec<Note>,
     overlay: Overlay,
+    /// Of the keys and values in `overlay`.
+    bytes: usize,
 }
 
 /// Notes of one call.
@@ -165,9 +167,26 @@ pub(crate) fn overlaid(tenant: &str, keeper: Keeper<'_>, key: &str) -> Option<Op
     STAGE.with_borrow(|stage| stage.overlay.get(&place(tenant, keeper, key)).cloned())
 }
 
-/// Puts a value in the place of the real one until the rehearsal is over.
-pub(crate) fn overlay(tenant: &str, keeper: Keeper<'_>, key: &str, value: Option<Vec<u8>>) {
-    STAGE.with_borrow_mut(|stage| stage.overlay.insert(place(tenant, keeper, key), value));
+/// Puts a value in the place of the real one until the rehearsal is over, where all of them together have
+/// no more than `most` bytes; whether they have.
+pub(crate) fn overlay(
+    tenant: &str,
+    keeper: Keeper<'_>,
+    key: &str,
+    value: Option<Vec<u8>>,
+    most: usize,
+) -> bool {
+    STAGE.with_borrow_mut(|stage| {
+        let place = place(tenant, keeper, key);
+        let size = |value: &Option<Vec<u8>>| key.len() + value.as_ref().map_or(0, Vec::len);
+        let bytes = stage.bytes - stage.overlay.get(&place).map_or(0, size) + size(&value);
+        let fits = bytes <= most;
+        if fits {
+            stage.bytes = bytes;
+            stage.overlay.insert(place, value);
+        }
+        fits
+    })
 }
 
 fn place(

@@ -141,12 +141,9 @@ impl Step {
             }
             (None, _) => Ok(T::indifferent()),
         };
-        if due.shadow
-            && !is_rehearsed()
-            && let Some(trial) = &self.trial
-        {
+        if let Some(trial) = self.shadow(due, &client.tenant) {
             let (shadow, _) = Circumstances::SHADOW.run(|| call(&*trial.version.program));
-            self.compare(trial, &answer, &shadow, &question);
+            self.compare(trial, &client.tenant, &answer, &shadow, &question);
         }
         if self.keeps(&answer) {
             self.recorder.keep(question(), described(&answer), trial::now());
@@ -191,12 +188,11 @@ impl Step {
                 answer
             }
         };
-        if due.shadow
-            && let Some(trial) = &self.trial
-        {
+        let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
+        if let Some(trial) = self.shadow(due, tenant) {
             let asked = Circumstances::SHADOW.during(|| trial.version.program.connect(attempt));
             let shadow = asked.await.0.and_then(ConnectVerdict::checked);
-            self.compare(trial, &answer, &shadow, || Question::connect(attempt));
+            self.compare(trial, tenant, &answer, &shadow, || Question::connect(attempt));
         }
         if self.keeps(&answer) {
             self.recorder.keep(Question::connect(attempt), described(&answer), trial::now());
@@ -232,6 +228,17 @@ impl Step {
         }
     }
 
+    /// The candidate that is asked as well. One that fails again and again is left alone for a while: each
+    /// call until a deadline is time that the client waits.
+    #[inline]
+    fn shadow(&self, due: Due, tenant: &str) -> Option<&Trial> {
+        if !due.shadow || is_rehearsed() {
+            return None;
+        }
+        let trial = self.trial.as_deref()?;
+        trial.version.breakers.admits(tenant, Instant::now()).then_some(trial)
+    }
+
     #[inline]
     fn call<T: Answer>(
         &self,
@@ -249,12 +256,13 @@ impl Step {
             return answer;
         }
         let (tenant, start) = (&client.tenant, Instant::now());
-        let answer = if !version.breakers.admits(tenant, start) {
-            let message = "it has failed too often and is left alone for a while";
-            Err(StepFailure::new(FailureKind::BreakerOpen, message))
-        } else if !client.budget.admits_call(start) {
+        // The breaker last: a call that it lets through to try again must be made.
+        let answer = if !client.budget.admits_call(start) {
             let message = "the tenant's plugins and rules have used what they may in a second";
             Err(StepFailure::new(FailureKind::OverBudget, message))
+        } else if !version.breakers.admits(tenant, start) {
+            let message = "it has failed too often and is left alone for a while";
+            Err(StepFailure::new(FailureKind::BreakerOpen, message))
         } else {
             let answer = call(&*version.program);
             let end = Instant::now();
@@ -285,14 +293,19 @@ impl Step {
     }
 
     /// Takes account of what the candidate in shadow has answered.
-    pub(crate) fn compare<T: Answer>(
+    fn compare<T: Answer>(
         &self,
         trial: &Trial,
+        tenant: &str,
         answer: &Result<T, StepFailure>,
         shadow: &Result<T, StepFailure>,
         question: impl FnOnce() -> Question,
     ) {
-        trial.version.meter.count(shadow);
+        let version = &trial.version;
+        version.meter.count(shadow);
+        if version.breakers.record(tenant, shadow.is_err(), Instant::now()).is_some() {
+            version.program.refresh(tenant);
+        }
         trial.differences.compare(answer, shadow, || {
             let question = question();
             let (tenant, _, client_id) = question.whose();

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookmq_codec::{ProtocolVersion, Qos, ReasonCode, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
@@ -193,7 +193,7 @@ fn publish(
     pipeline: &Pipeline,
     client: &Arc<Client>,
     topic: &str,
-    seen: &Noticing,
+    seen: &dyn Observer,
 ) -> PublishOutcome {
     let message = message(topic);
     let steps = pipeline.select(Hook::Publish, client, message.topic());
@@ -230,6 +230,7 @@ fn a_shadow_that_fails_harms_nobody() {
         assert!(passes(&publish(&pipeline, &client(), "t", &seen)));
     }
     assert_eq!((seen.failures.load(Relaxed), seen.opened.load(Relaxed)), (0, 0));
+    assert_eq!(candidate.asked(), 3, "its breaker spares the clients its time");
 }
 
 #[test]
@@ -300,6 +301,36 @@ fn a_tenant_over_its_budget_is_held_back_and_no_other() {
     assert!(passes(&publish(&pipeline, &client(), "t", &seen)));
     assert!(frugal.budget.throttled() > 0);
     assert_eq!(seen.opened.load(Relaxed), 0, "the step is not to blame");
+}
+
+#[test]
+fn a_call_over_the_budget_is_not_the_one_that_an_open_breaker_lets_through() {
+    let active = Scripted::new("1", |message| match message.topic().as_str() {
+        "bad" => fail(message),
+        _ => pass(message),
+    });
+    let breaker = BreakerOptions { failures: 3, backoff: Duration::ZERO, ..Default::default() };
+    let mut parts = parts(&active, None);
+    parts.active.breakers = Arc::new(Breakers::new(breaker));
+    let pipeline = pipeline(Hook::Publish, parts);
+    let seen = Noticing::default();
+    for _ in 0..3 {
+        publish(&pipeline, &client(), "bad", &seen);
+    }
+    assert_eq!(seen.opened.load(Relaxed), 1);
+    let rates = TenantRates { emitted: None, calls: NonZeroU32::new(1), busy_ms: None };
+    let spent = client_of("acme", "a", rates);
+    // The second that is used up begins in an hour.
+    assert!(spent.budget.admits_call(Instant::now() + Duration::from_secs(3600)));
+    assert!(!passes(&publish(&pipeline, &spent, "good", &seen)));
+    assert!(passes(&publish(&pipeline, &client(), "good", &Closing)));
+}
+
+/// Does not mind that a breaker closes.
+struct Closing;
+
+impl Observer for Closing {
+    fn step_failed(&self, _: &Step, _: &StepFailure) {}
 }
 
 #[test]

@@ -187,6 +187,10 @@ fn no_host() -> Box<EvalAltResult> {
     fault("there is no clock and no store here")
 }
 
+pub(crate) fn is_test() -> bool {
+    CALL.with(|call| matches!(&*call.setting.borrow(), Setting::Test(_)))
+}
+
 /// Lets a test change what it has in place of the host.
 pub(crate) fn with_pretence<R>(change: impl FnOnce(&Pretence) -> R) -> Fallible<R> {
     CALL.with(|call| match &*call.setting.borrow() {

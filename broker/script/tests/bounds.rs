@@ -129,6 +129,7 @@ const VALUES: [(&str, &str); 5] = [
     ("M", "let M = #{}; for i in 0..1024 { M[`${i}`] = \"x\".repeat(250); }"),
 ];
 
+/// P10
 #[test]
 fn every_function_ends_soon_and_stays_small() {
     let limits = RuleLimits { operations: 1_000_000, ..RuleLimits::default() };

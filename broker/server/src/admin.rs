@@ -21,6 +21,7 @@ use hookmq_access::Directory;
 use hookmq_hooks::{ProgramKind, Secret};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use self::error::ApiError;
 use crate::broker::Broker;
@@ -36,7 +37,13 @@ pub struct Admin {
     token_digest: [u8; 32],
     /// Bytes that an upload may have.
     pub artefact_bytes: usize,
+    /// Permits for changes that run or wait for their turn.
+    pub changes: Arc<Semaphore>,
 }
+
+/// Changes at a time. Each has a thread and perhaps an upload while it waits for those before it; further
+/// ones are refused.
+const CHANGES: usize = 16;
 
 /// A request that takes longer, its body included, is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +57,8 @@ impl Admin {
         artefact_bytes: usize,
     ) -> Arc<Self> {
         let token_digest = Sha256::digest(token.expose()).into();
-        Arc::new(Self { broker, programs, directory, token_digest, artefact_bytes })
+        let changes = Arc::new(Semaphore::new(CHANGES));
+        Arc::new(Self { broker, programs, directory, token_digest, artefact_bytes, changes })
     }
 
     /// Serves until the task is dropped.

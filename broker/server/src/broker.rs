@@ -269,7 +269,8 @@ impl Observer for Broker {
                 step = &**step.name(),
                 hook = ?step.hook,
                 kind = ?failure.kind,
-                error = %failure,
+                // Its words may be a guest's or a client's; as a text it is escaped.
+                error = failure.to_string(),
                 unreported,
                 "step failed"
             );

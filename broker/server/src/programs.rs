@@ -351,7 +351,8 @@ fn load_step(
                 Some(Candidate { program, bytes, stage: candidacy.stage, differences })
             }
             Err(error) => {
-                warn!(program = %name, %error, "the candidate does not load and is left out");
+                let error = error.to_string();
+                warn!(program = %name, error, "the candidate does not load and is left out");
                 None
             }
         }

@@ -191,7 +191,8 @@ impl ResourceLimiter for GuestState {
 
 /// Why a call ended without an answer.
 pub(crate) fn failure(error: &wasmtime::Error, state: &GuestState) -> StepFailure {
-    let reason = format!("{error:#}");
+    // Without the backtrace around it, whose names are the guest's and whose lines are many.
+    let reason = error.root_cause().to_string();
     let reason = cut(&reason, MAX_REASON_BYTES);
     if error.downcast_ref::<LimitExceeded>().is_some() {
         return StepFailure::new(FailureKind::Limit, reason);

@@ -21,7 +21,7 @@ pub(crate) struct Pool {
 
 pub(crate) struct TenantPool {
     pub(crate) tenant: Arc<str>,
-    /// Boxed, as each call takes one out and puts it back.
+    #[expect(clippy::vec_box, reason = "each call takes one out and puts it back")]
     idle: Mutex<Vec<Box<Instance>>>,
     live: Arc<AtomicU32>,
 }

@@ -25,9 +25,13 @@ pipeline:
 /// A directory where the plugin `hostile` is configured like this.
 fn directory(artefact: &[u8], more: &str, config: &str) -> TempDir {
     let directory = prepared(&[("hostile", artefact)]);
+    configure(&directory, more, config);
+    directory
+}
+
+fn configure(directory: &TempDir, more: &str, config: &str) {
     let yaml = CONFIGURATION.replace("MORE", more).replace("CONFIG", config);
     std::fs::write(directory.path().join("hookmq.yaml"), yaml).expect("write the configuration");
-    directory
 }
 
 /// That neither `check` nor `run` goes on with it, and what they say.
@@ -43,9 +47,10 @@ fn does_not_start(directory: &TempDir, words: &str) {
     }
 }
 
+/// P02
 #[test]
 fn a_broker_does_not_start_with_a_plugin_that_cannot_be_configured() {
-    let hostile = artefact("hostile");
+    let directory = prepared(&[("hostile", &artefact("hostile"))]);
     for (how, words) in [
         ("loop", "ran for longer than 100 ms"),
         ("trap", "unreachable"),
@@ -54,7 +59,7 @@ fn a_broker_does_not_start_with_a_plugin_that_cannot_be_configured() {
         ("recurse", "stack"),
         ("fail", "failed as it was told"),
     ] {
-        let directory = directory(&hostile, "kv: true", &format!("{{configure: {how}}}"));
+        configure(&directory, "kv: true", &format!("{{configure: {how}}}"));
         does_not_start(&directory, words);
     }
 }

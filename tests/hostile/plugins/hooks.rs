@@ -13,6 +13,7 @@ fn tell(client: &mut Client, topic: &str, payload: &[u8]) -> ReasonCode {
     client.publish(publish(topic, payload, Qos::AtLeastOnce))
 }
 
+/// P02, P03, P05
 #[test]
 fn a_connect_that_does_not_answer_refuses_the_client() {
     in_both_versions(|siege| {
@@ -25,6 +26,7 @@ fn a_connect_that_does_not_answer_refuses_the_client() {
     });
 }
 
+/// P02, P03, P05
 #[test]
 fn an_authorize_that_does_not_answer_allows_nothing() {
     in_both_versions(|siege| {
@@ -49,6 +51,7 @@ fn is_not_of_bystanders(packet: &Packet<'_>) -> bool {
     }
 }
 
+/// P02, P03, P05
 #[test]
 fn a_publish_step_that_does_not_answer_drops_the_message() {
     in_both_versions(|siege| {
@@ -67,6 +70,7 @@ fn a_publish_step_that_does_not_answer_drops_the_message() {
     });
 }
 
+/// P02, P03, P05
 #[test]
 fn a_deliver_step_that_does_not_answer_drops_the_copy() {
     in_both_versions(|siege| {
@@ -84,6 +88,7 @@ fn a_deliver_step_that_does_not_answer_drops_the_copy() {
     });
 }
 
+/// P03
 #[test]
 fn all_the_memory_that_guests_ask_for_is_given_back() {
     let siege = Siege::new(hookmq_codec::ProtocolVersion::V5);
@@ -108,6 +113,7 @@ fn all_the_memory_that_guests_ask_for_is_given_back() {
     assert!(grown < 64 * MIB, "{grown} bytes");
 }
 
+/// P07
 #[test]
 fn an_answer_beyond_the_bounds_is_a_failure() {
     in_both_versions(|siege| {

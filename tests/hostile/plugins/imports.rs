@@ -29,6 +29,7 @@ impl Asking {
     }
 }
 
+/// P02
 #[test]
 fn an_endless_loop_of_calls_to_the_broker_ends() {
     in_both_versions(|siege| {
@@ -43,6 +44,75 @@ fn an_endless_loop_of_calls_to_the_broker_ends() {
     });
 }
 
+/// P07: a million lines, values and figures in one message are as many as a call may have of each.
+#[test]
+fn a_million_calls_in_one_message_end_at_their_budget() {
+    let siege = Siege::within(ProtocolVersion::V5, "time_ms: 20000");
+    let mut asking = Asking::new(&siege, "main");
+    let before = (siege.broker.log().len(), siege.broker.resident_bytes());
+    siege.beside_others(|| {
+        assert_eq!(asking.ask("lines 1000000"), "1000000");
+        assert_eq!(asking.ask("count 1000000"), "1000", "the others are told that it is enough");
+        assert_eq!(asking.ask("gets 1000000"), "1000");
+        assert_eq!(asking.ask("figures 1000000"), "counted");
+    });
+    let counted = "program_counter_total{program=\"asker\",name=\"asked\",tenant=\"main\"}";
+    assert_eq!(siege.broker.admin().metric(counted), 1000);
+    assert_eq!(asking.ask("get n"), "1000");
+    let written = siege.broker.log().len() - before.0;
+    assert!(written > 0 && written < 64 << 10, "{written} bytes");
+    let grown = siege.broker.resident_bytes().saturating_sub(before.1);
+    assert!(grown < 32 * MIB, "{grown} bytes");
+}
+
+/// P09: in all the memory of a guest, in its values and in its globals, where each instance lies where
+/// another tenant's has just been.
+#[test]
+fn ten_thousand_calls_find_no_canary_of_another_tenant() {
+    const ROUNDS: usize = 100;
+    /// Of each tenant; then its instances give way.
+    const CALLS: usize = 50;
+    let keys = "time_ms: 20000, instances: 2, calls_per_instance: 25";
+    let siege = Siege::within(ProtocolVersion::V5, &keys.replace(", ", "\n  "));
+    let (mut first, mut second) = (Asking::new(&siege, "main"), Asking::new(&siege, "other"));
+    let canary = "canary-4711-of-the-first-tenant";
+    let backwards: String = canary.chars().rev().collect();
+    assert_eq!(first.ask(&format!("remember {canary}")), canary);
+    assert_ne!(first.ask(&format!("find-reversed {backwards}")), "0", "it is there to be found");
+    siege.beside_others(|| {
+        for _ in 0..ROUNDS {
+            for number in 0..CALLS {
+                first.send(&match number % 3 {
+                    0 => format!("set canary {canary}"),
+                    1 => format!("remember {canary}"),
+                    _ => "get canary".to_owned(),
+                });
+            }
+            for number in 0..CALLS {
+                let answer = first.answer();
+                assert_eq!(answer, if number % 3 == 0 { "set" } else { canary });
+            }
+            for number in 0..CALLS {
+                second.send(&match number % 10 {
+                    0 => format!("find-reversed {backwards}"),
+                    1..5 => "get canary".to_owned(),
+                    _ => "remember nothing".to_owned(),
+                });
+            }
+            for number in 0..CALLS {
+                let expected = match number % 10 {
+                    0 => "0",
+                    1..5 => "none",
+                    _ => "nothing",
+                };
+                assert_eq!(second.answer(), expected);
+            }
+        }
+    });
+    assert_eq!(siege.failures("publish", "asker"), 0);
+}
+
+/// P07
 #[test]
 fn a_million_log_lines_do_not_fill_the_disk() {
     let siege = Siege::within(ProtocolVersion::V5, "time_ms: 1000");
@@ -59,6 +129,7 @@ fn a_million_log_lines_do_not_fill_the_disk() {
     assert!(grown > 0 && grown < 1 << 20, "{grown} bytes");
 }
 
+/// P07
 #[test]
 fn a_tenant_fills_its_own_store_and_no_other() {
     in_both_versions(|siege| {
@@ -81,6 +152,7 @@ fn a_tenant_fills_its_own_store_and_no_other() {
     });
 }
 
+/// P09
 #[test]
 fn ten_thousand_calls_show_nothing_of_another_tenant() {
     let siege = Siege::new(ProtocolVersion::V5);

@@ -18,7 +18,7 @@ listeners:
   - {name: main, bind: "tcp://127.0.0.1:0"}
   - {name: asking, bind: "tcp://127.0.0.1:0"}
 admin: {bind: "127.0.0.1:0"}
-limits: {connect_timeout_ms: 600000}
+limits: {connect_timeout_ms: PATIENCE}
 plugins:
   http: HTTP
   grants:
@@ -40,6 +40,11 @@ struct Scene {
 
 impl Scene {
     fn new(version: ProtocolVersion, http: &str) -> Self {
+        Self::with_patience(version, http, 600_000)
+    }
+
+    /// A client that is not admitted within so many milliseconds is closed.
+    fn with_patience(version: ProtocolVersion, http: &str, patience: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("it has one"));
         let (sender, asked) = channel();
@@ -55,7 +60,10 @@ impl Scene {
         });
         let asker = with_manifest(&artefact("asker"), &asker_manifest(&origin));
         let origin_in_yaml = format!("{origin:?}");
-        let yaml = CONFIGURATION.replace("HTTP", http).replace("ORIGIN", &origin_in_yaml);
+        let yaml = CONFIGURATION
+            .replace("PATIENCE", &patience.to_string())
+            .replace("HTTP", http)
+            .replace("ORIGIN", &origin_in_yaml);
         Self { siege: Siege::of(version, &yaml, &[("asker", &asker)]), origin, asked }
     }
 
@@ -150,4 +158,22 @@ fn a_call_and_a_tenant_send_so_many_requests() {
     }
     assert!(is_admitted(&mut client));
     assert!(scene.asked.try_recv().is_err(), "ten were wanted");
+}
+
+/// P05: a client that the broker gives up while a plugin is asked for it leaves its thread to the next.
+#[test]
+fn calls_that_take_longer_than_a_client_may_wait_cost_the_next_client_nothing() {
+    let (http, patience) = ("{timeout_ms: 600000, threads: 2}", 1000);
+    let scene = Scene::with_patience(ProtocolVersion::V5, http, patience);
+    for round in 0..3 {
+        let clients: Vec<_> = (0..6).map(|number| scene.begin(10 * round + number)).collect();
+        let asked: Vec<_> = (0..2).map(|_| scene.asked.recv().expect("a request")).collect();
+        scene.siege.beside_others(|| clients.into_iter().for_each(Client::vanish));
+        asked.into_iter().for_each(answer);
+    }
+    assert!(scene.asked.try_recv().is_err(), "nobody was asked for those that were gone");
+    wait_until("a client is admitted", || {
+        let code = scene.siege.try_at("asking", "good");
+        (code == Some(ReasonCode::Success)).then_some(())
+    });
 }

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -23,7 +24,7 @@ pub const NOWHERE: &str = "http://127.0.0.1:1";
 pub const SECRET: &str = "geheim-4711";
 
 /// Listeners for the tenants `main` and `other`, and `hostile` of the tenant `main`, where the plugin
-/// of that name is asked in connect.
+/// of that name is asked in connect. A step is asked however often it fails.
 const CONFIGURATION: &str = r#"
 data_dir: data
 listeners:
@@ -31,6 +32,7 @@ listeners:
   - {name: other, bind: "tcp://127.0.0.1:0"}
   - {name: hostile, bind: "tcp://127.0.0.1:0"}
 admin: {bind: "127.0.0.1:0"}
+steps: {breaker_failures: 1000000}
 plugins:
   KEYS
   grants:
@@ -81,7 +83,12 @@ impl Siege {
 
     /// With this configuration, whose listener `main` is for the bystanders, and these plugins.
     pub fn of(version: ProtocolVersion, yaml: &str, artefacts: &[(&str, &[u8])]) -> Self {
-        let broker = Broker::with_config(yaml, prepared(artefacts));
+        Self::at(version, yaml, prepared(artefacts))
+    }
+
+    /// The same, in a directory that is ready.
+    pub fn at(version: ProtocolVersion, yaml: &str, directory: TempDir) -> Self {
+        let broker = Broker::with_config(yaml, directory);
         let main = broker.address("main");
         let bystander = |name| Client::connect(main, connect(version, name)).0;
         let mut subscriber = bystander("bystander 1");
@@ -89,6 +96,21 @@ impl Siege {
         let publisher = bystander("bystander 2");
         let bystanders = Mutex::new(Bystanders { publisher, subscriber, exchanged: 0 });
         Self { broker, version, bystanders }
+    }
+
+    /// Another broker like this one, which finds the plugins compiled.
+    fn again(&self, version: ProtocolVersion) -> Self {
+        let directory = directory();
+        let yaml = "hookmq.yaml";
+        for part in ["plugins", "token", "data/compiled", yaml] {
+            let to = directory.path().join(part);
+            std::fs::create_dir_all(to.parent().expect("it lies in one")).expect("make it");
+            let mut copy = Command::new("cp");
+            copy.arg("-a").arg(self.broker.directory().join(part)).arg(to);
+            assert!(copy.status().expect("run cp").success());
+        }
+        let yaml = std::fs::read_to_string(directory.path().join(yaml)).expect("its yaml");
+        Self::at(version, &yaml, directory)
     }
 
     pub fn address(&self, listener: &str) -> SocketAddr {
@@ -109,6 +131,16 @@ impl Siege {
         let (_, answer) = Client::attempt(self.address(listener), connect(self.version, client_id));
         match answer.packet() {
             Packet::ConnAck(connack) => connack.reason_code,
+            other => panic!("not CONNACK: {other:?}"),
+        }
+    }
+
+    /// As [`Self::attempt_at`]; none where the broker closes instead.
+    pub fn try_at(&self, listener: &str, client_id: &str) -> Option<ReasonCode> {
+        let mut client = Client::open(self.address(listener), self.version);
+        client.send(&Packet::Connect(Box::new(connect(self.version, client_id))));
+        match client.try_receive()?.packet() {
+            Packet::ConnAck(connack) => Some(connack.reason_code),
             other => panic!("not CONNACK: {other:?}"),
         }
     }
@@ -167,10 +199,13 @@ impl Bystanders {
 
 /// Plays `scenario` twice, for 3.1.1 and for 5.0, each on a broker of its own.
 pub fn in_both_versions(scenario: impl Fn(&Siege)) {
-    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
-        eprintln!("MQTT {}:", version.name());
-        scenario(&Siege::new(version));
-    }
+    let first = Siege::new(ProtocolVersion::V311);
+    eprintln!("MQTT {}:", first.version.name());
+    scenario(&first);
+    let second = first.again(ProtocolVersion::V5);
+    drop(first);
+    eprintln!("MQTT {}:", second.version.name());
+    scenario(&second);
 }
 
 /// A fixture, as it was built.

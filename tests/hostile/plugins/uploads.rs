@@ -32,6 +32,7 @@ fn the_version_before_answers(siege: &Siege) {
     assert_eq!(siege.failures("publish", "hostile"), failed + 1, "it is the one that can fail");
 }
 
+/// P02, P03
 #[test]
 fn what_does_not_end_its_configuration_is_refused() {
     let siege = Siege::new(ProtocolVersion::V5);
@@ -83,6 +84,7 @@ fn what_does_not_end_its_configuration_is_refused() {
     assert_eq!(siege.upload("hostile", &harmless), (200, String::new()));
 }
 
+/// P03
 #[test]
 fn a_plugin_that_takes_too_long_to_compile_is_refused() {
     let siege =
@@ -94,6 +96,7 @@ fn a_plugin_that_takes_too_long_to_compile_is_refused() {
     assert!(grown < 128 * MIB, "{grown} bytes");
 }
 
+/// P03
 #[test]
 fn a_plugin_that_takes_too_much_memory_to_compile_is_refused() {
     let siege = Siege::within(ProtocolVersion::V5, "compile: {memory_bytes: 536870912}");

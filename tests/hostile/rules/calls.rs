@@ -5,7 +5,7 @@ use hookmq_codec::{Qos, ReasonCode};
 use hookmq_tests::client::publish;
 use hookmq_tests::wait::wait_until;
 
-use super::{HARMLESS, Scene};
+use super::{HARMLESS, MIB, Scene};
 
 /// Bodies of `publish` that never end by themselves, or want more than there is.
 const BODIES: [&str; 30] = [
@@ -41,6 +41,9 @@ const BODIES: [&str; 30] = [
     "for i in 0..100000 { metric_count(`m${i}`); }",
 ];
 
+/// What the broker may grow by for one of them.
+const GROWTH_BY_ONE: u64 = 64 * MIB;
+
 fn rule(body: &str) -> String {
     format!(
         "const TOPICS = [\"hostile/#\"];\n\
@@ -51,11 +54,13 @@ fn rule(body: &str) -> String {
     )
 }
 
+/// P10
 #[test]
 fn hostile_calls_are_ended_and_their_message_is_dropped() {
     hostile_calls_are_ended(Scene::new(&rule(&each_by_its_topic())));
 }
 
+/// P10
 #[test]
 fn hostile_calls_are_ended_in_the_sandbox() {
     hostile_calls_are_ended(Scene::sandboxed(&rule(&each_by_its_topic())));
@@ -73,6 +78,7 @@ fn hostile_calls_are_ended(mut scene: Scene) {
     let payload = "a".repeat(64 << 10);
     let before = scene.broker.peak_bytes();
     for (number, body) in BODIES.iter().enumerate() {
+        let before_it = scene.broker.peak_bytes();
         let topic = format!("hostile/{number}");
         for _ in 0..3 {
             let message = publish(&topic, payload.as_bytes(), Qos::AtLeastOnce);
@@ -80,12 +86,15 @@ fn hostile_calls_are_ended(mut scene: Scene) {
             assert!(answer.is_failure(), "{body}: {answer:?}");
             scene.others_are_served();
         }
+        let grown = scene.broker.peak_bytes() - before_it;
+        assert!(grown < GROWTH_BY_ONE, "{body}: {grown} bytes");
     }
     scene.stays_small(before, "hostile calls");
     let failed = scene.broker.admin().metric("step_failures_total");
     assert_eq!(failed, 3 * BODIES.len() as u64);
 }
 
+/// P10
 #[test]
 fn a_pattern_that_is_slow_to_search_for_is_ended_by_the_deadline() {
     let mut scene = Scene::new(HARMLESS);
@@ -97,6 +106,7 @@ fn a_pattern_that_is_slow_to_search_for_is_ended_by_the_deadline() {
     scene.others_are_served();
 }
 
+/// P07
 #[test]
 fn a_million_lines_are_a_few_in_the_log() {
     let mut scene = Scene::new(HARMLESS);
@@ -112,6 +122,7 @@ fn a_million_lines_are_a_few_in_the_log() {
     assert!(size < 1 << 20, "the log has {size} bytes");
 }
 
+/// P07
 #[test]
 fn a_flood_of_kept_values_ends_at_the_tenants_bound() {
     let mut scene = Scene::new(HARMLESS);
@@ -133,6 +144,7 @@ fn a_flood_of_kept_values_ends_at_the_tenants_bound() {
     scene.others_are_served();
 }
 
+/// P02, P10
 #[test]
 fn the_other_hooks_are_ended_too() {
     let mut scene = Scene::new(HARMLESS);

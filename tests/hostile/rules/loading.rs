@@ -52,6 +52,7 @@ fn hostile_files() -> Vec<(String, &'static str)> {
     files
 }
 
+/// P10
 #[test]
 fn hostile_files_are_refused() {
     let mut scene = Scene::new(HARMLESS);

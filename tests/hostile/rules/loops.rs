@@ -55,6 +55,7 @@ fn listener(scene: &Scene) -> Client {
     listener
 }
 
+/// P01
 #[test]
 fn a_message_that_makes_itself_again_stops_at_the_hop_limit() {
     for body in [TO_ITSELF, TO_EACH_OTHER, RETAINED] {
@@ -71,6 +72,7 @@ fn a_message_that_makes_itself_again_stops_at_the_hop_limit() {
     }
 }
 
+/// P01
 #[test]
 fn a_will_that_makes_itself_again_stops_too() {
     let mut scene = Scene::new(&rule(TO_EACH_OTHER));
@@ -85,6 +87,7 @@ fn a_will_that_makes_itself_again_stops_too() {
     scene.others_are_served();
 }
 
+/// P01
 #[test]
 fn a_loop_that_grows_stops_at_the_number_of_messages() {
     let mut scene = Scene::new(&rule(MORE_EACH_TIME));

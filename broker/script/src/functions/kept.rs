@@ -6,22 +6,24 @@ use hookmq_hooks::KeyValueError;
 use rhai::{Dynamic, Engine};
 
 use super::Facilities;
-use crate::RuleLimits;
 use crate::fault::{Fallible, fault};
 use crate::json::{encode, from_dynamic};
 use crate::objects::json::Document;
+use crate::{RuleLimits, call};
 
-/// Before a window's key, so that it is nobody else's.
+/// Before a window's key. No other key begins with it, whatever a client has put into one.
 const WINDOW: &str = "rate:";
 
 pub(super) fn register(engine: &mut Engine, limits: &RuleLimits, facilities: &Facilities) {
     register_values(engine, limits, facilities);
     let (one, many, limited) = (facilities.clone(), facilities.clone(), facilities.clone());
     engine
-        .register_fn("kv_increase", move |key: &str| increase(&one, key, 1, None))
-        .register_fn("kv_increase", move |key: &str, by: i64| increase(&many, key, by, None))
+        .register_fn("kv_increase", move |key: &str| increase(&one, plain(key)?, 1, None))
+        .register_fn("kv_increase", move |key: &str, by: i64| {
+            increase(&many, plain(key)?, by, None)
+        })
         .register_fn("kv_increase", move |key: &str, by: i64, ttl_ms: i64| {
-            increase(&limited, key, by, Some(lifetime(ttl_ms)?))
+            increase(&limited, plain(key)?, by, Some(lifetime(ttl_ms)?))
         });
     let window = facilities.clone();
     engine.register_fn("rate", move |key: &str, window_ms: i64| {
@@ -35,6 +37,7 @@ fn register_values(engine: &mut Engine, limits: &RuleLimits, facilities: &Facili
     let (keep, lend) = (facilities.clone(), facilities.clone());
     engine
         .register_fn("kv_get", move |key: &str| -> Fallible<Dynamic> {
+            let key = plain(key)?;
             let Some(value) = read.ask(|host, owner| host.value(owner, key))? else {
                 return Ok(Dynamic::UNIT);
             };
@@ -46,6 +49,7 @@ fn register_values(engine: &mut Engine, limits: &RuleLimits, facilities: &Facili
             set(&lend, key, &value, Some(lifetime(ttl_ms)?))
         })
         .register_fn("kv_delete", move |key: &str| {
+            let key = plain(key)?;
             forget.ask(|host, owner| host.forget(owner, key))
         });
 }
@@ -56,7 +60,7 @@ fn set(
     value: &Dynamic,
     lifetime: Option<Duration>,
 ) -> Fallible<()> {
-    let value = encode(&from_dynamic(value)?);
+    let (key, value) = (plain(key)?, encode(&from_dynamic(value)?));
     facilities.ask(|host, owner| host.keep(owner, key, value, lifetime))?.map_err(refused)
 }
 
@@ -67,6 +71,14 @@ fn increase(
     lifetime: Option<Duration>,
 ) -> Fallible<i64> {
     facilities.ask(|host, owner| host.increase(owner, key, by, lifetime))?.map_err(refused)
+}
+
+/// A key that is no window's; a test may fill one.
+fn plain(key: &str) -> Fallible<&str> {
+    match key.starts_with(WINDOW) && !call::is_test() {
+        true => Err(fault(format!("a key must not begin with `{WINDOW}`"))),
+        false => Ok(key),
+    }
 }
 
 /// Longer keys are refused by every store; this one is copied first.

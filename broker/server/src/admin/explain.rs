@@ -9,11 +9,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use hookmq_hooks::{Explanation, Question, Recorded, redacted};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use self::asked::Asked;
 use super::Admin;
 use super::error::ApiError;
 use super::life::Named;
+use super::programs::change;
 use crate::programs::Replayed;
 
 /// Answers with an explanation for each hook that the question comes to.
@@ -56,7 +58,10 @@ pub async fn replay(
     State(admin): State<Arc<Admin>>,
     Named(name): Named,
 ) -> Result<Json<Value>, ApiError> {
-    let replayed = admin.programs.replay(&name).await?;
+    // Each question may take a candidate until its deadline: not on a thread that connections share.
+    let runtime = Handle::current();
+    let replay = move |admin: &Admin| runtime.block_on(admin.programs.replay(&name));
+    let replayed = change(&admin, replay).await??;
     let differing: Vec<Value> = replayed
         .iter()
         .filter(|it| it.active != it.candidate)

@@ -19,6 +19,12 @@ use crate::programs::{Life, ProgramError, Programs, Report};
 /// Says who asks, for the history: whoever has the token may say anything.
 const ACTOR: &str = "hookmq-actor";
 
+/// Bytes of a program's name in the configuration.
+const LONGEST_NAME: usize = 64;
+
+/// Bytes of a stage with all its tenants: the history keeps each.
+const LARGEST_STAGE: usize = 64 << 10;
+
 /// The program of a path.
 pub struct Named(pub ProgramName);
 
@@ -30,6 +36,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         let kind = parts.extensions.get().copied().ok_or_else(nothing)?;
         let Path(name): Path<String> =
             Path::from_request_parts(parts, state).await.map_err(|_| nothing())?;
+        // It names a directory, too: whoever is decoded from `..%2f` is nobody.
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
+            return Err(nothing());
+        }
         Ok(Self(ProgramName { kind, name: name.into() }))
     }
 }
@@ -63,7 +74,9 @@ async fn replace(
             Ok(report) => {
                 info!(program = %name, generation = report.generation, ?who, "version replaced");
             }
-            Err(error) => warn!(program = %name, %error, ?who, "version refused"),
+            Err(error) => {
+                warn!(program = %name, error = error.to_string(), ?who, "version refused");
+            }
         }
         report
     });
@@ -93,6 +106,10 @@ async fn stage(
     headers: HeaderMap,
     stage: Bytes,
 ) -> Result<Json<Life>, ApiError> {
+    if stage.len() > LARGEST_STAGE {
+        let message = format!("a stage has at most {LARGEST_STAGE} bytes");
+        return Err(ApiError::bad_request(message));
+    }
     let stage: Stage =
         serde_json::from_slice(&stage).map_err(|error| ApiError::bad_request(error.to_string()))?;
     if let Stage::Canary { share, tenants } = &stage
@@ -147,7 +164,9 @@ async fn change(
             Ok(life) => {
                 info!(program = %name, generation = life.generation, ?who, "version {what}")
             }
-            Err(error) => warn!(program = %name, %error, ?who, "version not {what}"),
+            Err(error) => {
+                warn!(program = %name, error = error.to_string(), ?who, "version not {what}");
+            }
         }
         life
     });

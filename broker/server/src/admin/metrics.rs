@@ -88,9 +88,11 @@ fn steps(text: &mut String, pipeline: &Pipeline) {
         for kind in FailureKind::ALL {
             let count = version.meter.failures(kind);
             if count > 0 {
-                let kind = kind.name();
-                let _ =
-                    writeln!(text, "hookmq_step_errors_total{{{labels},kind=\"{kind}\"}} {count}");
+                let reason = kind.name();
+                let _ = writeln!(
+                    text,
+                    "hookmq_step_errors_total{{{labels},reason=\"{reason}\"}} {count}"
+                );
             }
         }
     }

@@ -56,15 +56,19 @@ pub async fn reload_rules(State(admin): State<Arc<Admin>>) -> Result<Json<Report
     Ok(Json(report))
 }
 
-/// Runs a change, which computes for a while, beside the connections' workers.
+/// Runs a change, which computes for a while, beside the connections' workers; one of a bounded number.
 pub async fn change<T: Send + 'static>(
     admin: &Arc<Admin>,
     change: impl FnOnce(&Admin) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
+    let turn = admin.changes.clone().try_acquire_owned().map_err(|_| ApiError::busy())?;
     let admin = admin.clone();
-    tokio::task::spawn_blocking(move || change(&admin))
-        .await
-        .map_err(|error| ApiError::internal(error.to_string()))
+    let changing = tokio::task::spawn_blocking(move || {
+        // It goes on where nobody waits for the answer any more.
+        let _turn = turn;
+        change(&admin)
+    });
+    changing.await.map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn describe(position: usize, step: &Step) -> Value {

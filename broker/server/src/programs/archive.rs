@@ -88,6 +88,9 @@ impl Archive {
     /// Keeps a version; gives its SHA-256.
     pub fn keep(&self, name: &ProgramName, bytes: &[u8]) -> io::Result<String> {
         let sha256 = digest(bytes);
+        if self.version(name, &sha256).is_ok() {
+            return Ok(sha256);
+        }
         fs::create_dir_all(self.of(name))?;
         write(&self.file(name, &sha256), bytes)?;
         Ok(sha256)

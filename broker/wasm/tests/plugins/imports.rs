@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::{artefact, artefacts, attempt, client, message, patient};
 
 const HOST: &str = "https://auth.example";
-const URL: &str = "https://auth.example/check?x=1";
+pub const URL: &str = "https://auth.example/check?x=1";
 
 /// Asks for everything.
 fn manifest() -> Value {
@@ -52,15 +52,15 @@ fn grants() -> Grants {
     }
 }
 
-fn options(limits: Limits) -> HostOptions {
+pub fn options(limits: Limits) -> HostOptions {
     HostOptions { instances: 8, limits, ..HostOptions::default() }
 }
 
-fn host_of(options: HostOptions) -> PluginHost {
+pub fn host_of(options: HostOptions) -> PluginHost {
     PluginHost::new(options, Arc::default()).unwrap().with_http_client(Arc::new(Echo))
 }
 
-fn load_from(host: &PluginHost, config: Value) -> Result<WasmPlugin, LoadError> {
+pub fn load_from(host: &PluginHost, config: Value) -> Result<WasmPlugin, LoadError> {
     let settings =
         PluginSettings { name: None, alias: None, config, limits: patient(), grants: grants() };
     host.load(&asker(), settings)
@@ -71,7 +71,7 @@ fn load_with(limits: Limits) -> WasmPlugin {
 }
 
 /// What the plugin answers when it is asked in `publish`.
-fn ask(plugin: &WasmPlugin, tenant: &str, request: &str) -> Result<String, StepFailure> {
+pub fn ask(plugin: &WasmPlugin, tenant: &str, request: &str) -> Result<String, StepFailure> {
     let answer = plugin.publish(&client(tenant), &message(request))?;
     let PublishVerdict::Replace(patch) = answer.verdict else { panic!("it answers") };
     Ok(String::from_utf8(patch.payload.unwrap()).unwrap())
@@ -98,7 +98,7 @@ impl Wake for Unpark {
     }
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
@@ -162,6 +162,7 @@ fn what_is_kept_before_a_tenant_is_known_is_no_tenants() {
     assert_eq!(ask(&plugin, "acme", "get k").unwrap(), "none");
 }
 
+/// P07
 #[test]
 fn a_call_uses_the_store_as_often_as_it_may() {
     let plugin = load_with(Limits { kv_calls: 5, ..patient() });

@@ -31,6 +31,7 @@ fn limited(name: &str, limits: Limits, config: Value) -> WasmPlugin {
     host_with(options).load(&artefact(name), settings).unwrap()
 }
 
+/// P03, P05
 #[test]
 fn a_breach_ends_the_call_and_the_next_call_works() {
     let plugin = load("fixtures/hostile", json!(null)).unwrap();
@@ -43,6 +44,7 @@ fn a_breach_ends_the_call_and_the_next_call_works() {
     }
 }
 
+/// P02
 #[test]
 fn an_endless_loop_ends_at_its_deadline_and_the_next_call_works() {
     let plugin = limited("fixtures/hostile", impatient(), json!(null));
@@ -52,6 +54,7 @@ fn an_endless_loop_ends_at_its_deadline_and_the_next_call_works() {
     assert!(plugin.publish(&client("acme"), &message("good")).is_ok());
 }
 
+/// P02
 #[test]
 fn every_hook_is_bounded() {
     let plugin = limited("fixtures/hostile", impatient(), json!({"always": "loop"}));
@@ -101,6 +104,7 @@ fn an_instance_gives_way_after_its_calls() {
     assert_eq!(counts, [b"1", b"2", b"1", b"2", b"1"]);
 }
 
+/// P03
 #[test]
 fn idle_instances_of_other_tenants_and_plugins_make_room() {
     let host = host_with(HostOptions { instances: 2, limits: patient(), ..HostOptions::default() });
@@ -112,6 +116,7 @@ fn idle_instances_of_other_tenants_and_plugins_make_room() {
     }
 }
 
+/// P03
 #[test]
 fn a_tenants_calls_at_once_are_bounded() {
     let limits = Limits { instances_per_tenant: 1, ..impatient() };

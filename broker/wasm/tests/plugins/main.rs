@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod artefacts;
+mod cancellation;
+mod components;
 mod contract;
 mod imports;
 mod languages;

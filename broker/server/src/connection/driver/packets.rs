@@ -27,7 +27,11 @@ impl<S: Stream> Driver<S> {
             Packet::PubComp(ack) => self.handle_pubcomp(ack.packet_id),
             Packet::Subscribe(subscribe) => self.handle_subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
-            Packet::PingReq => self.send(&Packet::PingResp),
+            Packet::PingReq => {
+                // Who does nothing else would keep what was replaced in memory.
+                self.publisher.pipeline();
+                self.send(&Packet::PingResp)
+            }
             Packet::Disconnect(disconnect) => Err(self.handle_disconnect(&disconnect)),
             Packet::Auth(auth) => self.handle_auth(&auth),
             // A second CONNECT [MQTT-3.1.0-2], and what only servers send.
