@@ -6,10 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use hookmq_hooks::ProgramKind;
+use hookmq_hooks::{ProgramKind, Secret};
 use hookmq_wasm::Manifest;
 
+use super::bench::{BenchOptions, text_or_file};
 use super::version::{CanaryOptions, PushOptions, Target};
+use crate::programs::alone;
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -21,6 +23,8 @@ pub enum PluginCommand {
     Test(BuildOptions),
     /// Show what an artefact says of itself, without running it.
     Inspect(InspectOptions),
+    /// Measure what a call of a plugin costs, without a broker.
+    Bench(PluginBenchOptions),
     /// Show how a plugin stands on a broker.
     Show(Target),
     /// Upload a version; the broker compiles and checks it.
@@ -61,6 +65,20 @@ pub struct InspectOptions {
     file: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub struct PluginBenchOptions {
+    /// The artefact. It is granted all that it asks for, but there is no network.
+    file: PathBuf,
+    /// The plugin's configuration as JSON or YAML, or @FILE.
+    #[arg(long, value_name = "TEXT", default_value = "null")]
+    config: String,
+    /// A secret of the plugin; may be repeated.
+    #[arg(long, value_name = "NAME=FILE")]
+    secret: Vec<String>,
+    #[command(flatten)]
+    bench: BenchOptions,
+}
+
 const TARGET: &str = "wasm32-unknown-unknown";
 
 impl PluginCommand {
@@ -75,6 +93,7 @@ impl PluginCommand {
             Self::Build(options) => options.build(),
             Self::Test(options) => options.test(),
             Self::Inspect(options) => options.run(),
+            Self::Bench(options) => options.run(),
             Self::Show(target) => target.show(kind),
             Self::Push(options) => options.run(kind),
             Self::Shadow(target) => target.shadow(kind),
@@ -254,4 +273,24 @@ impl InspectOptions {
         println!("{}", serde_json::to_string_pretty(&manifest)?);
         Ok(())
     }
+}
+
+impl PluginBenchOptions {
+    fn run(&self) -> Result<()> {
+        let file = self.file.display();
+        let bytes = fs::read(&self.file).with_context(|| format!("read {file}"))?;
+        let config = serde_yaml::from_slice(&text_or_file(&self.config)?).context("--config")?;
+        let secrets = self.secret.iter().map(|it| secret(it)).collect::<Result<_>>()?;
+        let plugin = alone::plugin(&bytes, config, secrets)?;
+        self.bench.run(&file.to_string(), &plugin)
+    }
+}
+
+/// `NAME=FILE`, as the file's content without the end of line behind it.
+fn secret(text: &str) -> Result<(String, Secret)> {
+    let (name, file) = text.split_once('=').context("--secret is NAME=FILE")?;
+    let content = fs::read(file).with_context(|| format!("read {file}"))?;
+    let content = content.strip_suffix(b"\n").unwrap_or(&content);
+    let content = content.strip_suffix(b"\r").unwrap_or(content);
+    Ok((name.into(), Secret::new(content.to_vec())))
 }

@@ -7,10 +7,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand};
 use hookmq_hooks::{Hook, Program, ProgramKind};
-use hookmq_script::{Rule, RuleEngine, RuleLimits};
+use hookmq_script::Rule;
 
+use super::bench::BenchOptions;
 use super::version::{CanaryOptions, PushOptions, Target};
-use crate::programs::monotonic_clock;
+use crate::programs::alone;
 
 #[derive(Debug, Subcommand)]
 pub enum RuleCommand {
@@ -19,6 +20,8 @@ pub enum RuleCommand {
     /// Check rules and run their tests, without a broker.
     #[command(visible_alias = "test")]
     Check(CheckOptions),
+    /// Measure what a call of a rule costs, without a broker.
+    Bench(RuleBenchOptions),
     /// Show how a rule stands on a broker.
     Show(Target),
     /// Upload a version; the broker checks it and runs its tests.
@@ -48,6 +51,17 @@ pub struct CheckOptions {
     /// The rules.
     #[arg(required = true)]
     files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RuleBenchOptions {
+    /// The rule.
+    file: PathBuf,
+    /// Measure it in the sandbox, too, whose engine is this file: `rule-engine.wasm`.
+    #[arg(long, value_name = "FILE")]
+    sandboxed: Option<PathBuf>,
+    #[command(flatten)]
+    bench: BenchOptions,
 }
 
 /// What `new` writes.
@@ -86,6 +100,7 @@ impl RuleCommand {
         match self {
             Self::New(options) => options.run(),
             Self::Check(options) => options.run(),
+            Self::Bench(options) => options.run(),
             Self::Show(target) => target.show(kind),
             Self::Push(options) => options.run(kind),
             Self::Shadow(target) => target.shadow(kind),
@@ -126,10 +141,26 @@ impl CheckOptions {
     }
 }
 
+impl RuleBenchOptions {
+    fn run(&self) -> Result<()> {
+        let rule = check(&self.file)?;
+        self.bench.run(&format!("{}, in the broker's own engine", self.file.display()), &rule)?;
+        let Some(engine) = &self.sandboxed else { return Ok(()) };
+        let artefact =
+            fs::read(engine).with_context(|| format!("read the engine {}", engine.display()))?;
+        let (file, source) = (self.file.to_string_lossy(), read(&self.file)?);
+        let rule = alone::sandboxed_rule(&file, &source, &artefact)?;
+        self.bench.run(&format!("{file}, in the sandbox"), &rule)
+    }
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+}
+
 fn check(file: &Path) -> Result<Rule> {
-    let source = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let engine = RuleEngine::new(RuleLimits::default(), monotonic_clock);
-    engine.load(&file.to_string_lossy(), &source).map_err(|error| anyhow!("{error}"))
+    let source = read(file)?;
+    alone::rule_engine().load(&file.to_string_lossy(), &source).map_err(|error| anyhow!("{error}"))
 }
 
 fn outline(rule: &Rule, start: Instant) -> String {
@@ -146,8 +177,8 @@ mod tests {
 
     #[test]
     fn the_template_passes_its_own_tests() {
-        let engine = RuleEngine::new(RuleLimits::default(), monotonic_clock);
-        let rule = engine.load("template.rhai", TEMPLATE).map_err(|error| error.to_string());
+        let rule =
+            alone::rule_engine().load("template.rhai", TEMPLATE).map_err(|error| error.to_string());
         assert!(rule.unwrap().hooks().publish);
     }
 }

@@ -39,6 +39,8 @@ pub enum ProgramError {
     NotText,
     #[error("{0}")]
     Plugin(#[from] LoadError),
+    #[error("{0}")]
+    Host(#[from] HostError),
     #[error("{program} has no function for the hook {hook:?}")]
     NoSuchHook { program: String, hook: Hook },
     #[error("the settings of {name}: {error}")]
@@ -179,7 +181,7 @@ fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, Program
     }
 }
 
-fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
+pub(super) fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
     if is_rehearsed() {
         return note("log", || text.to_owned());
     }
