@@ -330,7 +330,7 @@ impl Item {
     fn refused(active: &dyn Program, error: &ProgramError) -> Self {
         let (problems, error) = match error {
             ProgramError::Rule(error) => (error.problems.clone(), None),
-            error => (vec![], Some(error.to_string())),
+            error => (vec![], Some(error.told())),
         };
         let program = active.identity().clone();
         Self { program, outcome: Outcome::Refused, problems, error }

@@ -67,9 +67,13 @@ impl Api {
         let body = body.to_bytes();
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if !status.is_success() {
-            match answer["error"]["message"].as_str() {
-                Some(message) => bail!("{message}"),
-                None => bail!("the broker answers {status}"),
+            let error = &answer["error"];
+            match (error["message"].as_str(), error["hint"].as_str()) {
+                (Some(message), None) => bail!("{message}"),
+                (Some(message), Some(hint)) => {
+                    bail!("{message}\n  = hint: {}", hint.replace('\n', "\n    "))
+                }
+                (None, _) => bail!("the broker answers {status}"),
             }
         }
         Ok(answer)

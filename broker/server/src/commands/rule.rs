@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand};
 use hookmq_hooks::{Hook, Program, ProgramKind};
-use hookmq_script::Rule;
+use hookmq_script::{Rule, TestOutcome};
 
 use super::bench::BenchOptions;
 use super::version::{CanaryOptions, PushOptions, Target};
@@ -18,8 +19,9 @@ pub enum RuleCommand {
     /// Write a rule to begin with.
     New(NewOptions),
     /// Check rules and run their tests, without a broker.
-    #[command(visible_alias = "test")]
-    Check(CheckOptions),
+    Check(RuleFiles),
+    /// Run the tests of rules and name each, without a broker.
+    Test(RuleFiles),
     /// Measure what a call of a rule costs, without a broker.
     Bench(RuleBenchOptions),
     /// Show how a rule stands on a broker.
@@ -47,7 +49,7 @@ pub struct NewOptions {
 }
 
 #[derive(Debug, Args)]
-pub struct CheckOptions {
+pub struct RuleFiles {
     /// The rules.
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -91,15 +93,16 @@ fn test_what_is_not_passes() {
 "#;
 
 impl RuleCommand {
-    /// Carries the command out.
+    /// Carries the command out; a failure is that of a rule's own test.
     ///
     /// # Errors
     /// What is wrong with the rule, or why the broker refuses.
-    pub fn run(&self) -> Result<()> {
+    pub fn run(&self) -> Result<ExitCode> {
         let kind = ProgramKind::Rule;
         match self {
+            Self::Test(files) => return files.test(),
             Self::New(options) => options.run(),
-            Self::Check(options) => options.run(),
+            Self::Check(files) => files.check(),
             Self::Bench(options) => options.run(),
             Self::Show(target) => target.show(kind),
             Self::Push(options) => options.run(kind),
@@ -109,7 +112,8 @@ impl RuleCommand {
             Self::Promote(target) => target.promote(kind),
             Self::Rollback(target) => target.roll_back(kind),
             Self::Withdraw(target) => target.withdraw(kind),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -118,13 +122,13 @@ impl NewOptions {
         let file = self.file.display();
         ensure!(!self.file.exists(), "{file} is there already");
         fs::write(&self.file, TEMPLATE).with_context(|| format!("write {file}"))?;
-        println!("wrote {file}\ncheck it with: hookmq rule check {file}");
+        println!("wrote {file}\nrun its tests with: hookmq rule test {file}");
         Ok(())
     }
 }
 
-impl CheckOptions {
-    fn run(&self) -> Result<()> {
+impl RuleFiles {
+    fn check(&self) -> Result<()> {
         let mut broken = 0;
         for file in &self.files {
             let start = Instant::now();
@@ -139,6 +143,40 @@ impl CheckOptions {
         ensure!(broken == 0, "{broken} of {} rules have problems", self.files.len());
         Ok(())
     }
+
+    /// Prints each test's name and how it came out, and why those failed that did.
+    fn test(&self) -> Result<ExitCode> {
+        let (mut passed, mut failed, mut broken) = (0, 0, 0);
+        for file in &self.files {
+            println!("{}", file.display());
+            let source = read(file)?;
+            match alone::rule_engine().test(&file.to_string_lossy(), &source) {
+                Ok(outcomes) => {
+                    let tests = report(&outcomes);
+                    failed += tests;
+                    passed += outcomes.len() - tests;
+                }
+                Err(error) => {
+                    println!("{error}");
+                    broken += 1;
+                }
+            }
+        }
+        println!("\n{passed} passed, {failed} failed");
+        ensure!(broken == 0, "{broken} of {} rules do not load", self.files.len());
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Prints the outcomes, and gives how many are failures.
+fn report(outcomes: &[TestOutcome]) -> usize {
+    let width = outcomes.iter().map(|it| it.name.len()).max().unwrap_or(0);
+    for TestOutcome { name, problem } in outcomes {
+        println!("  {name:<width$}  {}", if problem.is_none() { "ok" } else { "FAILED" });
+    }
+    let problems: Vec<_> = outcomes.iter().filter_map(|it| it.problem.as_ref()).collect();
+    problems.iter().for_each(|problem| println!("{problem}"));
+    problems.len()
 }
 
 impl RuleBenchOptions {
@@ -149,7 +187,8 @@ impl RuleBenchOptions {
         let artefact =
             fs::read(engine).with_context(|| format!("read the engine {}", engine.display()))?;
         let (file, source) = (self.file.to_string_lossy(), read(&self.file)?);
-        let rule = alone::sandboxed_rule(&file, &source, &artefact)?;
+        let rule = alone::sandboxed_rule(&file, &source, &artefact);
+        let rule = rule.map_err(|error| anyhow!("{}", error.told()))?;
         self.bench.run(&format!("{file}, in the sandbox"), &rule)
     }
 }
