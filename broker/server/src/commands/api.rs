@@ -40,7 +40,9 @@ impl Api {
     pub fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
         let token = std::fs::read_to_string(&self.token_file);
         let file = self.token_file.display();
-        let token = token.with_context(|| format!("read the admin token from {file}"))?;
+        let token = token.with_context(|| {
+            format!("read the admin token from {file} (--token-file; `admin.token` in data_dir)")
+        })?;
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
@@ -54,9 +56,10 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Value> {
-        let stream = TcpStream::connect(&self.admin)
-            .await
-            .with_context(|| format!("reach the admin API at {}", self.admin))?;
+        let stream = TcpStream::connect(&self.admin).await.with_context(|| {
+            let address = &self.admin;
+            format!("reach the admin API at {address} (is the broker running, with `admin:`?)")
+        })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.context("send the request")?;

@@ -75,7 +75,7 @@ const TOPICS = ["devices/+/telemetry"];
 const LIMIT = 80;
 
 fn publish(client, message) {
-    if message.json.temperature > LIMIT {
+    if is_object(message.json) && message.json.temperature > LIMIT {
         emit(`alarms/${message.level(1)}`, message.json);
     }
     pass()
@@ -89,6 +89,11 @@ fn test_what_is_hot_is_reported() {
 fn test_what_is_not_passes() {
     let message = test_message("devices/pump-7/telemetry", #{ temperature: 80 });
     assert(run_publish(test_client(#{}), message).emitted.is_empty());
+}
+
+fn test_what_is_no_json_passes() {
+    let message = test_message("devices/pump-7/telemetry", "hello");
+    assert(run_publish(test_client(#{}), message).passed);
 }
 "#;
 
@@ -121,6 +126,10 @@ impl NewOptions {
     fn run(&self) -> Result<()> {
         let file = self.file.display();
         ensure!(!self.file.exists(), "{file} is there already");
+        if let Some(directory) = self.file.parent() {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("make the directory of {file}"))?;
+        }
         fs::write(&self.file, TEMPLATE).with_context(|| format!("write {file}"))?;
         println!("wrote {file}\nrun its tests with: hookmq rule test {file}");
         Ok(())

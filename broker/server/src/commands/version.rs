@@ -113,7 +113,8 @@ impl Target {
         let answer = self.api.request(Method::POST, &path, vec![])?;
         println!("{} of {} answers differ", answer["differing"], answer["asked"]);
         for item in answer["items"].as_array().into_iter().flatten() {
-            let (hook, client_id, topic) = (&item["hook"], &item["client_id"], &item["topic"]);
+            let text = |key: &str| item[key].as_str().unwrap_or_default();
+            let (hook, client_id, topic) = (text("hook"), text("client_id"), text("topic"));
             println!("#{} {hook} {client_id} {topic}", item["number"]);
             println!("  now:       {}", item["active"]);
             println!("  candidate: {}", item["candidate"]);
