@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
 use hookmq_hooks::{ProgramKind, Secret};
-use hookmq_wasm::Manifest;
+use hookmq_wasm::{Limits, Manifest};
 
 use self::build::BuildOptions;
 use self::new::NewOptions;
@@ -63,6 +63,9 @@ pub struct PluginBenchOptions {
     /// A secret of the plugin; may be repeated.
     #[arg(long, value_name = "NAME=FILE")]
     secret: Vec<String>,
+    /// The most that an instance may hold, as `plugins.memory_bytes` says for the broker.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().memory_bytes)]
+    memory_bytes: usize,
     #[command(flatten)]
     bench: BenchOptions,
 }
@@ -108,7 +111,7 @@ impl PluginBenchOptions {
         let bytes = fs::read(&self.file).with_context(|| format!("read {file}"))?;
         let config = serde_yaml::from_slice(&text_or_file(&self.config)?).context("--config")?;
         let secrets = self.secret.iter().map(|it| secret(it)).collect::<Result<_>>()?;
-        let plugin = alone::plugin(&bytes, config, secrets).map_err(refused)?;
+        let plugin = alone::plugin(&bytes, config, secrets, self.memory_bytes).map_err(refused)?;
         self.bench.run(&file.to_string(), &plugin)
     }
 }

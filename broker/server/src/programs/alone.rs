@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hookmq_hooks::{Program, Secret};
 use hookmq_script::{RuleEngine, RuleLimits};
-use hookmq_wasm::{Grants, HostError, HostOptions, Limits, Manifest, PluginHost, PluginSettings};
+use hookmq_wasm::{Grants, HostOptions, Limits, Manifest, PluginHost, PluginSettings};
 use serde_json::Value;
 
 use super::lent::{Lent, monotonic_clock};
@@ -30,11 +30,13 @@ pub fn sandboxed_rule(
 ) -> Result<impl Program + use<>, ProgramError> {
     let outline = rule_engine().outline(file, source).map_err(ProgramError::Rule)?;
     let settings = sandbox::plugin_settings("rule", file, source, Limits::default());
-    let plugin = host()?.load(engine, settings)?;
+    let host = PluginHost::new(HostOptions::default(), Arc::default())?;
+    let plugin = host.load(engine, settings)?;
     Ok(SandboxedRule::new("rule", file, outline, plugin))
 }
 
-/// The plugin, granted all that it asks for. There is no network, so that requests of it fail.
+/// The plugin, granted all that it asks for, with so much memory for an instance and whatever the size
+/// of its artefact. There is no network, so that requests of it fail.
 ///
 /// # Errors
 /// What is wrong with the artefact, or why the plugin does not start.
@@ -42,6 +44,7 @@ pub fn plugin(
     artefact: &[u8],
     config: Value,
     secrets: BTreeMap<String, Secret>,
+    memory_bytes: usize,
 ) -> Result<impl Program + use<>, ProgramError> {
     let asked = Manifest::of_artefact(artefact)?.capabilities;
     let grants = Grants {
@@ -53,10 +56,8 @@ pub fn plugin(
         emit: asked.emit,
         secrets,
     };
-    let settings = PluginSettings { config, grants, ..PluginSettings::default() };
-    Ok(host()?.load(artefact, settings)?)
-}
-
-fn host() -> Result<PluginHost, HostError> {
-    PluginHost::new(HostOptions::default(), Arc::default())
+    let limits = Limits { memory_bytes, ..Limits::default() };
+    let settings = PluginSettings { config, grants, limits, ..PluginSettings::default() };
+    let options = HostOptions { artefact_bytes: artefact.len(), limits, ..HostOptions::default() };
+    Ok(PluginHost::new(options, Arc::default())?.load(artefact, settings)?)
 }

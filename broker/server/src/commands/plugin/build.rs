@@ -44,6 +44,7 @@ enum Toolchain {
 impl BuildOptions {
     /// Compiles, and puts the artefact beside the crate's sources.
     pub(super) fn build(&self) -> Result<()> {
+        self.check_crate()?;
         let toolchain =
             Toolchain::find(&self.sysroot()?, Path::new("/")).with_context(no_target)?;
         let mut cargo = toolchain.cargo();
@@ -66,9 +67,20 @@ impl BuildOptions {
     }
 
     pub(super) fn test(&self) -> Result<()> {
+        self.check_crate()?;
         let mut cargo = Command::new("cargo");
         let status = cargo.arg("test").current_dir(&self.directory).status().context(NO_CARGO)?;
         ensure!(status.success(), "the tests do not pass");
+        Ok(())
+    }
+
+    fn check_crate(&self) -> Result<()> {
+        let shown = self.directory.display();
+        let is_crate = self.directory.join("Cargo.toml").is_file();
+        ensure!(
+            is_crate,
+            "{shown} is no crate: it has no Cargo.toml. `hookmq plugin new NAME` makes one"
+        );
         Ok(())
     }
 
