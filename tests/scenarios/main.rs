@@ -1,5 +1,6 @@
 //! What an operator does with the broker, from the first start to the last, with the tools at hand.
 
+mod authoring;
 mod configuration;
 mod database_outage;
 mod explain;

@@ -1,7 +1,7 @@
 //! The engine that all rules are loaded by: which functions and limits they get.
 
 use std::any::TypeId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::call::Clock;
 use crate::functions::{self, Facilities, Log, LogSink, Patterns};
 use crate::host::SharedHost;
 use crate::load;
-use crate::{Rule, RuleError, RuleLimits, RuleOutline, call, objects, test_kit};
+use crate::{Rule, RuleError, RuleLimits, RuleOutline, TestOutcome, call, objects, test_kit};
 
 /// Loads rules. Cheap to keep; a loaded rule does not depend on it.
 pub struct RuleEngine {
@@ -21,17 +21,17 @@ pub struct RuleEngine {
     pub(crate) clock: Clock,
     log: Option<LogSink>,
     host: Option<SharedHost>,
-    /// Names of all functions that a rule may call.
-    pub(crate) function_names: BTreeSet<String>,
+    /// The functions that a rule may call, with the numbers of parameters that they have; none where
+    /// they take any.
+    pub(crate) functions: BTreeMap<String, BTreeSet<usize>>,
 }
 
 impl RuleEngine {
     /// Deadlines are measured by `clock`. Where that stands still, only the number of operations ends a
     /// call, and whoever runs the engine must bound its time.
     pub fn new(limits: RuleLimits, clock: Clock) -> Self {
-        let mut engine =
-            Self { limits, clock, log: None, host: None, function_names: BTreeSet::new() };
-        engine.function_names = function_names(&engine.build_plain());
+        let mut engine = Self { limits, clock, log: None, host: None, functions: BTreeMap::new() };
+        engine.functions = functions(&engine.build_plain());
         engine
     }
 
@@ -68,6 +68,14 @@ impl RuleEngine {
     /// All problems of the first stage that finds any: syntax, constants, hooks and names, tests.
     pub fn load(&self, file_name: &str, source: &str) -> Result<Rule, RuleError> {
         load::load(self, file_name, source)
+    }
+
+    /// Compiles a rule and runs each of its tests, in the order of the file.
+    ///
+    /// # Errors
+    /// As [`RuleEngine::load`], but for tests that fail.
+    pub fn test(&self, file_name: &str, source: &str) -> Result<Vec<TestOutcome>, RuleError> {
+        load::test(self, file_name, source)
     }
 
     /// What stands in a rule, of which nothing is run.
@@ -118,15 +126,23 @@ fn set_limits(engine: &mut Engine, limits: &RuleLimits) {
         .set_max_functions(limits.functions);
 }
 
-/// Names of the registered functions, and of the calls that are part of the language.
-fn function_names(engine: &Engine) -> BTreeSet<String> {
+/// The registered functions, and the calls that are part of the language.
+fn functions(engine: &Engine) -> BTreeMap<String, BTreeSet<usize>> {
     let registered = engine.collect_fn_metadata(
         None,
-        |function| Some(function.metadata.name.to_string()),
+        |function| {
+            let metadata = function.metadata;
+            Some((metadata.name.to_string(), metadata.param_types.len()))
+        },
         false,
     );
+    let mut functions: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, parameters) in registered {
+        functions.entry(name).or_default().insert(parameters);
+    }
     let language = ["type_of", "Fn", "call", "curry", "is_def_var", "is_def_fn"];
-    registered.into_iter().chain(language.map(String::from)).collect()
+    functions.extend(language.map(|name| (name.into(), BTreeSet::new())));
+    functions
 }
 
 /// `get$topic` and its like, without the sign that no rule can write.

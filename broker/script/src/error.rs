@@ -22,6 +22,14 @@ pub struct Problem {
     pub source_line: String,
 }
 
+/// How one of a rule's own tests came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestOutcome {
+    pub name: String,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+}
+
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {

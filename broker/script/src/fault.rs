@@ -30,9 +30,15 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
     pub(crate) position: Position,
+    /// The type of an object and the field that it does not have.
+    pub(crate) unknown_field: Option<(String, String)>,
 }
 
 impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: String, position: Position) -> Self {
+        Self { kind, message, position, unknown_field: None }
+    }
+
     /// The innermost error with the innermost position that is known.
     pub(crate) fn from_error(mut error: EvalAltResult) -> Self {
         let mut position = Position::NONE;
@@ -45,7 +51,8 @@ impl Failure {
                 EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => error = *inner,
                 other => {
                     let (kind, message) = explain(&other);
-                    return Self { kind, message, position };
+                    let unknown_field = unknown_field(&other);
+                    return Self { unknown_field, ..Self::new(kind, message, position) };
                 }
             }
         }
@@ -77,8 +84,30 @@ fn explain(error: &EvalAltResult) -> (FailureKind, String) {
             None => (FailureKind::Error, token.to_string()),
         },
         E::ErrorFunctionNotFound(signature, _) => {
-            (FailureKind::Error, format!("there is no function {signature}"))
+            (FailureKind::Error, format!("there is no function {}", in_words(signature)))
         }
-        other => (FailureKind::Error, other.to_string()),
+        other => match unknown_field(other) {
+            Some((of, name)) => (FailureKind::Error, format!("`{of}` has no field `{name}`")),
+            None => (FailureKind::Error, other.to_string()),
+        },
     }
+}
+
+/// A signature with the types' names in the language.
+fn in_words(signature: &str) -> String {
+    let names = [
+        ("&str | ImmutableString | String", "string"),
+        ("i64", "int"),
+        ("f64", "float"),
+        (" (", "("),
+    ];
+    names.iter().fold(signature.to_owned(), |text, (rust, ours)| text.replace(rust, ours))
+}
+
+/// The engine tells in words alone which field of what is unknown.
+fn unknown_field(error: &EvalAltResult) -> Option<(String, String)> {
+    let EvalAltResult::ErrorDotExpr(text, _) = error else { return None };
+    let rest = text.strip_prefix("Unknown property '")?;
+    let (name, of) = rest.split_once("' - a getter is not registered for type '")?;
+    Some((of.trim_end_matches('\'').to_owned(), name.to_owned()))
 }

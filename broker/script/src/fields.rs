@@ -2,42 +2,46 @@
 
 use rhai::{Array, Dynamic, Map};
 
+use crate::advice::nearest;
 use crate::fault::{Fallible, bad_output};
 
 /// The entries of a map that are not read yet.
 pub(crate) struct Fields {
     what: &'static str,
     entries: Map,
+    /// What was asked for.
+    known: Vec<&'static str>,
 }
 
 impl Fields {
     /// `what` names the map in errors, as in "accept".
     pub(crate) fn new(what: &'static str, entries: Map) -> Self {
-        Self { what, entries }
+        Self { what, entries, known: Vec::new() }
     }
 
     /// An entry of any type; `()` counts as absent.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Dynamic> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Dynamic> {
+        self.known.push(name);
         self.entries.remove(name).filter(|value| !value.is_unit())
     }
 
-    pub(crate) fn text(&mut self, name: &str) -> Fallible<Option<String>> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Fallible<Option<String>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.into_string().map(Some).map_err(|kind| self.mismatch(name, "a string", kind))
     }
 
-    pub(crate) fn flag(&mut self, name: &str) -> Fallible<Option<bool>> {
+    pub(crate) fn flag(&mut self, name: &'static str) -> Fallible<Option<bool>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.as_bool().map(Some).map_err(|kind| self.mismatch(name, "true or false", kind))
     }
 
-    pub(crate) fn integer(&mut self, name: &str) -> Fallible<Option<i64>> {
+    pub(crate) fn integer(&mut self, name: &'static str) -> Fallible<Option<i64>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         value.as_int().map(Some).map_err(|kind| self.mismatch(name, "a whole number", kind))
     }
 
     /// A string, or an array of strings.
-    pub(crate) fn texts(&mut self, name: &str) -> Fallible<Vec<String>> {
+    pub(crate) fn texts(&mut self, name: &'static str) -> Fallible<Vec<String>> {
         let Some(value) = self.take(name) else { return Ok(vec![]) };
         if value.is_string() {
             return Ok(vec![value.into_string().expect("checked to be a string")]);
@@ -50,7 +54,7 @@ impl Fields {
         elements.into_iter().map(text).collect()
     }
 
-    pub(crate) fn map(&mut self, name: &str) -> Fallible<Map> {
+    pub(crate) fn map(&mut self, name: &'static str) -> Fallible<Map> {
         let Some(value) = self.take(name) else { return Ok(Map::new()) };
         let kind = value.type_name();
         value.try_cast::<Map>().ok_or_else(|| self.mismatch(name, "an object map", kind))
@@ -59,7 +63,7 @@ impl Fields {
     /// An object of the type `T`.
     pub(crate) fn object<T: Clone + Send + Sync + 'static>(
         &mut self,
-        name: &str,
+        name: &'static str,
         wanted: &str,
     ) -> Fallible<Option<T>> {
         let Some(value) = self.take(name) else { return Ok(None) };
@@ -69,10 +73,10 @@ impl Fields {
 
     /// Refuses what nobody has asked for.
     pub(crate) fn finish(self) -> Fallible<()> {
-        match self.entries.keys().next() {
-            Some(name) => Err(bad_output(format!("{} knows no entry `{name}`", self.what))),
-            None => Ok(()),
-        }
+        let Some(name) = self.entries.keys().next() else { return Ok(()) };
+        let near = nearest(name, self.known.iter().copied());
+        let near = near.map(|near| format!("; is it `{near}`?")).unwrap_or_default();
+        Err(bad_output(format!("{} knows no entry `{name}`{near}", self.what)))
     }
 
     pub(crate) fn mismatch(

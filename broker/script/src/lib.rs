@@ -3,6 +3,7 @@
 //! [`RuleEngine::load`] turns a file into a [`Rule`], which the pipeline calls as any other
 //! program. README.md in this crate describes what a rule may say.
 
+mod advice;
 mod call;
 mod engine;
 mod error;
@@ -20,7 +21,7 @@ mod test_kit;
 
 pub use call::Clock;
 pub use engine::RuleEngine;
-pub use error::{Problem, RuleError};
+pub use error::{Problem, RuleError, TestOutcome};
 pub use functions::{LogLevel, LogSink};
 pub use host::{Owner, RuleHost, SharedHost};
 pub use limits::RuleLimits;

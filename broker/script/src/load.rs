@@ -1,22 +1,25 @@
 //! From a file to a rule that may go live: syntax, constants, hooks, names, tests.
 
+mod functions;
+mod own_tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookmq_codec::TopicFilter;
 use hookmq_hooks::{HookSet, ProgramIdentity, ProgramKind};
 use rhai::{
-    AST, ASTFlags, ASTNode, Array, CallFnOptions, Dynamic, Engine, Expr, Map, OptimizationLevel,
-    ParseError, ParseErrorType, Position, Scope, Stmt,
+    AST, ASTFlags, ASTNode, Array, Dynamic, Engine, Expr, Map, OptimizationLevel, Position, Scope,
+    Stmt,
 };
 use sha2::{Digest, Sha256};
 
+use crate::advice::syntax_problem;
 use crate::call::Setting;
 use crate::error::Source;
 use crate::fault::Failure;
 use crate::functions::{Patterns, is_changeable};
 use crate::rule::SpareCaches;
-use crate::test_kit::pretence::Pretence;
-use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, call, objects};
+use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, TestOutcome, call, objects};
 
 /// The functions that a rule may define for the pipeline, with their parameters, in the order of
 /// [`hookmq_hooks::Hook::ALL`].
@@ -32,48 +35,78 @@ const HOOKS: [(&str, &[&str]); 4] = [
 struct Outline {
     constants: BTreeMap<String, Position>,
     properties: BTreeSet<String>,
-    calls: Vec<(String, Position)>,
+    calls: Vec<Call>,
     /// Calls of `publish` as if it sent a message.
     sends: Vec<Position>,
 }
 
+/// A rule that is in order, but for its tests.
+struct Prepared {
+    name: String,
+    hooks: HookSet,
+    topics: Vec<TopicFilter>,
+    engine: Engine,
+    ast: AST,
+    authorize_is_cacheable: bool,
+    version: String,
+}
+
 pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, RuleError> {
     let source = Source { file, text };
+    let prepared = prepare(rules, source)?;
+    let outcomes = own_tests::run(rules, &prepared.engine, &prepared.ast, source);
+    finish(outcomes.into_iter().filter_map(|outcome| outcome.problem).collect())?;
+    let Prepared { name, hooks, topics, engine, mut ast, authorize_is_cacheable, version } =
+        prepared;
+    ast.retain_functions(|_, _, name, _| !name.starts_with("test_"));
+    let sha256 = hex::encode(Sha256::digest(text));
+    Ok(Rule {
+        identity: ProgramIdentity { kind: ProgramKind::Rule, name, version, sha256 },
+        file: file.into(),
+        doc: doc(text),
+        hooks,
+        functions: HOOKS.map(|(name, _)| (name, source.position_of_function(name))),
+        topics,
+        engine,
+        ast,
+        caches: SpareCaches::default(),
+        authorize_is_cacheable,
+        clock: rules.clock,
+        deadline: rules.limits.deadline,
+    })
+}
+
+/// As [`load`], of which only the tests are of interest.
+pub(crate) fn test(
+    rules: &RuleEngine,
+    file: &str,
+    text: &str,
+) -> Result<Vec<TestOutcome>, RuleError> {
+    let source = Source { file, text };
+    let prepared = prepare(rules, source)?;
+    Ok(own_tests::run(rules, &prepared.engine, &prepared.ast, source))
+}
+
+fn prepare(rules: &RuleEngine, source: Source<'_>) -> Result<Prepared, RuleError> {
     let name = rule_name(source, rules.limits.source_size)?;
     let tree = parse(rules, source)?;
     let (outline, problems) = Outline::of(&tree, source);
     finish(problems)?;
     let constants = evaluate_constants(rules, &tree, &outline, source)?;
     let topics = topics(&constants, &outline, source)?;
-    finish(check_functions(rules, &tree, &outline, source))?;
+    finish(functions::check(rules, &tree, &outline, source))?;
 
     let patterns = Patterns::default();
     let mut engine = rules.build(&name, &constants, &patterns);
     objects::register_fields(&mut engine, outline.properties.iter().map(String::as_str));
     let mut ast = engine
-        .compile_with_scope(&constants, text)
+        .compile_with_scope(&constants, source.text)
         .map_err(|error| one(syntax_problem(source, &error)))?;
     ast.clear_statements();
     finish(prepare_patterns(&patterns, &ast, source))?;
-    finish(run_tests(rules, &engine, &ast, source))?;
-    ast.retain_functions(|_, _, name, _| !name.starts_with("test_"));
-
     let version = constants.get_value::<String>("VERSION").unwrap_or_default();
-    let sha256 = hex::encode(Sha256::digest(text));
-    Ok(Rule {
-        identity: ProgramIdentity { kind: ProgramKind::Rule, name, version, sha256 },
-        file: file.into(),
-        doc: doc(text),
-        hooks: hooks(&tree),
-        functions: HOOKS.map(|(name, _)| (name, source.position_of_function(name))),
-        topics,
-        engine,
-        ast,
-        caches: SpareCaches::default(),
-        authorize_is_cacheable: outline.is_cacheable(),
-        clock: rules.clock,
-        deadline: rules.limits.deadline,
-    })
+    let authorize_is_cacheable = outline.is_cacheable();
+    Ok(Prepared { name, hooks: hooks(&tree), topics, engine, ast, authorize_is_cacheable, version })
 }
 
 /// As [`load`], as far as it goes without running anything.
@@ -88,7 +121,7 @@ pub(crate) fn outline(
     let (outline, problems) = Outline::of(&tree, source);
     finish(problems)?;
     let topics = literal_topics(&tree, &outline, source)?;
-    finish(check_functions(rules, &tree, &outline, source))?;
+    finish(functions::check(rules, &tree, &outline, source))?;
     Ok(RuleOutline {
         hooks: hooks(&tree),
         topics,
@@ -122,15 +155,13 @@ fn parse(rules: &RuleEngine, source: Source<'_>) -> Result<AST, RuleError> {
     engine.compile(source.text).map_err(|error| one(syntax_problem(source, &error)))
 }
 
-fn syntax_problem(source: Source<'_>, error: &ParseError) -> Problem {
-    let problem = source.problem(error.position(), error.err_type().to_string());
-    match error.err_type() {
-        ParseErrorType::VariableUndefined(name) => problem.hint(format!(
-            "a function sees its parameters, its own `let`s and the file's constants; \
-             is `{name}` misspelt, or is a `const` missing?"
-        )),
-        _ => problem,
-    }
+/// A call that stands in the text.
+struct Call {
+    name: String,
+    position: Position,
+    arguments: usize,
+    /// Whether it is of the form `x.name()`.
+    of_value: bool,
 }
 
 impl Outline {
@@ -161,19 +192,18 @@ impl Outline {
     }
 
     fn is_cacheable(&self) -> bool {
-        !self.calls.iter().any(|(name, _)| is_changeable(name))
+        !self.calls.iter().any(|call| is_changeable(&call.name))
     }
 
     fn note(&mut self, path: &[ASTNode<'_>]) {
-        let (call, position) = match path.last() {
+        let (call, position, of_value) = match path.last() {
             Some(ASTNode::Expr(Expr::Property(it, _))) => {
                 self.properties.insert(it.2.to_string());
                 return;
             }
-            Some(ASTNode::Expr(
-                Expr::FnCall(call, position) | Expr::MethodCall(call, position),
-            ))
-            | Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
+            Some(ASTNode::Expr(Expr::MethodCall(call, position))) => (call, position, true),
+            Some(ASTNode::Expr(Expr::FnCall(call, position)))
+            | Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position, false),
             _ => return,
         };
         let begins_with_text = matches!(
@@ -184,7 +214,8 @@ impl Outline {
             self.sends.push(*position);
         }
         if call.op_token.is_none() {
-            self.calls.push((call.name.to_string(), *position));
+            let (name, arguments) = (call.name.to_string(), call.args.len());
+            self.calls.push(Call { name, position: *position, arguments, of_value });
         }
     }
 }
@@ -286,54 +317,6 @@ fn hooks(tree: &AST) -> HookSet {
     }
 }
 
-fn check_functions(
-    rules: &RuleEngine,
-    tree: &AST,
-    outline: &Outline,
-    source: Source<'_>,
-) -> Vec<Problem> {
-    let mut problems = vec![];
-    let mut defined = BTreeSet::new();
-    for function in tree.iter_functions() {
-        defined.insert(function.name);
-        let place = source.position_of_function(function.name);
-        let parameters = function.params.as_slice();
-        if let Some((name, wanted)) = HOOKS.iter().find(|(name, _)| *name == function.name)
-            && parameters.len() != wanted.len()
-        {
-            let message = format!("`{name}` must take {} parameter(s)", wanted.len());
-            let hint = format!("write `fn {name}({})`", wanted.join(", "));
-            problems.push(source.problem(place, message).hint(hint));
-        }
-        if function.name.starts_with("test_") && !parameters.is_empty() {
-            problems.push(source.problem(place, "a test takes no parameters"));
-        }
-        if let Some(parameter) = parameters.iter().find(|it| outline.constants.contains_key(**it)) {
-            let message = format!("the parameter `{parameter}` has the name of a constant");
-            problems.push(source.problem(place, message));
-        }
-    }
-    if HOOKS.iter().all(|(name, _)| !defined.contains(name)) {
-        problems.push(
-            source
-                .problem(Position::NONE, "the rule defines none of the hooks")
-                .hint("define connect(client), authorize(client, access), publish(client, message) or deliver(client, message)"),
-        );
-    }
-    for (name, position) in &outline.calls {
-        if !defined.contains(name.as_str()) && !rules.function_names.contains(name) {
-            problems.push(source.problem(*position, format!("there is no function `{name}`")));
-        }
-    }
-    for position in &outline.sends {
-        let message = "`publish` is the hook and takes a client and a message";
-        let hint = "a message is sent with `emit(topic, payload)`";
-        problems.push(source.problem(*position, message).hint(hint));
-    }
-    problems.sort_by_key(|problem| (problem.line, problem.column));
-    problems
-}
-
 /// Compiles the patterns that stand in the rule, so that a bad one is known now.
 fn prepare_patterns(patterns: &Patterns, ast: &AST, source: Source<'_>) -> Vec<Problem> {
     let mut found = vec![];
@@ -343,37 +326,6 @@ fn prepare_patterns(patterns: &Patterns, ast: &AST, source: Source<'_>) -> Vec<P
     });
     let problems = patterns.prepare(found).err().unwrap_or_default();
     problems.into_iter().map(|(place, problem)| source.problem(place, problem)).collect()
-}
-
-fn run_tests(rules: &RuleEngine, engine: &Engine, ast: &AST, source: Source<'_>) -> Vec<Problem> {
-    let mut names: Vec<_> = ast
-        .iter_functions()
-        .map(|function| function.name)
-        .filter(|name| name.starts_with("test_"))
-        .collect();
-    names.sort_by_key(|name| source.position_of_function(name).line());
-    let failed = |name: &&str| {
-        let setting = Setting::Test(Pretence::default());
-        call::begin(rules.clock, rules.limits.test_deadline, setting);
-        let options = CallFnOptions::new().eval_ast(false);
-        let result =
-            engine.call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, name, ());
-        let own_place = source.position_of_function(name);
-        match result {
-            Err(error) => {
-                let failure = Failure::from_error(*error);
-                let known = !failure.position.is_none();
-                let place = if known { failure.position } else { own_place };
-                Some(source.problem(place, format!("{name} failed: {}", failure.message)))
-            }
-            Ok(_) if call::expectations() == 0 => {
-                let problem = source.problem(own_place, format!("{name} expects nothing"));
-                Some(problem.hint("a test says what must hold with `assert` or `assert_eq`"))
-            }
-            Ok(_) => None,
-        }
-    };
-    names.iter().filter_map(failed).collect()
 }
 
 /// The comment that the file begins with.

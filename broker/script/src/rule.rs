@@ -77,7 +77,7 @@ impl Rule {
     fn bad_output(&self, hook: Hook, message: String) -> StepFailure {
         let (_, place) = self.functions[hook as usize];
         let kind = FailureKind::BadOutput;
-        Failure { kind, message, position: place }.into_step_failure(&self.file, place)
+        Failure::new(kind, message, place).into_step_failure(&self.file, place)
     }
 
     /// Only publish may emit.

@@ -1,6 +1,7 @@
 //! Commands that speak to a running broker, or work on files without one.
 
 mod api;
+mod bench;
 mod explain;
 mod plugin;
 mod rule;

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Demo(options) => make_demo(&options),
         Command::Credential(command) => command.run(),
-        Command::Rule(command) => command.run(),
+        Command::Rule(command) => match command.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Plugin(command) => command.run(),
         Command::Explain(options) => options.run(),
         Command::CompilePlugin(options) => {

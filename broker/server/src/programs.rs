@@ -3,6 +3,7 @@
 //! A version is pushed, asked in shadow or for a share of the clients, promoted, and rolled back. Each
 //! change swaps the pipeline as a whole; calls in flight finish on the version that they started on.
 
+pub(crate) mod alone;
 mod archive;
 mod lent;
 mod life;
@@ -27,7 +28,6 @@ use tracing::warn;
 
 use self::archive::Archive;
 pub use self::archive::{Candidacy, Change, Standing, Transition};
-pub use self::lent::monotonic_clock;
 pub use self::life::{Life, Replayed};
 use self::loader::builtin;
 pub use self::loader::{Loader, ProgramError};
@@ -368,7 +368,7 @@ impl Item {
     fn refused(active: &dyn Program, error: &ProgramError) -> Self {
         let (problems, error) = match error {
             ProgramError::Rule(error) => (error.problems.clone(), None),
-            error => (vec![], Some(error.to_string())),
+            error => (vec![], Some(error.told())),
         };
         let program = active.identity().clone();
         Self { program, outcome: Outcome::Refused, problems, error }

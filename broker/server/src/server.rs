@@ -153,7 +153,7 @@ async fn forever(task: impl Future<Output = ()>) -> Result<()> {
 fn step_errors(config: &Config, errors: Vec<StepError>) -> ConfigError {
     let problems = errors
         .into_iter()
-        .map(|(hook, position, error)| config.step_problem(hook, position, error))
+        .map(|(hook, position, error)| config.step_problem(hook, position, error.told()))
         .collect();
     ConfigError(problems)
 }

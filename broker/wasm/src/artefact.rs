@@ -149,12 +149,7 @@ impl Import<'_> {
     }
 
     fn unknown(&self) -> LoadError {
-        let hint = if self.interface.starts_with("wasi") {
-            ". There is no WASI here: build for wasm32-unknown-unknown"
-        } else {
-            ""
-        };
-        LoadError::UnknownImport { import: self.name(), hint }
+        LoadError::UnknownImport { import: self.name() }
     }
 }
 

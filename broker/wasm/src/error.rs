@@ -1,6 +1,6 @@
 //! Why an artefact does not become a plugin, in words for the operator who uploads it.
 
-use crate::{MANIFEST_SECTION, ManifestError};
+use crate::{Capabilities, MANIFEST_SECTION, ManifestError};
 
 /// Why a plugin is refused.
 #[derive(Debug, thiserror::Error)]
@@ -9,10 +9,7 @@ pub enum LoadError {
     TooLarge { size: usize, limit: usize },
     #[error("the artefact is not a WebAssembly module or component: {0}")]
     NotWasm(String),
-    #[error(
-        "the artefact has no manifest: the custom section `{MANIFEST_SECTION}` is missing. A plugin \
-         in Rust gets it from hookmq_plugin::export!, any other from `cargo xtask plugin-manifest`"
-    )]
+    #[error("the artefact has no manifest: the custom section `{MANIFEST_SECTION}` is missing")]
     NoManifest,
     #[error("the artefact has {0} manifests; it must hold one plugin")]
     ManyManifests(usize),
@@ -20,8 +17,8 @@ pub enum LoadError {
     Manifest(#[from] ManifestError),
     #[error("the artefact is the plugin {found:?}, not {expected:?}")]
     OtherPlugin { expected: String, found: String },
-    #[error("the artefact imports `{import}`, which this broker does not offer{hint}")]
-    UnknownImport { import: String, hint: &'static str },
+    #[error("the artefact imports `{import}`, which this broker does not offer")]
+    UnknownImport { import: String },
     #[error("the artefact is made for {found}; this broker supports hookmq:plugin@1.0.0")]
     WrongVersion { found: String },
     #[error(
@@ -29,18 +26,15 @@ pub enum LoadError {
          hookmq:plugin/plugin@1.0.0"
     )]
     NoHooks,
-    #[error(
-        "the module says nothing of its component type: {0}. It must be built against \
-         hookmq-plugin.wit, for instance with hookmq_plugin::export!"
-    )]
+    #[error("the module says nothing of its component type: {0}")]
     NoComponent(String),
     #[error(
         "the artefact imports `{import}` without asking for the capability `{capability}` in its \
          manifest"
     )]
     NotAsked { import: String, capability: &'static str },
-    #[error("the plugin asks for what it is not granted: {}", .0.join(", "))]
-    NotGranted(Vec<String>),
+    #[error("the plugin asks for what it is not granted: {}", missing.join(", "))]
+    NotGranted { plugin: String, asked: Box<Capabilities>, missing: Vec<String> },
     #[error("the configuration has {size} bytes as JSON; at most {limit} are accepted")]
     ConfigTooLarge { size: usize, limit: usize },
     #[error("compilation: {0}")]

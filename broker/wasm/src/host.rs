@@ -75,7 +75,8 @@ impl PluginHost {
         }
         let missing = manifest.capabilities.not_granted(&settings.grants);
         if !missing.is_empty() {
-            return Err(LoadError::NotGranted(missing));
+            let (plugin, asked) = (manifest.name, Box::new(manifest.capabilities));
+            return Err(LoadError::NotGranted { plugin, asked, missing });
         }
         let config = settings.config.to_string();
         if config.len() > MAX_CONFIG_BYTES {

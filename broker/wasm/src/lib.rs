@@ -11,6 +11,7 @@
 //!
 //! A plugin that sends requests waits for them on threads of its own ([`HttpClient`]).
 
+mod advice;
 mod artefact;
 mod capabilities;
 mod compilation;

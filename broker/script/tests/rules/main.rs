@@ -8,5 +8,6 @@ mod language;
 mod limits;
 mod loading;
 mod messages;
+mod mistakes;
 mod shipped;
 mod support;

@@ -8,19 +8,21 @@ use serde_json::json;
 
 use crate::programs::ProgramError;
 
-/// `{"error": {"code", "message", "problems"}}` with a status.
+/// `{"error": {"code", "message", "hint", "problems"}}` with a status.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
     /// For programs; stays the same when the wording changes.
     code: &'static str,
     message: String,
+    /// What would help.
+    hint: Option<String>,
     problems: Vec<Problem>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), problems: vec![] }
+        Self { status, code, message: message.into(), hint: None, problems: vec![] }
     }
 
     pub fn unauthorized() -> Self {
@@ -62,8 +64,8 @@ impl ApiError {
 
 impl From<ProgramError> for ApiError {
     fn from(error: ProgramError) -> Self {
-        let message = error.to_string();
-        match error {
+        let (message, hint) = (error.to_string(), error.hint());
+        let answer = match error {
             ProgramError::NotInPipeline(_) => Self::not_found(message),
             ProgramError::NoCandidate(_)
             | ProgramError::NoPrevious(_)
@@ -74,13 +76,17 @@ impl From<ProgramError> for ApiError {
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)
             },
             _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
-        }
+        };
+        Self { hint, ..answer }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(hint) = self.hint {
+            error["hint"] = json!(hint);
+        }
         if !self.problems.is_empty() {
             error["problems"] = json!(self.problems);
         }

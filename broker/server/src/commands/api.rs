@@ -40,7 +40,9 @@ impl Api {
     pub fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Value> {
         let token = std::fs::read_to_string(&self.token_file);
         let file = self.token_file.display();
-        let token = token.with_context(|| format!("read the admin token from {file}"))?;
+        let token = token.with_context(|| {
+            format!("read the admin token from {file} (--token-file; `admin.token` in data_dir)")
+        })?;
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
@@ -54,9 +56,10 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Value> {
-        let stream = TcpStream::connect(&self.admin)
-            .await
-            .with_context(|| format!("reach the admin API at {}", self.admin))?;
+        let stream = TcpStream::connect(&self.admin).await.with_context(|| {
+            let address = &self.admin;
+            format!("reach the admin API at {address} (is the broker running, with `admin:`?)")
+        })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.context("send the request")?;
@@ -67,9 +70,13 @@ impl Api {
         let body = body.to_bytes();
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if !status.is_success() {
-            match answer["error"]["message"].as_str() {
-                Some(message) => bail!("{message}"),
-                None => bail!("the broker answers {status}"),
+            let error = &answer["error"];
+            match (error["message"].as_str(), error["hint"].as_str()) {
+                (Some(message), None) => bail!("{message}"),
+                (Some(message), Some(hint)) => {
+                    bail!("{message}\n  = hint: {}", hint.replace('\n', "\n    "))
+                }
+                (None, _) => bail!("the broker answers {status}"),
             }
         }
         Ok(answer)

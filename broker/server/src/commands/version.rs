@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use hookmq_hooks::ProgramKind;
+use hookmq_wasm::Manifest;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ pub struct Target {
 pub struct PushOptions {
     /// The artefact (`.wasm`) or the rule (`.rhai`).
     file: PathBuf,
-    /// The name in the pipeline; the file's without it.
+    /// The name in the pipeline; without it, the plugin's own, or that of the rule's file.
     #[arg(long)]
     name: Option<String>,
     /// Ask it at once beside the version in force, and compare.
@@ -49,8 +50,8 @@ impl PushOptions {
     pub fn run(&self, kind: ProgramKind) -> Result<()> {
         let file = self.file.display();
         let bytes = std::fs::read(&self.file).with_context(|| format!("read {file}"))?;
-        let stem = self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let name = self.name.clone().or(stem).context("which program is it? add --name")?;
+        let name = self.name.clone().or_else(|| self.own_name(kind, &bytes));
+        let name = name.context("which program is it? add --name")?;
         let mut life = self.api.request(Method::POST, &path(kind, &name, "/versions"), bytes)?;
         if self.shadow {
             let stage = json!({"stage": "shadow"}).to_string().into_bytes();
@@ -58,6 +59,16 @@ impl PushOptions {
         }
         show(&life);
         Ok(())
+    }
+
+    /// What an artefact that has no manifest is called decides nothing: the broker refuses it.
+    fn own_name(&self, kind: ProgramKind, bytes: &[u8]) -> Option<String> {
+        if kind == ProgramKind::Plugin
+            && let Ok(manifest) = Manifest::of_artefact(bytes)
+        {
+            return Some(manifest.name);
+        }
+        self.file.file_stem().map(|stem| stem.to_string_lossy().into_owned())
     }
 }
 
@@ -102,7 +113,8 @@ impl Target {
         let answer = self.api.request(Method::POST, &path, vec![])?;
         println!("{} of {} answers differ", answer["differing"], answer["asked"]);
         for item in answer["items"].as_array().into_iter().flatten() {
-            let (hook, client_id, topic) = (&item["hook"], &item["client_id"], &item["topic"]);
+            let text = |key: &str| item[key].as_str().unwrap_or_default();
+            let (hook, client_id, topic) = (text("hook"), text("client_id"), text("topic"));
             println!("#{} {hook} {client_id} {topic}", item["number"]);
             println!("  now:       {}", item["active"]);
             println!("  candidate: {}", item["candidate"]);

@@ -37,15 +37,17 @@ pub enum ProgramError {
     Rule(RuleError),
     #[error("the rule is not UTF-8 text")]
     NotText,
-    #[error("{0}")]
+    #[error(transparent)]
     Plugin(#[from] LoadError),
+    #[error(transparent)]
+    Host(#[from] HostError),
     #[error("{program} has no function for the hook {hook:?}")]
     NoSuchHook { program: String, hook: Hook },
     #[error("the settings of {name}: {error}")]
     Settings { name: Arc<str>, error: serde_json::Error },
     #[error("there is no builtin {0:?}")]
     NoSuchBuiltin(Arc<str>),
-    #[error("{0}")]
+    #[error(transparent)]
     Assemble(#[from] AssembleError),
     #[error("no step of the pipeline uses {0}")]
     NotInPipeline(ProgramName),
@@ -57,6 +59,39 @@ pub enum ProgramError {
     NoPrevious(ProgramName),
     #[error("cannot keep the versions of {name}: {error}")]
     Archive { name: ProgramName, error: io::Error },
+}
+
+impl ProgramError {
+    /// What would help; perhaps of several lines. Problems of rules have hints of their own.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Plugin(error) => error.hint(),
+            Self::NotInPipeline(ProgramName { kind, name }) => {
+                let (kind, dir) = (kind.name(), format!("{}s.dir", kind.name()));
+                Some(format!(
+                    "name it in the configuration, with its file in `{dir}`, and start the broker \
+                     again:\n  pipeline:\n    publish:\n      - {kind}: {name}"
+                ))
+            }
+            Self::Read { error, .. } if error.kind() == io::ErrorKind::NotFound => Some(
+                "a step `rule: x` runs x.rhai in `rules.dir`, `plugin: x` x.wasm in `plugins.dir`"
+                    .into(),
+            ),
+            Self::NoSuchHook { hook, .. } => Some(format!(
+                "define `{}`, or take the step out",
+                format!("{hook:?}").to_lowercase()
+            )),
+            _ => None,
+        }
+    }
+
+    /// The error with its hint, for people.
+    pub fn told(&self) -> String {
+        match self.hint() {
+            None => self.to_string(),
+            Some(hint) => format!("{self}\n  = hint: {}", hint.replace('\n', "\n    ")),
+        }
+    }
 }
 
 impl Loader {
@@ -181,7 +216,7 @@ fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, Program
     }
 }
 
-fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
+pub(super) fn log_of_rule(level: LogLevel, rule: &str, text: &str) {
     if is_rehearsed() {
         return note("log", || text.to_owned());
     }

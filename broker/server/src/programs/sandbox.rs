@@ -6,8 +6,8 @@ use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    HookSet, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, StepFailure,
-    StepSpec,
+    Footprint, HookSet, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer,
+    StepFailure, StepSpec,
 };
 use hookmq_script::{RuleOutline, failure_of_text};
 use hookmq_wasm::{Grants, Limits, PluginSettings, WasmPlugin};
@@ -119,5 +119,13 @@ impl Program for SandboxedRule {
         message: &Message,
     ) -> Result<DeliverVerdict, StepFailure> {
         self.plugin.deliver(client, message).map_err(|failure| self.located(failure))
+    }
+
+    fn refresh(&self, tenant: &str) {
+        self.plugin.refresh(tenant);
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.plugin.footprint()
     }
 }

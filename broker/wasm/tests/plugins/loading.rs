@@ -81,9 +81,64 @@ fn an_unknown_import_is_refused_by_name() {
     assert!(words.contains("`env.system`"), "{words}");
     let words = refusal(&artefacts::importing("wasi_snapshot_preview1", "fd_write"));
     assert!(words.contains("`wasi_snapshot_preview1.fd_write`"), "{words}");
-    assert!(words.contains("wasm32-unknown-unknown"), "{words}");
     let words = refusal(&artefacts::importing("hookmq:plugin/files@1.0.0", "read"));
     assert!(words.contains("`hookmq:plugin/files@1.0.0.read`"), "{words}");
+}
+
+/// What would help with an artefact that is refused.
+fn hint(bytes: &[u8], settings: PluginSettings) -> String {
+    let refused = host().load(bytes, settings).err().expect("the artefact is refused");
+    refused.hint().unwrap_or_else(|| panic!("{refused} has a hint"))
+}
+
+#[test]
+fn a_refusal_says_what_would_help() {
+    let manifest = r#"{"name":"sly","version":"1.0.0","hooks":["publish"]}"#;
+    let sly = artefacts::with_manifest(&artefact("fixtures/hostile"), manifest);
+    for (bytes, expected) in [
+        (b"text".to_vec(), "the .wasm file that `hookmq plugin build` makes"),
+        (artefacts::empty(&[]), "hookmq_plugin::export! { plugin: MyPlugin, hooks: [publish]"),
+        (
+            artefacts::empty(&[]),
+            r#"{"name": "my-plugin", "version": "1.0.0", "hooks": ["publish"]"#,
+        ),
+        (artefacts::empty(&["{}"]), r#"{"name": "my-plugin", "version": "1.0.0""#),
+        (
+            artefacts::importing("env", "system"),
+            "what there is to import: log, clock, metric, kv, emit, http and secret, as \
+             hookmq:plugin/NAME@1.0.0",
+        ),
+        (
+            artefacts::importing("wasi_snapshot_preview1", "fd_write"),
+            "there is no WASI here: build for wasm32-unknown-unknown",
+        ),
+        (artefacts::importing("__wbindgen_placeholder__", "x"), "built for JavaScript"),
+        (artefacts::importing("hookmq:plugin/log@2.0.0", "write"), "hookmq-plugin.wit"),
+        (sly, "write `capabilities: [log]` in export!"),
+    ] {
+        let told = hint(&bytes, settings(json!(null)));
+        assert!(told.contains(expected), "{told}\n{expected}");
+    }
+    let other = PluginSettings { name: Some("x".into()), ..settings(json!(null)) };
+    let told = hint(&artefact("json-transform"), other);
+    assert_eq!(
+        told,
+        "the step and the command say its name: `{plugin: json-transform}`, `--name json-transform`"
+    );
+}
+
+#[test]
+fn what_is_not_granted_is_told_as_the_configuration_that_would_grant_it() {
+    let told = hint(&artefact("fixtures/hostile"), PluginSettings::default());
+    assert_eq!(
+        told,
+        r#"if it may have that, say so in the configuration (plugins.grants.hostile):
+  plugins:
+    grants:
+      hostile:
+        log: true
+        emit: ["granted/#"]"#
+    );
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn explanation(code: ReasonCode) -> Option<&'static str> {
     match code {
         ReasonCode::QuotaExceeded => Some("a limit of the broker is reached"),
         ReasonCode::NotAuthorized => Some("no permission for this topic"),
-        ReasonCode::PayloadFormatInvalid => Some("the payload is not UTF-8"),
+        ReasonCode::PayloadFormatInvalid => Some("the payload is not in the form that is expected"),
         ReasonCode::TopicFilterInvalid => Some("too many levels in a topic filter"),
         ReasonCode::ImplementationSpecificError => Some("a step of the pipeline failed"),
         _ => None,
