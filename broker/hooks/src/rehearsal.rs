@@ -93,6 +93,7 @@ impl Circumstances {
                     stage.notes = std::mem::take(&mut self.notes);
                     if present.is_rehearsal() && !self.before.is_rehearsal() {
                         stage.overlay.clear();
+                        stage.bytes = 0;
                     }
                 });
             }

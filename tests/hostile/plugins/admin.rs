@@ -239,7 +239,8 @@ fn uploads_beyond_the_bound_are_refused_at_once() {
         })
     });
     let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
-    assert!(count(503) >= UPLOADS / 2, "{statuses:?}");
-    assert!(count(200) > 0 && count(200) + count(503) == UPLOADS, "{statuses:?}");
+    assert!(count(503) > 0 && count(200) > 0, "{statuses:?}");
+    // 409: another one has come before it.
+    assert_eq!(count(200) + count(409) + count(503), UPLOADS, "{statuses:?}");
     assert_eq!(stamp(&siege), 1);
 }

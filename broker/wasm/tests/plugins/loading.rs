@@ -93,7 +93,7 @@ fn hint(bytes: &[u8], settings: PluginSettings) -> String {
 
 #[test]
 fn a_refusal_says_what_would_help() {
-    let manifest = r#"{"name":"sly","version":"1.0.0","hooks":["publish"]}"#;
+    let manifest = r#"{"name":"sly","version":"1.0.0","hooks":["publish"],"emit":["a"]}"#;
     let sly = artefacts::with_manifest(&artefact("fixtures/hostile"), manifest);
     for (bytes, expected) in [
         (b"text".to_vec(), "the .wasm file that `hookmq plugin build` makes"),
@@ -149,7 +149,7 @@ fn another_version_of_the_contract_is_refused() {
 
 #[test]
 fn an_import_that_the_manifest_does_not_ask_for_is_refused() {
-    let manifest = r#"{"name":"sly","version":"1.0.0","hooks":["publish"]}"#;
+    let manifest = r#"{"name":"sly","version":"1.0.0","hooks":["publish"],"emit":["a"]}"#;
     let words = refusal(&artefacts::with_manifest(&artefact("fixtures/hostile"), manifest));
     assert!(words.contains("`log` in its manifest"), "{words}");
 }
