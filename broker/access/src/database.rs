@@ -20,6 +20,9 @@ use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
 /// A large table may take its time to be altered.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Between two attempts on a file that another broker is setting up.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// Where principals and permissions are kept.
 #[derive(Clone)]
 pub struct Database {
@@ -134,15 +137,12 @@ impl Database {
                     migrator.run_direct(None, &mut connection, false).await?;
                     Ok(connection.close().await?)
                 }
-                Pools::Sqlite(pool) => {
-                    let mut connection = pool.acquire().await?.detach();
-                    // The migrator itself takes no lock on SQLite.
-                    let mut alone = connection.begin_with("BEGIN IMMEDIATE").await?;
-                    let migrator = sqlx::migrate!("../../migrations/sqlite");
-                    migrator.run_direct(None, &mut *alone, false).await?;
-                    alone.commit().await?;
-                    Ok(connection.close().await?)
-                }
+                Pools::Sqlite(pool) => loop {
+                    match migrate_sqlite(pool).await {
+                        Err(error) if is_busy(&error) => tokio::time::sleep(BUSY_PAUSE).await,
+                        done => break done,
+                    }
+                },
             }
         };
         tokio::time::timeout(MIGRATION_TIMEOUT, work)
@@ -250,6 +250,26 @@ impl Database {
             .await
             .unwrap_or(Err(QueryError::Timeout(self.timeout)))
     }
+}
+
+async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), QueryError> {
+    let mut connection = pool.acquire().await?.detach();
+    // The migrator itself takes no lock on SQLite.
+    let mut alone = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let migrator = sqlx::migrate!("../../migrations/sqlite");
+    migrator.run_direct(None, &mut *alone, false).await?;
+    alone.commit().await?;
+    Ok(connection.close().await?)
+}
+
+/// SQLite waits for locks by itself, except where two that switch a new file to its write-ahead log
+/// would wait for each other: there it refuses one of them at once.
+fn is_busy(error: &QueryError) -> bool {
+    const SQLITE_BUSY: i64 = 5;
+    let QueryError::Sql(sqlx::Error::Database(error)) = error else { return false };
+    let code = error.code().and_then(|code| code.parse::<i64>().ok());
+    // The upper bits tell which kind of busy.
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 /// A connection that leaves the pool unless its query has come to an end.
