@@ -22,6 +22,11 @@ pub trait Observer {
     /// A step gave no answer.
     fn step_failed(&self, step: &Step, failure: &StepFailure);
 
+    /// Does what may take long, on this thread, while others do what else this thread has to do.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+
     /// A step's breaker has opened or closed for a tenant.
     fn breaker_changed(&self, _step: &Step, _tenant: &str, _change: BreakerChange) {}
 

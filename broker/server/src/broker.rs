@@ -28,6 +28,7 @@ use hookmq_hooks::{
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{info, warn};
 
 use self::limits::Limits;
@@ -223,6 +224,15 @@ impl Broker {
 }
 
 impl Observer for Broker {
+    /// The other connections of this worker thread go on in another one.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match runtime {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
+    }
+
     fn breaker_changed(&self, step: &Step, tenant: &str, change: BreakerChange) {
         let (name, hook) = (&**step.name(), step.hook);
         match change {
