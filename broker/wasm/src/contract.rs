@@ -11,4 +11,4 @@ wasmtime::component::bindgen!({
 });
 
 pub(crate) use exports::hookmq::plugin::hooks as calls;
-pub(crate) use hookmq::plugin::{clock, emit, http, kv, log, metric, secret, types};
+pub(crate) use hookmq::plugin::{clock, emit, explain, http, kv, log, metric, secret, types};
