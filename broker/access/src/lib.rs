@@ -2,12 +2,14 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] is what is kept of a password. [`DatabaseProgram`], [`ScramProgram`],
-//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password. [`DatabaseProgram`],
+//! [`PasswordProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin
+//! steps.
 
 mod certificate;
 mod database;
 mod directory;
+mod password;
 mod permissions;
 mod program;
 mod scram;
@@ -21,12 +23,14 @@ pub use directory::{
     Answer, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal, PrincipalKey,
     Readiness,
 };
+pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{
     BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
     PermissionSet, Ruling, Terms,
 };
 pub use program::{
-    AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram, ScramProgram, ScramSettings,
+    AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram, PasswordProgram,
+    PasswordSettings, ScramProgram, ScramSettings,
 };
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};
