@@ -13,6 +13,8 @@ mod oversize;
 mod permissions;
 mod properties;
 mod proxy;
+mod revocation;
+mod shared_filters;
 mod shared_group;
 mod silence;
 mod stalled;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod broker;
 pub mod certificates;
 pub mod client;
+pub mod company;
 pub mod doors;
 pub mod guarded;
 pub mod mosquitto;

@@ -18,8 +18,8 @@ pub use certificate::{
 };
 pub use database::{Database, QueryError};
 pub use directory::{
-    Answer, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal, PrincipalKey,
-    Readiness,
+    Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
+    PrincipalKey, Readiness,
 };
 pub use permissions::{
     BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,

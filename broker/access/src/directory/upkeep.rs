@@ -31,7 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
                     () = tokio::time::sleep(shared.settings.poll_interval.max(SHORTEST_POLL)) => {}
-                    () = shared.trouble.notified() => {}
+                    () = shared.look_now.notified() => {}
                 }
             }
             Err(error) => {
@@ -179,13 +179,17 @@ impl Shared {
             Err(error @ DirectoryError::Unavailable(_)) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        grants.replace(standing);
+        if *grants.standing() != standing {
+            grants.replace(standing);
+            self.news.concern(grants.key());
+        }
         Ok(())
     }
 
     fn contact_is_good(&self) {
         if self.expired.swap(false, Ordering::AcqRel) {
             self.generation.fetch_add(1, Ordering::AcqRel);
+            self.news.concern_everybody();
         }
         let changed = self.readiness.send_if_modified(|readiness| {
             let changed = *readiness != Readiness::Ready;
@@ -211,6 +215,7 @@ impl Shared {
         let too_long = away.is_none_or(|away| away >= self.settings.keep_known);
         if too_long && !self.expired.swap(true, Ordering::AcqRel) {
             self.generation.fetch_add(1, Ordering::AcqRel);
+            self.news.concern_everybody();
         }
     }
 }
