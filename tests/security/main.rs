@@ -13,6 +13,7 @@ mod oversize;
 mod permissions;
 mod properties;
 mod proxy;
+mod receive;
 mod revocation;
 mod shared_filters;
 mod shared_group;

@@ -118,6 +118,14 @@ impl Database {
         Self { pools, url: settings.url.clone(), timeout }
     }
 
+    /// For one connection more, which Postgres calls on when something changes.
+    pub(crate) fn pool_for_listening(&self) -> Option<PgPool> {
+        let Kind::Postgres { options, .. } = self.url.kind() else { return None };
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.timeout);
+        let pool = pool.max_lifetime(None).idle_timeout(None);
+        Some(pool.connect_lazy_with((**options).clone()))
+    }
+
     /// Its address, without a password.
     pub fn url(&self) -> &DatabaseUrl {
         &self.url

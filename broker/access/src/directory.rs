@@ -4,6 +4,7 @@ mod cache;
 mod concerned;
 mod credentials;
 mod grants;
+mod listening;
 mod principal;
 mod upkeep;
 
@@ -60,7 +61,7 @@ pub enum DirectoryError {
 #[derive(Clone)]
 pub struct Directory {
     shared: Arc<Shared>,
-    _upkeep: Arc<AbortOnDrop>,
+    _upkeep: Arc<[AbortOnDrop; 2]>,
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -104,8 +105,9 @@ impl Directory {
             news: News::default(),
             settings,
         });
-        let upkeep = tokio::spawn(upkeep::run(shared.clone())).abort_handle();
-        Self { shared, _upkeep: Arc::new(AbortOnDrop(upkeep)) }
+        let upkeep = AbortOnDrop(tokio::spawn(upkeep::run(shared.clone())).abort_handle());
+        let listening = AbortOnDrop(tokio::spawn(listening::run(shared.clone())).abort_handle());
+        Self { shared, _upkeep: Arc::new([upkeep, listening]) }
     }
 
     pub fn readiness(&self) -> watch::Receiver<Readiness> {

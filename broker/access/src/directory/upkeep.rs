@@ -31,7 +31,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
                     () = tokio::time::sleep(shared.settings.poll_interval.max(SHORTEST_POLL)) => {}
-                    () = shared.look_now.notified() => {}
+                    // What comes in quick succession is read together.
+                    () = shared.look_now.notified() => tokio::time::sleep(SHORTEST_POLL).await,
                 }
             }
             Err(error) => {
