@@ -80,17 +80,21 @@ pub(crate) struct CredentialRow {
     pub secret: Option<String>,
 }
 
-/// How far the change log has come. A sequence number alone would miss what commits late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+/// How far the change log has come. A sequence number alone would miss what commits late, and what
+/// another server has written under the same number after a failover.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(crate) struct LogMark {
     pub last: i64,
     pub length: i64,
+    pub newest: String,
 }
 
 /// One line of the change log.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
 pub(crate) struct LogLine {
     pub seq: i64,
+    /// When it was written, as the database puts it.
+    pub at: String,
     /// None: every tenant.
     pub tenant: Option<String>,
     /// None: the whole tenant.
@@ -201,7 +205,8 @@ impl Database {
     }
 
     pub(crate) async fn log_mark(&self) -> Result<LogMark, QueryError> {
-        let sql = "SELECT coalesce(max(seq), 0) AS last, count(*) AS length FROM change_log";
+        let sql = "SELECT coalesce(max(seq), 0) AS last, count(*) AS length, \
+            coalesce(CAST(max(at) AS text), '') AS newest FROM change_log";
         let marks = match &self.pools {
             Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
@@ -211,7 +216,8 @@ impl Database {
 
     /// The newest lines, the newest first.
     pub(crate) async fn log_lines(&self, limit: usize) -> Result<Vec<LogLine>, QueryError> {
-        let sql = "SELECT seq, tenant, username FROM change_log ORDER BY seq DESC LIMIT $1";
+        let sql = "SELECT seq, CAST(at AS text) AS at, tenant, username FROM change_log \
+            ORDER BY seq DESC LIMIT $1";
         match &self.pools {
             Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
