@@ -51,16 +51,22 @@ impl ReceiveDemand {
 pub async fn run(broker: Arc<Broker>, directory: Directory) {
     loop {
         let concerned = directory.concerned().await;
-        for tenant in broker.tenants().iter().filter(|tenant| concerned.reaches(&tenant.name)) {
-            tenant.judge_again(&concerned);
+        for tenant in broker.tenants() {
+            match &concerned {
+                Concerned::Everybody => tenant.judge_again(|_| true),
+                Concerned::Principals(of) => {
+                    if let Some(names) = of.get(&tenant.name) {
+                        tenant.judge_again(|username| names.contains(username));
+                    }
+                }
+            }
         }
     }
 }
 
 impl Tenant {
-    fn judge_again(&self, concerned: &Concerned) {
+    fn judge_again(&self, concerned: impl Fn(&Arc<str>) -> bool) {
         let sessions = self.sessions.lock();
-        let concerned = |username: &Arc<str>| concerned.includes(&self.name, username);
         let those: Vec<_> =
             sessions.values().filter(|it| concerned(&it.username)).cloned().collect();
         drop(sessions);
