@@ -1,9 +1,9 @@
 //! Rights that are taken away from clients that are connected, away, or in the middle of something.
 
 use hookmq_codec::{
-    ConnectProperties, Packet, ProtocolVersion, Publish, Qos, ReasonCode, TopicName,
+    Connect, ConnectProperties, Packet, ProtocolVersion, Publish, Qos, ReasonCode, TopicName, Will,
 };
-use hookmq_tests::client::{Client, Received, at, connect, publish, will};
+use hookmq_tests::client::{Client, Received, at, connect, connect_to_session, publish, will};
 use hookmq_tests::company::{Company, Engine};
 use hookmq_tests::guarded::{Guarded, authenticate_again};
 use hookmq_tests::wait::wait_until;
@@ -226,8 +226,8 @@ fn a_principal_that_is_disabled_is_disconnected_and_its_will_is_not_published() 
         let mut other = company.client("other", "o");
         other.subscribe("a/#", Qos::AtLeastOnce);
         let mortal = connect(company.version, "mortal");
-        let (mut mortal, _) = company
-            .connect("reader", hookmq_codec::Connect { will: Some(will("a/x", b"")), ..mortal });
+        let (mut mortal, _) =
+            company.connect("reader", Connect { will: Some(will("a/x", b"")), ..mortal });
         company.execute("UPDATE principals SET enabled = false WHERE username = 'reader'");
         mortal.expect_disconnected(ReasonCode::NotAuthorized);
         company.broker.wait_for_log("client dismissed");
@@ -243,7 +243,7 @@ fn a_will_whose_right_is_revoked_after_connect_is_not_published() {
         let mortal = |id| {
             let connect = connect(company.version, id);
             let will = Some(will("a/x", b"gone"));
-            company.connect("reader", hookmq_codec::Connect { will, ..connect }).0
+            company.connect("reader", Connect { will, ..connect }).0
         };
         mortal("permitted").vanish();
         let received = other.expect_message("a/x", b"gone");
@@ -268,6 +268,32 @@ fn a_will_whose_right_is_revoked_after_connect_is_not_published() {
         }
         other.expect_nothing();
     });
+}
+
+/// It waits for its client, which comes back only to begin anew.
+#[test]
+fn a_will_that_waits_is_judged_by_the_rights_of_its_moment() {
+    let permissions = [("subscribe", "a/#"), ("publish", "a/#")];
+    let company = Company::start(Engine::Sqlite, VERSIONS[1], TELL, &permissions);
+    let mut other = company.client("other", "o");
+    other.subscribe("a/#", Qos::AtLeastOnce);
+    let leave_a_will = || {
+        let connect = connect_to_session(VERSIONS[1], "mortal", 600);
+        let will = Some(Will { delay_interval: 600, ..will("a/x", b"gone") });
+        company.connect("reader", Connect { will, ..connect }).0.vanish();
+    };
+    leave_a_will();
+    company.client("reader", "mortal").disconnect();
+    let received = other.expect_message("a/x", b"gone");
+    other.acknowledge(&received);
+    leave_a_will();
+    other.expect_nothing();
+    company.execute("DELETE FROM permissions WHERE subject = 'reader'");
+    company.wait_until_subscribing("reader", "a/#", false);
+    company.client("reader", "mortal").disconnect();
+    let line = "client_id=\"mortal\" username=\"reader\" action=Publish";
+    company.broker.wait_for_log(line);
+    other.expect_nothing();
 }
 
 #[test]
@@ -319,8 +345,7 @@ fn a_client_that_takes_nothing_is_sent_nothing_after_the_revocation() {
     let properties =
         ConnectProperties { receive_maximum: std::num::NonZeroU16::new(1), ..Default::default() };
     let connect = connect(VERSIONS[1], "r");
-    let (mut reader, _) =
-        company.connect("reader", hookmq_codec::Connect { properties, ..connect });
+    let (mut reader, _) = company.connect("reader", Connect { properties, ..connect });
     reader.subscribe("a/#", Qos::AtLeastOnce);
     let messages: Vec<_> = (0..100).map(|_| ("a/1", b"x" as &[u8])).collect();
     send(&company, &messages);

@@ -162,11 +162,13 @@ impl<S: Stream> Driver<S> {
     }
 
     fn redeliver_one(&mut self, id: PacketId, mut delivery: Delivery, now: Instant) {
+        if !self.may_receive(&delivery) {
+            self.broker.metrics.messages_withheld.add(1);
+            // It was found in flight just now, as below.
+            let _ = self.opened.session.outgoing.abandon(id);
+            return;
+        }
         let seen = match delivery.shared {
-            _ if !self.may_receive(&delivery) => {
-                self.broker.metrics.messages_withheld.add(1);
-                None
-            }
             // It is in flight as it was published, since another member might have got it.
             Some(_) => self.pass_deliver_steps(delivery.message),
             None => Some(delivery.message),
