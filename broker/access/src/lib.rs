@@ -20,8 +20,8 @@ pub use certificate::{
 };
 pub use database::{Database, QueryError};
 pub use directory::{
-    Answer, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal, PrincipalKey,
-    Readiness,
+    Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
+    PrincipalKey, Readiness,
 };
 pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{

@@ -17,6 +17,7 @@ mod locate;
 mod pipeline;
 mod plugins;
 mod protocol;
+mod rights;
 mod steps;
 mod sys;
 
@@ -41,6 +42,7 @@ pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSettings};
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
+use crate::broker::rights::RightsOptions;
 use crate::broker::sys::SysOptions;
 use crate::programs::StepOptions;
 
@@ -57,6 +59,7 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     pub limits: Limits,
     pub protocol: ProtocolOptions,
+    pub rights: RightsOptions,
     /// Without it, there are no `$SYS` topics.
     pub sys: Option<SysOptions>,
     pub plugins: PluginsConfig,
@@ -175,6 +178,7 @@ impl Config {
             admin: None,
             limits: Limits::default(),
             protocol: ProtocolOptions::default(),
+            rights: RightsOptions::default(),
             sys: sys::SysDocument::default().into(),
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
+use crate::broker::rights;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
 use crate::config::{Bind, Config, ConfigError};
@@ -30,6 +31,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     admin: Option<(Arc<Admin>, TcpListener)>,
     sys: Option<SysOptions>,
+    directory: Option<Directory>,
 }
 
 /// Time that clients get to be told that the broker stops.
@@ -59,6 +61,7 @@ impl Server {
             pipeline,
             config.limits.clone(),
             config.protocol.clone(),
+            config.rights.clone(),
             store,
             directory.clone(),
             services,
@@ -71,7 +74,8 @@ impl Server {
                     .with_context(|| format!("bind the admin API to {}", settings.address))?;
                 let (token, programs) = (settings.token()?, Arc::new(programs));
                 let artefact_bytes = config.plugins.host.artefact_bytes;
-                let admin = Admin::new(broker.clone(), programs, directory, &token, artefact_bytes);
+                let admin =
+                    Admin::new(broker.clone(), programs, directory.clone(), &token, artefact_bytes);
                 Some((admin, listener))
             }
         };
@@ -81,7 +85,7 @@ impl Server {
             let bound = Listener::bind(listener.clone());
             listeners.push(bound.with_context(|| format!("bind the listener {name} to {bind}"))?);
         }
-        Ok(Self { broker, listeners, admin, sys: config.sys })
+        Ok(Self { broker, listeners, admin, sys: config.sys, directory })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
@@ -97,11 +101,14 @@ impl Server {
     /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let admin_address = self.admin_address();
-        let Self { broker, listeners, admin, sys } = self;
+        let Self { broker, listeners, admin, sys, directory } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
         if let Some(options) = sys {
             tasks.spawn(forever(sys::run(broker.clone(), options)));
+        }
+        if let Some(directory) = directory {
+            tasks.spawn(forever(rights::run(broker.clone(), directory)));
         }
         for listener in listeners {
             let name = &**listener.name();

@@ -12,7 +12,7 @@ use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
-use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins};
+use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, rights};
 use crate::broker::limits::Limits;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
@@ -31,6 +31,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let admin = document.admin.map(|admin| check.admin(admin, &data_dir));
     let plugins = plugins::check(&mut check, document.plugins);
     let rules = check.rules(&document.rules);
+    let rights = rights::check(&mut check, document.permissions, &listeners);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -48,6 +49,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         admin,
         limits: Limits { budgets: document.budgets.into(), ..document.limits.into() },
         protocol: document.protocol.into(),
+        rights,
         sys: document.sys.into(),
         plugins,
         rules,
