@@ -10,6 +10,7 @@ mod memory;
 mod noise;
 mod offline;
 mod oversize;
+mod passwords;
 mod permissions;
 mod properties;
 mod proxy;

@@ -29,6 +29,11 @@ pub struct Guarded {
 impl Guarded {
     /// `sections` are more of the configuration.
     pub fn new(sections: &str) -> Self {
+        Self::with_step("{builtin: scram, config: {tenant: acme, iterations: 4096}}", sections)
+    }
+
+    /// `step` authenticates.
+    pub fn with_step(step: &str, sections: &str) -> Self {
         let yaml = format!(
             "data_dir: data
 listeners: [{{name: plain, bind: \"tcp://127.0.0.1:0\"}}]
@@ -37,7 +42,7 @@ database: {{url: \"sqlite:data/hookmq.db\", poll_interval_ms: 20}}
 {sections}
 pipeline:
   connect:
-    - {{builtin: scram, config: {{tenant: acme, iterations: 4096}}}}
+    - {step}
     - builtin: database
   authorize: [{{builtin: database}}]
 "
@@ -157,7 +162,7 @@ fn seed() -> String {
     "
     .to_owned();
     for username in ["pump", "valve", "locked"] {
-        let secret = secret();
+        let secret = secret(&["scram", "--iterations", "4096"], PASSWORD);
         sql += &format!(
             "INSERT INTO credentials (tenant, username, kind, secret)
              VALUES ('acme', '{username}', 'scram-sha-256', '{secret}');"
@@ -166,13 +171,13 @@ fn seed() -> String {
     sql + "UPDATE credentials SET enabled = 0 WHERE username = 'locked';"
 }
 
-/// As an operator makes it.
-fn secret() -> String {
+/// As an operator makes it, with `hookmq credential`.
+pub fn secret(kind: &[&str], password: &str) -> String {
     let mut command = hookmq();
-    command.args(["credential", "scram", "--iterations", "4096"]);
+    command.arg("credential").args(kind);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("hookmq");
     let mut input = child.stdin.take().expect("it is piped");
-    writeln!(input, "{PASSWORD}").expect("hookmq reads");
+    writeln!(input, "{password}").expect("hookmq reads");
     drop(input);
     let output = child.wait_with_output().expect("hookmq ends");
     assert!(output.status.success());

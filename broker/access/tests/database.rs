@@ -88,6 +88,16 @@ async fn nonsense_cannot_be_inserted(world: World) {
         let (names, values) = (names.join(", "), values.join(", "));
         format!("INSERT INTO permissions ({names}) VALUES ({values})")
     };
+    let password = |secret: &str| {
+        format!(
+            "INSERT INTO credentials (tenant, username, kind, secret)
+             VALUES ('acme', 'pump', 'password', '{secret}')"
+        )
+    };
+    for secret in ["$argon2id$v=19$m=8,t=1,p=1$abc$def", "$7$101$a+/=$bc", "PBKDF2$sha256$1$a$b"] {
+        world.execute(&password(secret)).await.unwrap();
+        world.execute("DELETE FROM credentials WHERE kind = 'password'").await.unwrap();
+    }
     world.execute(&permission("priority", "-3")).await.unwrap();
     for filter in ["#", "+", "a/+/b/#", "/", "{client_id}/{attribute:site}/x-{tenant}", "$SYS/#"] {
         world.execute(&permission("filter", &format!("'{filter}'"))).await.unwrap();
@@ -126,6 +136,11 @@ async fn nonsense_cannot_be_inserted(world: World) {
         "INSERT INTO principals (tenant, username) VALUES ('acme', 'pump')".into(),
         "INSERT INTO principals (tenant, username) VALUES ('acme', 'a\nb')".into(),
         "INSERT INTO principal_roles (tenant, username, role) VALUES ('acme', 'x', 'y')".into(),
+        password("pencil"),
+        password("$1$abc$def"),
+        password("$7$101$a b$c"),
+        password("$2b$"),
+        password("{PLAIN}pencil"),
     ]);
     for sql in nonsense {
         assert!(world.execute(&sql).await.is_err(), "{sql}");
