@@ -2,8 +2,9 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] is what is kept of a password. [`DatabaseProgram`], [`ScramProgram`],
-//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+//! and decides. [`ScramSecret`] is what is kept of a password. [`CertificateProgram`],
+//! [`DatabaseProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin
+//! steps.
 
 mod certificate;
 mod database;
@@ -14,7 +15,9 @@ mod scram;
 mod settings;
 
 pub use certificate::{
-    CertificateError, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH, certificate_facts,
+    CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
+    Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
+    proxied_certificate,
 };
 pub use database::{Database, QueryError};
 pub use directory::{
@@ -26,7 +29,8 @@ pub use permissions::{
     PermissionSet, Ruling, Terms,
 };
 pub use program::{
-    AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram, ScramProgram, ScramSettings,
+    AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,
+    ScramProgram, ScramSettings,
 };
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

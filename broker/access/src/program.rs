@@ -1,5 +1,6 @@
-//! The builtin steps: `database`, `scram`, `anonymous`, `open`.
+//! The builtin steps: `certificate`, `database`, `scram`, `anonymous`, `open`.
 
+mod certificate;
 mod scram;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use hookmq_hooks::{
     ProgramKind, StepFailure, Voucher, note,
 };
 
+pub use self::certificate::CertificateProgram;
 pub use self::scram::{ScramProgram, ScramSettings};
 use crate::directory::Grants;
 use crate::{Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
