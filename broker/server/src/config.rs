@@ -23,6 +23,7 @@ mod sys;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hookmq_access::DatabaseSettings;
 use hookmq_hooks::{
@@ -59,6 +60,8 @@ pub struct Config {
     pub protocol: ProtocolOptions,
     /// Without it, there are no `$SYS` topics.
     pub sys: Option<SysOptions>,
+    /// How often the files of TLS are looked at.
+    pub tls_reload_interval: Duration,
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
     pub pipeline: Blueprint,
@@ -176,6 +179,7 @@ impl Config {
             limits: Limits::default(),
             protocol: ProtocolOptions::default(),
             sys: sys::SysDocument::default().into(),
+            tls_reload_interval: document::TlsDocument::default().reload_interval(),
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),

@@ -5,7 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram};
+use hookmq_access::{
+    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram,
+};
 use hookmq_hooks::{
     AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
 };
@@ -198,6 +200,7 @@ pub(super) fn builtin(
 ) -> Result<Arc<dyn Program>, ProgramError> {
     let name = &step.program.name;
     match (&**name, directory) {
+        ("certificate", _) => Ok(Arc::new(CertificateProgram::new(settings(step)?))),
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
