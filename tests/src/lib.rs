@@ -5,6 +5,7 @@ pub mod broker;
 pub mod certificates;
 pub mod client;
 pub mod doors;
+pub mod gate;
 pub mod guarded;
 pub mod mosquitto;
 pub mod postgres;
