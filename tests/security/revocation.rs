@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use hookmq_codec::{Packet, ProtocolVersion, ReasonCode};
 use hookmq_tests::certificates::replace;
 use hookmq_tests::client::connect;
-use hookmq_tests::gate::{BY_DEVICES, Gate, LISTENER, Yard, connack, later, listener, mapping};
+use hookmq_tests::gate::{
+    self, BY_DEVICES, Gate, LISTENER, Yard, connack, later, listener, mapping,
+};
 use hookmq_tests::wait::wait_until;
 use hookmq_tests::wire::{tcp, tls_config, tls_with};
 use rustls::{ClientConfig, HandshakeKind};
@@ -90,6 +92,24 @@ fn the_clients_of_an_authority_go_with_it() {
     staying.expect_nothing();
     assert_eq!(gate.try_client(ProtocolVersion::V5, Some(&device), "device").err(), Some(None));
     assert_eq!(ended(&gate, "untrusted"), 2);
+}
+
+#[test]
+fn who_has_shaken_hands_before_does_not_stay() {
+    for version in VERSIONS {
+        let gate = with_list(WITH_LIST, &[], later());
+        let identity = gate.issue(&gate.devices, "pump", 1);
+        let config = tls_config(&gate.path("server-ca.crt"), Some(&identity));
+        let stream = tls_with(tcp(gate.broker.address(LISTENER)), &config, "127.0.0.1");
+        let stream = stream.expect("a handshake");
+        gate.devices.revoke(&gate.path("devices.crl"), &[1], later());
+        gate.broker.wait_for_log("TLS material reloaded");
+        // It is refused where the handshake was not over yet.
+        if let Ok(mut client) = gate::admitted(stream, connect(version, "late")) {
+            client.expect_disconnected(ReasonCode::AdministrativeAction);
+            assert_eq!(ended(&gate, "revoked"), 1);
+        }
+    }
 }
 
 /// Shakes hands, connects, and takes what the broker has for later; how the handshake went.

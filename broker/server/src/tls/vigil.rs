@@ -56,6 +56,10 @@ pub(super) struct Ended {
     pub(super) reason: String,
 }
 
+/// The verifier may read an intermediate certificate that has names which we do not read, and so no end.
+/// It is asked again after so many seconds.
+const UNREADABLE_S: u64 = 30;
+
 /// What became of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -105,7 +109,7 @@ impl ListenerTls {
     ) -> Vigil {
         let watched = Watched {
             chain: chain.iter().map(|it| it.clone().into_owned()).collect(),
-            verify_again: next_end(chain, 0),
+            verify_again: next_end(chain, UnixTime::now()),
             facts,
             scope: greeting.scope,
             generation: greeting.server.generation,
@@ -128,7 +132,7 @@ impl ListenerTls {
             let mut state = self.vigils.0.lock();
             let Some(watched) = state.watched.get_mut(&id) else { continue };
             watched.generation = server.generation;
-            watched.verify_again = next_end(&chain, now.as_secs());
+            watched.verify_again = next_end(&chain, now);
             watched.ended = verified.err();
         }
         let state = self.vigils.0.lock();
@@ -192,13 +196,13 @@ impl TlsServer {
     }
 }
 
-/// The first end of validity in `chain` after `now`. What cannot be read is no part of a path that was
-/// verified.
-fn next_end(chain: &[CertificateDer<'_>], now: u64) -> u64 {
-    let ends = chain.iter().filter_map(|certificate| {
-        let facts = certificate_facts(certificate, "").ok()?;
+/// When `chain` is to be verified again: at the next end of validity in it, in seconds since 1970.
+fn next_end(chain: &[CertificateDer<'_>], now: UnixTime) -> u64 {
+    let now = now.as_secs();
+    let ends = chain.iter().map(|certificate| match certificate_facts(certificate, "") {
         // It is good until the end of that second.
-        Some(u64::try_from(facts.not_after).unwrap_or(0) + 1)
+        Ok(facts) => u64::try_from(facts.not_after).unwrap_or(0).saturating_add(1),
+        Err(_) => now + UNREADABLE_S,
     });
     ends.filter(|end| *end > now).min().unwrap_or(u64::MAX)
 }
