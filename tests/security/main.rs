@@ -3,6 +3,7 @@
 mod aliases;
 mod arrival;
 mod authentication;
+mod certificates;
 mod integers;
 mod limits;
 mod malformed;
@@ -16,7 +17,6 @@ mod permissions;
 mod properties;
 mod proxied;
 mod proxy;
-mod revocation;
 mod shared_group;
 mod silence;
 mod stalled;
