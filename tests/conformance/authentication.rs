@@ -267,7 +267,7 @@ fn who_cannot_authenticate_again_is_disconnected() {
         client.expect_disconnected(NotAuthorized);
     }
     let mut client = guarded.client("pump");
-    guarded.execute("UPDATE principals SET enabled = 0 WHERE username = 'pump'");
+    guarded.execute("UPDATE credentials SET enabled = 0 WHERE username = 'pump'");
     let scram = pump();
     let challenge = begin_again(&mut client, &scram);
     let last = scram.last(data_of(&challenge));

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use hookmq_codec::{ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, hookmq};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, hookmq, plugins};
 use hookmq_tests::certificates::{Authority, Validity};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::guarded::Guarded;
@@ -40,19 +40,26 @@ fn test_what_it_says_is_not_logged() {
 "#;
 
 fn site() -> Broker {
+    site_with("{rule: doorman}", "{rule: doorman, explain: log}")
+}
+
+/// The same rule at all hooks; natively, or in the sandbox.
+fn site_with(step: &str, publish: &str) -> Broker {
     let directory = directory();
     fs::create_dir(directory.path().join("rules")).expect("make a folder");
     fs::write(directory.path().join("rules/doorman.rhai"), DOORMAN).expect("write a rule");
+    let plugins = plugins();
     let yaml = format!(
         "data_dir: data
 listeners: [{{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}]
 admin: {{bind: \"127.0.0.1:0\"}}
 rules: {{dir: rules}}
+plugins: {{dir: {plugins:?}}}
 steps: {{recorded_every: 1}}
 pipeline:
-  connect: [{{rule: doorman}}]
-  authorize: [{{rule: doorman}}]
-  publish: [{{rule: doorman, explain: log}}]
+  connect: [{step}]
+  authorize: [{step}]
+  publish: [{publish}]
 "
     );
     Broker::with_config(&yaml, directory)
@@ -81,9 +88,15 @@ fn note<'a>(step: &'a Value, about: &str) -> Option<&'a str> {
 
 #[test]
 fn the_line_of_a_rule_that_decided_is_named() {
-    let broker = site();
+    let sandboxed = "{rule: doorman, sandboxed: true}";
+    for broker in [site(), site_with(sandboxed, sandboxed)] {
+        lines_are_named(&broker);
+    }
+}
+
+fn lines_are_named(broker: &Broker) {
     let line = |asked: Value, hook: usize| {
-        let answer = explained(&broker, &asked);
+        let answer = explained(broker, &asked);
         let step = &answer["explanations"][hook]["steps"][0];
         assert!(note(step, "operations").is_some() || hook == 1, "{answer}");
         note(step, "line").expect("a line").to_owned()

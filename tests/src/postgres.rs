@@ -103,6 +103,29 @@ impl Postgres {
         run(&mut command).map(drop)
     }
 
+    /// Stops its processes where they are, until the value is dropped: sockets are open, and nobody
+    /// answers.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn pause(&self) -> anyhow::Result<Paused> {
+        let file = self.data().join("postmaster.pid");
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
+        let postmaster = text.lines().next().context("the postmaster's id")?.to_owned();
+        signal("-STOP", std::slice::from_ref(&postmaster))?;
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = std::fs::read_to_string(&children).context(children)?;
+        let children: Vec<_> = children.split_whitespace().map(str::to_owned).collect();
+        let paused = Paused([vec![postmaster], children].concat());
+        signal("-STOP", &paused.0[1..])?;
+        Ok(paused)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     /// Makes an empty database; gives its address.
     pub fn create_database(&self) -> anyhow::Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -144,6 +167,20 @@ impl Postgres {
         }
         command
     }
+}
+
+/// The processes of a server that is paused; they go on when it is dropped.
+pub struct Paused(Vec<String>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // One that is gone needs nothing.
+        let _ = signal("-CONT", &self.0);
+    }
+}
+
+fn signal(signal: &str, processes: &[String]) -> anyhow::Result<()> {
+    run(Command::new("kill").arg(signal).args(processes)).map(drop)
 }
 
 impl Drop for Postgres {

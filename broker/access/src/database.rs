@@ -80,17 +80,21 @@ pub(crate) struct CredentialRow {
     pub secret: Option<String>,
 }
 
-/// How far the change log has come. A sequence number alone would miss what commits late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+/// How far the change log has come. A sequence number alone would miss what commits late, and what
+/// another server has written under the same number after a failover.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(crate) struct LogMark {
     pub last: i64,
     pub length: i64,
+    pub newest: String,
 }
 
 /// One line of the change log.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, FromRow)]
 pub(crate) struct LogLine {
     pub seq: i64,
+    /// When it was written, as the database puts it.
+    pub at: String,
     /// None: every tenant.
     pub tenant: Option<String>,
     /// None: the whole tenant.
@@ -116,6 +120,14 @@ impl Database {
             ),
         };
         Self { pools, url: settings.url.clone(), timeout }
+    }
+
+    /// For one connection more, which Postgres calls on when something changes.
+    pub(crate) fn pool_for_listening(&self) -> Option<PgPool> {
+        let Kind::Postgres { options, .. } = self.url.kind() else { return None };
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.timeout);
+        let pool = pool.max_lifetime(None).idle_timeout(None);
+        Some(pool.connect_lazy_with((**options).clone()))
     }
 
     /// Its address, without a password.
@@ -193,7 +205,8 @@ impl Database {
     }
 
     pub(crate) async fn log_mark(&self) -> Result<LogMark, QueryError> {
-        let sql = "SELECT coalesce(max(seq), 0) AS last, count(*) AS length FROM change_log";
+        let sql = "SELECT coalesce(max(seq), 0) AS last, count(*) AS length, \
+            coalesce(CAST(max(at) AS text), '') AS newest FROM change_log";
         let marks = match &self.pools {
             Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql)).await?,
@@ -203,7 +216,8 @@ impl Database {
 
     /// The newest lines, the newest first.
     pub(crate) async fn log_lines(&self, limit: usize) -> Result<Vec<LogLine>, QueryError> {
-        let sql = "SELECT seq, tenant, username FROM change_log ORDER BY seq DESC LIMIT $1";
+        let sql = "SELECT seq, CAST(at AS text) AS at, tenant, username FROM change_log \
+            ORDER BY seq DESC LIMIT $1";
         match &self.pools {
             Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,

@@ -1,8 +1,10 @@
 //! Who is known, and what they may do: looked up once, remembered, kept current.
 
 mod cache;
+mod concerned;
 mod credentials;
 mod grants;
+mod listening;
 mod principal;
 mod upkeep;
 
@@ -16,6 +18,8 @@ use tokio::task::AbortHandle;
 
 use crate::{Database, DatabaseSettings};
 use cache::{Cache, Slot};
+pub use concerned::Concerned;
+use concerned::News;
 pub(crate) use grants::{Grants, Registry};
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
 
@@ -57,7 +61,7 @@ pub enum DirectoryError {
 #[derive(Clone)]
 pub struct Directory {
     shared: Arc<Shared>,
-    _upkeep: Arc<AbortOnDrop>,
+    _upkeep: Arc<[AbortOnDrop; 2]>,
 }
 
 struct AbortOnDrop(AbortHandle);
@@ -80,8 +84,9 @@ struct Shared {
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
     expired: AtomicBool,
-    /// A look-up has failed.
-    trouble: Notify,
+    /// The change log is to be read now: a look-up has failed, or the database has called.
+    look_now: Notify,
+    news: News,
 }
 
 impl Directory {
@@ -96,11 +101,13 @@ impl Directory {
             readiness: watch::Sender::new(Readiness::Starting),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
-            trouble: Notify::new(),
+            look_now: Notify::new(),
+            news: News::default(),
             settings,
         });
-        let upkeep = tokio::spawn(upkeep::run(shared.clone())).abort_handle();
-        Self { shared, _upkeep: Arc::new(AbortOnDrop(upkeep)) }
+        let upkeep = AbortOnDrop(tokio::spawn(upkeep::run(shared.clone())).abort_handle());
+        let listening = AbortOnDrop(tokio::spawn(listening::run(shared.clone())).abort_handle());
+        Self { shared, _upkeep: Arc::new([upkeep, listening]) }
     }
 
     pub fn readiness(&self) -> watch::Receiver<Readiness> {
@@ -167,7 +174,7 @@ impl Shared {
             Err(_) => Err(self.too_slow()),
         };
         let Err(DirectoryError::Unavailable(_)) = result else { return result };
-        self.trouble.notify_one();
+        self.look_now.notify_one();
         // The change log has been read since the answer was given, up to the last contact.
         let known = slot.answer().filter(|_| self.is_current());
         known.map_or(result, Ok)

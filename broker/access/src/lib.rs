@@ -2,13 +2,15 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] is what is kept of a password. [`CertificateProgram`],
-//! [`DatabaseProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin
+//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password.
+//! [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
+//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin
 //! steps.
 
 mod certificate;
 mod database;
 mod directory;
+mod password;
 mod permissions;
 mod program;
 mod scram;
@@ -21,16 +23,17 @@ pub use certificate::{
 };
 pub use database::{Database, QueryError};
 pub use directory::{
-    Answer, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal, PrincipalKey,
-    Readiness,
+    Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
+    PrincipalKey, Readiness,
 };
+pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{
     BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
     PermissionSet, Ruling, Terms,
 };
 pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,
-    ScramProgram, ScramSettings,
+    PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
 };
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

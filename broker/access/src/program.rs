@@ -1,6 +1,7 @@
-//! The builtin steps: `certificate`, `database`, `scram`, `anonymous`, `open`.
+//! The builtin steps: `certificate`, `database`, `password`, `scram`, `anonymous`, `open`.
 
 mod certificate;
+mod password;
 mod scram;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,10 @@ use hookmq_hooks::{
 };
 
 pub use self::certificate::CertificateProgram;
+pub use self::password::{PasswordProgram, PasswordSettings};
 pub use self::scram::{ScramProgram, ScramSettings};
 use crate::directory::Grants;
-use crate::{Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
+use crate::{BoundPermissions, Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
 
 /// The step's name, which vouches for what it gives.
 const DATABASE: &str = "database";
@@ -123,6 +125,16 @@ impl Directory {
         client.attachments.insert(DATABASE.into(), Attachment::new(grants));
         Ok(Ok(()))
     }
+
+    /// Why a client that the step `database` let in may do nothing any more, if that is so.
+    pub fn dismissed(&self, client: &Client) -> Option<String> {
+        grants(client)?.standing().as_ref().as_ref().err().cloned()
+    }
+}
+
+/// What the step has left with the client, if it was asked.
+fn grants(client: &Client) -> Option<&Grants> {
+    client.attachments.get(DATABASE).and_then(Attachment::downcast_ref::<Grants>)
 }
 
 impl Program for DatabaseProgram {
@@ -138,6 +150,14 @@ impl Program for DatabaseProgram {
         true
     }
 
+    /// One permission with the action `receive` is enough, so that it is not written in vain. Who may do
+    /// nothing any more receives nothing.
+    fn asks_receive(&self, client: &Client) -> bool {
+        grants(client).is_some_and(|grants| {
+            grants.with_permissions(client, BoundPermissions::speak_of_receive).unwrap_or(true)
+        })
+    }
+
     fn connect<'a>(
         &'a self,
         attempt: &'a ConnectAttempt,
@@ -150,8 +170,7 @@ impl Program for DatabaseProgram {
         client: &Arc<Client>,
         access: &Access<'_>,
     ) -> Result<AuthorizeVerdict, StepFailure> {
-        let grants = client.attachments.get(DATABASE).and_then(Attachment::downcast_ref::<Grants>);
-        let Some(grants) = grants else {
+        let Some(grants) = grants(client) else {
             let message = "`database` was not among the connect steps of this client";
             return Err(StepFailure::new(FailureKind::Error, message));
         };

@@ -18,7 +18,8 @@ pub struct DatabaseSettings {
     /// Of one look-up, with the wait for a connection. A client is refused after it.
     #[serde(rename = "timeout_ms", deserialize_with = "milliseconds")]
     pub timeout: Duration,
-    /// How often the change log is read: how late a change reaches connected clients.
+    /// How often the change log is read: how late a change reaches connected clients where the
+    /// database does not call. Postgres does.
     #[serde(rename = "poll_interval_ms", deserialize_with = "milliseconds")]
     pub poll_interval: Duration,
     /// How long an answer is taken from memory while the change log says nothing against it.
@@ -36,8 +37,8 @@ impl Default for DatabaseSettings {
         Self {
             url: DatabaseUrl(Kind::Sqlite("hookmq.db".into())),
             max_connections: 8,
-            timeout: Duration::from_secs(2),
-            poll_interval: Duration::from_millis(500),
+            timeout: Duration::from_millis(1500),
+            poll_interval: Duration::from_millis(250),
             cache_ttl: Duration::from_secs(30),
             cached_principals: 10_000,
             keep_known: Duration::from_secs(300),

@@ -142,8 +142,6 @@ fn subscribe_reference(permissions: &[Permission], values: &Values, access: &Acc
     let matching = speaking(permissions, values, Action::Subscribe);
     let matching = matching.iter().filter(|it| match it.permission.terms {
         Terms::Deny => due.iter().any(|topic| fits(&it.levels, topic)),
-        // Covering is judged level by level, which takes `+/#` for less than `#`.
-        Terms::Allow { .. } if access.topic == "#" && it.levels.len() > 1 => false,
         Terms::Allow { .. } => due.iter().all(|topic| fits(&it.levels, topic)),
     });
     ruling(first(matching.map(|it| it.permission)), access)

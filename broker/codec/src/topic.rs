@@ -182,6 +182,10 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
     if narrow.starts_with('$') && wide.starts_with(['+', '#']) {
         return false;
     }
+    // Every topic has a first level: these two match the same.
+    if wide == "+/#" && narrow == "#" {
+        return true;
+    }
     let mut levels = narrow.split('/');
     for wanted in wide.split('/') {
         if wanted == "#" {
@@ -299,6 +303,10 @@ mod tests {
             ("+/b", "a/b", true),
             ("#", "$SYS/#", false),
             ("#", "+/a", true),
+            ("+/#", "#", true),
+            ("+/#", "$SYS/#", false),
+            ("+/+/#", "#", false),
+            ("a/+/#", "a/#", false),
             ("a/+/c", "a/b/c", true),
             ("a/+/c", "a/+/+", false),
         ];

@@ -42,7 +42,7 @@ pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
 pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
 pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
 pub use rehearsal::{
-    Circumstances, Consequences, During, Note, is_rehearsed, keep_notes, note, rehearse,
+    Circumstances, Consequences, During, Note, is_noted, is_rehearsed, keep_notes, note, rehearse,
 };
 pub use run::{Decision, Emitted, Observer, PublishOutcome, Published, Refusal};
 pub use services::{

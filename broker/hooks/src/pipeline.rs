@@ -115,6 +115,12 @@ impl Pipeline {
         StepSet(due.collect())
     }
 
+    /// Whether a step wants to authorize, one by one, the messages that this client is sent.
+    pub fn asks_receive(&self, client: &Client) -> bool {
+        let mut steps = self.authorize.steps.iter().filter(|step| step.wants_client(client));
+        steps.any(|step| step.versions().any(|version| version.program.asks_receive(client)))
+    }
+
     /// The authorize steps to ask. A filter is due to every step whose topics it touches.
     pub(crate) fn select_for_access(&self, client: &Client, access: &Access<'_>) -> StepSet {
         let touched = |filters: &[TopicFilter]| {

@@ -121,6 +121,12 @@ pub trait Program: Send + Sync {
         false
     }
 
+    /// Whether this client's deliveries are to be authorized one by one (`receive`), even where the
+    /// configuration does not demand it. Asked when the client connects and when its rights change.
+    fn asks_receive(&self, _client: &Client) -> bool {
+        false
+    }
+
     /// The authentication methods that its connect step can carry through.
     fn authentication_methods(&self) -> &[&str] {
         &[]

@@ -4,6 +4,7 @@
 //! keeps goes to an overlay that is thrown away, what it counts goes nowhere, and what it logs becomes a
 //! note. A call never leaves its thread, so that the state belongs to the thread.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -15,8 +16,8 @@ use crate::services::Keeper;
 /// Something that a program has done or relied on.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Note {
-    /// `log`, `permission`, `line`, `operations`.
-    pub about: &'static str,
+    /// `log`, `permission`, `line`, `operations`, or a plugin's own word.
+    pub about: Cow<'static, str>,
     pub text: String,
 }
 
@@ -61,7 +62,7 @@ impl Circumstances {
     /// The real thing, of which is told.
     pub const NOTED: Self = Self { consequences: Consequences::All, noting: true };
     /// A candidate beside the version in force.
-    pub const SHADOW: Self = Self { consequences: Consequences::Questions, noting: true };
+    pub const SHADOW: Self = Self { consequences: Consequences::Questions, noting: false };
     pub const REHEARSED: Self = Self { consequences: Consequences::None, noting: true };
 
     /// Those of this thread's call.
@@ -147,11 +148,17 @@ pub fn is_rehearsed() -> bool {
     PRESENT.get().is_rehearsal()
 }
 
+/// Whether somebody is told what this thread's call relies on.
+#[inline]
+pub fn is_noted() -> bool {
+    PRESENT.get().noting
+}
+
 /// Notes what explain is to show; nothing in a call of which nobody wants to be told.
 #[inline]
 pub fn note(about: &'static str, text: impl FnOnce() -> String) {
-    if PRESENT.get().noting {
-        keep_notes([Note { about, text: text() }]);
+    if is_noted() {
+        keep_notes([Note { about: about.into(), text: text() }]);
     }
 }
 
@@ -210,7 +217,7 @@ mod tests {
             is_rehearsed()
         });
         assert!(answer && !is_rehearsed());
-        assert_eq!(notes, [Note { about: "log", text: "kept".into() }]);
+        assert_eq!(notes, [Note { about: "log".into(), text: "kept".into() }]);
         assert!(rehearse(|| ()).1.is_empty());
     }
 
@@ -227,7 +234,7 @@ mod tests {
             is_rehearsed()
         });
         assert!(!answer);
-        assert_eq!(notes, [Note { about: "line", text: "a:1".into() }]);
+        assert_eq!(notes, [Note { about: "line".into(), text: "a:1".into() }]);
     }
 
     #[test]

@@ -22,6 +22,11 @@ pub trait Observer {
     /// A step gave no answer.
     fn step_failed(&self, step: &Step, failure: &StepFailure);
 
+    /// Does what may take long, on this thread, while others do what else this thread has to do.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+
     /// A step's breaker has opened or closed for a tenant.
     fn breaker_changed(&self, _step: &Step, _tenant: &str, _change: BreakerChange) {}
 
@@ -164,6 +169,18 @@ impl Pipeline {
         access: &Access<'_>,
         observer: &dyn Observer,
     ) -> (Decision, bool) {
+        let (judgement, cacheable) = self.judge(client, access, observer);
+        (judgement.unwrap_or_else(Decision::Denied), cacheable)
+    }
+
+    /// As [`Self::authorize`], for those who take a step's failure otherwise than a denial: it is the
+    /// error.
+    pub fn judge(
+        &self,
+        client: &Arc<Client>,
+        access: &Access<'_>,
+        observer: &dyn Observer,
+    ) -> (Result<Decision, Denial>, bool) {
         let mut cacheable = true;
         for due in self.select_for_access(client, access).0 {
             let step = &self.authorize.steps[usize::from(due.place)];
@@ -179,19 +196,16 @@ impl Pipeline {
                 Ok(AuthorizeVerdict::Deny(denial)) => Decision::Denied(denial),
                 Err(failure) => {
                     observer.step_failed(step, &failure);
+                    let reason = format!("{} failed: {failure}", step.name());
                     // A failure passes: the next time the step may answer.
-                    cacheable = false;
-                    Decision::Denied(Denial {
-                        effect: Effect::Refuse,
-                        reason: format!("{} failed: {failure}", step.name()),
-                    })
+                    return (Err(Denial { effect: Effect::Refuse, reason }), false);
                 }
             };
-            return (decision, cacheable);
+            return (Ok(decision), cacheable);
         }
         let denial =
             Denial { effect: Effect::Refuse, reason: "no permission speaks for it".into() };
-        (Decision::Denied(denial), cacheable)
+        (Ok(Decision::Denied(denial)), cacheable)
     }
 
     /// Runs `message` through the publish steps that were selected for its topic.

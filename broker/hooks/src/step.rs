@@ -142,8 +142,11 @@ impl Step {
             (None, _) => Ok(T::indifferent()),
         };
         if let Some(trial) = self.shadow(due, &client.tenant) {
-            let (shadow, _) = Circumstances::SHADOW.run(|| call(&*trial.version.program));
-            self.compare(trial, &client.tenant, &answer, &shadow, &question);
+            let start = Instant::now();
+            let call = || with_care(&trial.version, &client.tenant, observer, &call);
+            let (shadow, _) = Circumstances::SHADOW.run(call);
+            let took = start.elapsed();
+            self.compare(trial, &client.tenant, &answer, (&shadow, took), &question);
         }
         if self.keeps(&answer) {
             self.recorder.keep(question(), described(&answer), trial::now());
@@ -190,9 +193,11 @@ impl Step {
         };
         let tenant = attempt.identity.tenant.as_deref().unwrap_or_default();
         if let Some(trial) = self.shadow(due, tenant) {
+            let start = Instant::now();
             let asked = Circumstances::SHADOW.during(|| trial.version.program.connect(attempt));
             let shadow = asked.await.0.and_then(ConnectVerdict::checked);
-            self.compare(trial, tenant, &answer, &shadow, || Question::connect(attempt));
+            let shadow = (&shadow, start.elapsed());
+            self.compare(trial, tenant, &answer, shadow, || Question::connect(attempt));
         }
         if self.keeps(&answer) {
             self.recorder.keep(Question::connect(attempt), described(&answer), trial::now());
@@ -264,11 +269,12 @@ impl Step {
             let message = "it has failed too often and is left alone for a while";
             Err(StepFailure::new(FailureKind::BreakerOpen, message))
         } else {
-            let answer = call(&*version.program);
+            let answer = with_care(version, tenant, observer, call);
             let end = Instant::now();
-            version.meter.time(end - start);
-            client.budget.charge(end - start);
-            if let Some(change) = version.breakers.record(tenant, answer.is_err(), end) {
+            let took = end - start;
+            version.meter.time(took);
+            client.budget.charge(took);
+            if let Some(change) = version.breakers.record(tenant, answer.is_err(), took, end) {
                 version.program.refresh(tenant);
                 observer.breaker_changed(self, tenant, change);
             }
@@ -298,12 +304,12 @@ impl Step {
         trial: &Trial,
         tenant: &str,
         answer: &Result<T, StepFailure>,
-        shadow: &Result<T, StepFailure>,
+        (shadow, took): (&Result<T, StepFailure>, Duration),
         question: impl FnOnce() -> Question,
     ) {
         let version = &trial.version;
         version.meter.count(shadow);
-        if version.breakers.record(tenant, shadow.is_err(), Instant::now()).is_some() {
+        if version.breakers.record(tenant, shadow.is_err(), took, Instant::now()).is_some() {
             version.program.refresh(tenant);
         }
         trial.differences.compare(answer, shadow, || {
@@ -318,6 +324,22 @@ impl Step {
     pub(crate) fn keeps<T>(&self, answer: &Result<T, StepFailure>) -> bool {
         (self.recorder.samples() || answer.is_err() && self.recorder.is_on()) && !is_rehearsed()
     }
+}
+
+/// Makes a call; one that may well take all that it is given does not keep others waiting.
+#[inline]
+fn with_care<T>(
+    version: &Version,
+    tenant: &str,
+    observer: &dyn Observer,
+    call: impl Fn(&dyn Program) -> T,
+) -> T {
+    if !version.breakers.suspects(tenant) {
+        return call(&*version.program);
+    }
+    let mut answer = None;
+    observer.aside(&mut || answer = Some(call(&*version.program)));
+    answer.unwrap_or_else(|| call(&*version.program))
 }
 
 /// Whether the program itself asks for `topic`.

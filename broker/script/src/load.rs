@@ -18,7 +18,7 @@ use crate::call::Setting;
 use crate::error::Source;
 use crate::fault::Failure;
 use crate::functions::{Patterns, is_changeable};
-use crate::rule::SpareCaches;
+use crate::rule::Spares;
 use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, TestOutcome, call, objects};
 
 /// The functions that a rule may define for the pipeline, with their parameters, in the order of
@@ -69,7 +69,7 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         topics,
         engine,
         ast,
-        caches: SpareCaches::default(),
+        spares: Spares::default(),
         authorize_is_cacheable,
         clock: rules.clock,
         deadline: rules.limits.deadline,

@@ -9,7 +9,7 @@ use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
     FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
-use rhai::{AST, Caches, Dynamic, Engine, EvalContext, Position, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, EvalContext, GlobalRuntimeState, Position, Scope};
 
 use crate::call::{self, Clock, Setting};
 use crate::fault::Failure;
@@ -30,7 +30,7 @@ pub struct Rule {
     pub(crate) topics: Vec<TopicFilter>,
     pub(crate) engine: Engine,
     pub(crate) ast: AST,
-    pub(crate) caches: SpareCaches,
+    pub(crate) spares: Spares,
     pub(crate) authorize_is_cacheable: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -50,17 +50,21 @@ impl Rule {
     ) -> Result<Dynamic, StepFailure> {
         let (name, place) = &self.functions[hook as usize];
         call::begin(self.clock, self.deadline, Setting::Tenant(tenant.clone()));
-        let mut caches = self.caches.take();
-        let mut global = self.engine.new_global_runtime_state();
-        global.lib.push(self.ast.shared_lib().clone());
-        let mut scope = Scope::new();
-        let answer = EvalContext::new(&self.engine, &mut global, &mut caches, &mut scope, None)
+        let mut spare = self.spares.take().unwrap_or_else(|| self.new_state());
+        let (State { global, caches }, mut scope) = (&mut spare, Scope::new());
+        let answer = EvalContext::new(&self.engine, global, caches, &mut scope, None)
             .call_fn_raw(name, false, false, arguments);
-        self.caches.give_back(caches);
         let value = answer
             .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))?;
+        self.spares.give_back(spare);
         Verdict::tell(&value, &self.file, (name, *place));
         Ok(value)
+    }
+
+    fn new_state(&self) -> State {
+        let mut global = self.engine.new_global_runtime_state();
+        global.lib.push(self.ast.shared_lib().clone());
+        State { global, caches: Caches::new() }
     }
 
     fn call_with_message(
@@ -97,19 +101,26 @@ impl Rule {
     }
 }
 
-/// Which function a call in the rule means, as earlier calls have found out. To find it out anew takes as
-/// long as a short rule runs. Each running call has one of its own, so there are as many as calls ran at
-/// once, and each is bounded by the calls that stand in the rule.
-#[derive(Default)]
-pub(crate) struct SpareCaches(Mutex<Vec<Caches>>);
+/// What the engine keeps while a call runs, and what the next call has of it: which function each call in
+/// the rule means. To find that out anew takes as long as a short rule runs.
+struct State {
+    global: GlobalRuntimeState,
+    caches: Caches,
+}
 
-impl SpareCaches {
-    fn take(&self) -> Caches {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+/// Each running call has a state of its own, so there are as many as calls ran at once; each is bounded by
+/// the calls that stand in the rule. A call that fails may leave its state in disorder: it is dropped.
+#[derive(Default)]
+pub(crate) struct Spares(Mutex<Vec<State>>);
+
+impl Spares {
+    fn take(&self) -> Option<State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn give_back(&self, caches: Caches) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(caches);
+    fn give_back(&self, mut state: State) {
+        state.global.num_operations = 0;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(state);
     }
 }
 

@@ -5,6 +5,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;
+pub mod rights;
 pub mod session_handle;
 pub mod sessions;
 pub mod share;
@@ -28,6 +29,7 @@ use hookmq_hooks::{
 };
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{info, warn};
 
 use self::limits::Limits;
@@ -35,6 +37,7 @@ use self::mailbox::Posted;
 use self::metrics::Metrics;
 use self::protocol::ProtocolOptions;
 use self::publisher::{Publisher, Will};
+use self::rights::RightsOptions;
 use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 use crate::admission::Admission;
@@ -44,6 +47,7 @@ pub struct Broker {
     pub pipeline: PipelineCell,
     pub limits: Limits,
     pub protocol: ProtocolOptions,
+    pub rights: RightsOptions,
     pub metrics: Metrics,
     pub store: Arc<dyn Store>,
     pub started: Instant,
@@ -67,6 +71,7 @@ impl Broker {
         pipeline: Pipeline,
         limits: Limits,
         protocol: ProtocolOptions,
+        rights: RightsOptions,
         store: Arc<dyn Store>,
         directory: Option<Directory>,
         services: Arc<Services>,
@@ -76,6 +81,7 @@ impl Broker {
             admission: Admission::new(&limits),
             limits,
             protocol,
+            rights,
             metrics: Metrics::default(),
             store,
             started: Instant::now(),
@@ -111,6 +117,11 @@ impl Broker {
     #[inline]
     pub fn access_generation(&self) -> u64 {
         self.directory.as_ref().map_or(0, Directory::permissions_generation)
+    }
+
+    /// Why a client may do nothing any more, if the directory has let it in and would not do so again.
+    pub fn dismissed(&self, client: &Client) -> Option<String> {
+        self.directory.as_ref()?.dismissed(client)
     }
 
     /// Publishes a will as its client would have.
@@ -223,6 +234,15 @@ impl Broker {
 }
 
 impl Observer for Broker {
+    /// The other connections of this worker thread go on in another one.
+    fn aside(&self, work: &mut dyn FnMut()) {
+        let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        match runtime {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
+    }
+
     fn breaker_changed(&self, step: &Step, tenant: &str, change: BreakerChange) {
         let (name, hook) = (&**step.name(), step.hook);
         match change {

@@ -17,6 +17,7 @@ mod locate;
 mod pipeline;
 mod plugins;
 mod protocol;
+mod rights;
 mod steps;
 mod sys;
 
@@ -42,6 +43,7 @@ pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSettings};
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
+use crate::broker::rights::RightsOptions;
 use crate::broker::sys::SysOptions;
 use crate::programs::StepOptions;
 
@@ -58,6 +60,7 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     pub limits: Limits,
     pub protocol: ProtocolOptions,
+    pub rights: RightsOptions,
     /// Without it, there are no `$SYS` topics.
     pub sys: Option<SysOptions>,
     /// How often the files of TLS are looked at.
@@ -178,6 +181,7 @@ impl Config {
             admin: None,
             limits: Limits::default(),
             protocol: ProtocolOptions::default(),
+            rights: RightsOptions::default(),
             sys: sys::SysDocument::default().into(),
             tls_reload_interval: document::TlsDocument::default().reload_interval(),
             plugins: PluginsConfig {

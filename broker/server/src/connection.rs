@@ -7,6 +7,8 @@ mod delivery;
 mod driver;
 mod ending;
 mod exchange;
+mod receive;
+mod rights;
 mod subscriptions;
 
 use std::net::SocketAddr;

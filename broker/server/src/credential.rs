@@ -5,16 +5,17 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use hookmq_access::{MINIMUM_ITERATIONS, ScramSecret, ScramSettings};
-
-/// Bytes of a password.
-const LONGEST_PASSWORD: u64 = 1024;
+use hookmq_access::{
+    LONGEST_PASSWORD, MINIMUM_ITERATIONS, PasswordHash, ScramSecret, ScramSettings,
+};
 
 /// Iterations that a small device still gets through.
 const MOST_ITERATIONS: i64 = 10_000_000;
 
 #[derive(Debug, Subcommand)]
 pub enum CredentialCommand {
+    /// Read a password from the first line of standard input, and print its Argon2id hash.
+    Password,
     /// Read a password from the first line of standard input, and print its secret for
     /// SCRAM-SHA-256.
     Scram(ScramOptions),
@@ -38,32 +39,42 @@ impl CredentialCommand {
     /// # Errors
     /// Where standard input begins with no password.
     pub fn run(&self) -> Result<()> {
-        let Self::Scram(options) = self;
         let input = std::io::stdin();
         if input.is_terminal() {
             eprintln!("The password, which is shown as you type it:");
         }
-        println!("{}", options.secret(input.lock())?);
+        let line = first_line(input.lock())?;
+        match self {
+            Self::Password => println!("{}", hash(&line)?),
+            Self::Scram(options) => println!("{}", options.secret(&line)?),
+        }
         Ok(())
     }
 }
 
 impl ScramOptions {
-    fn secret(&self, input: impl BufRead) -> Result<String> {
-        let mut line = Vec::new();
-        // Two more for the end of the line, and one to see that it is too long.
-        let mut bounded = input.take(LONGEST_PASSWORD + 3);
-        bounded.read_until(b'\n', &mut line).context("read the password")?;
-        let line = line.strip_suffix(b"\n").unwrap_or(&line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        ensure!(
-            line.len() as u64 <= LONGEST_PASSWORD,
-            "the password has more than {LONGEST_PASSWORD} bytes"
-        );
-        let password = str::from_utf8(line).context("the password is not UTF-8")?;
+    fn secret(&self, password: &[u8]) -> Result<String> {
+        let password = str::from_utf8(password).context("the password is not UTF-8")?;
         let iterations = NonZeroU32::new(self.iterations).context("no iterations")?;
         Ok(ScramSecret::derive(password, rand::random(), iterations)?.to_text())
     }
+}
+
+fn hash(password: &[u8]) -> Result<String> {
+    ensure!(!password.is_empty(), "the password is empty");
+    PasswordHash::derive(password).to_text().context("the hash has no text")
+}
+
+/// Without the end of the line.
+fn first_line(input: impl BufRead) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    // Two more for the end of the line, and one to see that it is too long.
+    let mut bounded = input.take(LONGEST_PASSWORD as u64 + 3);
+    bounded.read_until(b'\n', &mut line).context("read the password")?;
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    ensure!(line.len() <= LONGEST_PASSWORD, "the password has more than {LONGEST_PASSWORD} bytes");
+    Ok(line.to_vec())
 }
 
 #[cfg(test)]
@@ -71,7 +82,7 @@ mod tests {
     use super::*;
 
     fn secret(input: &[u8]) -> Result<String> {
-        ScramOptions { iterations: 4096 }.secret(input)
+        ScramOptions { iterations: 4096 }.secret(&first_line(input)?)
     }
 
     #[test]
@@ -89,7 +100,8 @@ mod tests {
         assert!(secret(b"").is_err());
         assert!(secret(b"\nsecond line").is_err());
         assert!(secret(b"a\xff\n").is_err());
-        assert!(secret(&[b'x'; LONGEST_PASSWORD as usize]).is_ok());
-        assert!(secret(&[b'x'; LONGEST_PASSWORD as usize + 1]).is_err());
+        assert!(secret(&[b'x'; LONGEST_PASSWORD]).is_ok());
+        assert!(secret(&[b'x'; LONGEST_PASSWORD + 1]).is_err());
+        assert!(hash(b"").is_err());
     }
 }

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
+use crate::broker::rights;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
 use crate::config::{Bind, Config, ConfigError};
@@ -32,6 +33,7 @@ pub struct Server {
     keyring: Arc<Keyring>,
     admin: Option<(Arc<Admin>, TcpListener)>,
     sys: Option<SysOptions>,
+    directory: Option<Directory>,
 }
 
 /// Time that clients get to be told that the broker stops.
@@ -61,6 +63,7 @@ impl Server {
             pipeline,
             config.limits.clone(),
             config.protocol.clone(),
+            config.rights.clone(),
             store,
             directory.clone(),
             services,
@@ -79,7 +82,7 @@ impl Server {
                 let admin = Admin::new(
                     broker.clone(),
                     programs,
-                    directory,
+                    directory.clone(),
                     keyring,
                     &token,
                     artefact_bytes,
@@ -93,7 +96,7 @@ impl Server {
             let bound = Listener::bind(listener.clone());
             listeners.push(bound.with_context(|| format!("bind the listener {name} to {bind}"))?);
         }
-        Ok(Self { broker, listeners, keyring, admin, sys: config.sys })
+        Ok(Self { broker, listeners, keyring, admin, sys: config.sys, directory })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
@@ -109,12 +112,15 @@ impl Server {
     /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let admin_address = self.admin_address();
-        let Self { broker, listeners, keyring, admin, sys } = self;
+        let Self { broker, listeners, keyring, admin, sys, directory } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
         tasks.spawn(forever(keyring.run(broker.clone())));
         if let Some(options) = sys {
             tasks.spawn(forever(sys::run(broker.clone(), options)));
+        }
+        if let Some(directory) = directory {
+            tasks.spawn(forever(rights::run(broker.clone(), directory)));
         }
         for listener in listeners {
             let name = &**listener.name();

@@ -133,7 +133,15 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
         }
     });
     let (limits, protocol) = (Limits::default(), ProtocolOptions::default());
-    Broker::new(pipeline.unwrap(), limits, protocol, store, None, Arc::default())
+    Broker::new(
+        pipeline.unwrap(),
+        limits,
+        protocol,
+        Default::default(),
+        store,
+        None,
+        Arc::default(),
+    )
 }
 
 /// A subscriber whose session is durable, with its CONNACK and SUBACK released.

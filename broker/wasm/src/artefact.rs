@@ -122,7 +122,7 @@ impl<'a> Outline<'a> {
                 return Err(LoadError::WrongVersion { found });
             }
             let (capability, is_asked) = match name {
-                "types" => continue,
+                "types" | "explain" => continue,
                 "log" => ("log", asked.log),
                 "clock" => ("clock", asked.clock),
                 "metric" => ("metric", asked.metric),

@@ -9,17 +9,21 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hookmq_codec::TopicName;
-use hookmq_hooks::{Emission, Hook, Keeper, KeyValueError, KeyValueStore, ProgramName};
+use hookmq_hooks::{
+    Emission, Hook, Keeper, KeyValueError, KeyValueStore, Note, ProgramName, is_noted, keep_notes,
+};
 use tracing::Level;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::contract::{clock, emit, http as http_import, kv, log, metric, secret, types};
+use crate::contract::{clock, emit, explain, http as http_import, kv, log, metric, secret, types};
 use crate::guest_log::cut;
 use crate::instance::{GuestState, MAX_REASON_BYTES};
 use crate::output::qos;
 
 /// Lines of one call that are looked at; the log's own rate holds beside it.
 const MAX_LOG_LINES: u32 = 1000;
+/// The word that says what a note is about.
+const MAX_ABOUT_BYTES: usize = 32;
 /// Changes of figures in one call; later ones are lost.
 const MAX_FIGURES: u32 = 1000;
 
@@ -27,6 +31,7 @@ const MAX_FIGURES: u32 = 1000;
 /// loaded.
 pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     log::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
+    explain::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     clock::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     metric::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
     kv::add_to_linker::<_, HasSelf<_>>(linker, |state| state)?;
@@ -51,6 +56,19 @@ impl log::Host for GuestState {
         }
         if one_more(&mut self.call.log_lines, MAX_LOG_LINES) {
             self.own.log.write(&self.tenant, level, &line);
+        }
+    }
+}
+
+impl explain::Host for GuestState {
+    fn wanted(&mut self) -> bool {
+        is_noted()
+    }
+
+    fn note(&mut self, about: String, text: String) {
+        if is_noted() {
+            let about = cut(&about, MAX_ABOUT_BYTES).to_owned().into();
+            keep_notes([Note { about, text: cut(&text, MAX_REASON_BYTES).to_owned() }]);
         }
     }
 }

@@ -13,4 +13,4 @@ wit_bindgen::generate!({
 
 pub use exports::hookmq::plugin::hooks::Guest;
 pub use hookmq::plugin::types::*;
-pub use hookmq::plugin::{clock, emit, http, kv, log, metric, secret};
+pub use hookmq::plugin::{clock, emit, explain, http, kv, log, metric, secret};

@@ -9,6 +9,7 @@ pub mod bindings;
 pub mod clock;
 mod defaults;
 pub mod emit;
+pub mod explain;
 mod host;
 pub mod http;
 pub mod kv;

@@ -15,10 +15,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use hookmq_hooks::{Program, StepFailure};
+use hookmq_hooks::{Circumstances, Program, StepFailure};
 use hookmq_plugin::{
     Access, AuthorizeVerdict, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict, Message,
-    Plugin, PublishVerdict,
+    Plugin, PublishVerdict, explain,
 };
 use hookmq_script::{LogLevel, Rule, RuleEngine, RuleLimits, failure_text};
 
@@ -50,13 +50,14 @@ impl Plugin for SandboxedRule {
 
     fn connect(&mut self, attempt: ConnectAttempt) -> Result<ConnectVerdict, String> {
         let attempt = question::attempt(attempt);
-        let verdict = at_once(self.rule.connect(&attempt)).map_err(told)?;
+        let verdict = explained(|| at_once(self.rule.connect(&attempt))).map_err(told)?;
         answer::connect(verdict)
     }
 
     fn authorize(&mut self, client: Client, access: Access) -> Result<AuthorizeVerdict, String> {
         let client = Arc::new(question::client(client));
-        let verdict = self.rule.authorize(&client, &question::access(&access)).map_err(told)?;
+        let access = question::access(&access);
+        let verdict = explained(|| self.rule.authorize(&client, &access)).map_err(told)?;
         Ok(answer::authorize(verdict))
     }
 
@@ -66,7 +67,8 @@ impl Plugin for SandboxedRule {
         message: Message,
     ) -> Result<PublishVerdict, String> {
         let client = Arc::new(question::client(client.unwrap_or_default()));
-        let answer = self.rule.publish(&client, &question::message(message)?).map_err(told)?;
+        let message = question::message(message)?;
+        let answer = explained(|| self.rule.publish(&client, &message)).map_err(told)?;
         answer.emitted.into_iter().try_for_each(world::emit)?;
         Ok(answer::publish(answer.verdict))
     }
@@ -77,9 +79,22 @@ impl Plugin for SandboxedRule {
         message: Message,
     ) -> Result<DeliverVerdict, String> {
         let client = Arc::new(question::client(client.unwrap_or_default()));
-        let verdict = self.rule.deliver(&client, &question::message(message)?).map_err(told)?;
+        let message = question::message(message)?;
+        let verdict = explained(|| self.rule.deliver(&client, &message)).map_err(told)?;
         Ok(answer::deliver(verdict))
     }
+}
+
+/// Makes a call of the rule; which line has decided is told to whoever wants to know.
+fn explained<T>(call: impl FnOnce() -> T) -> T {
+    if !explain::wanted() {
+        return call();
+    }
+    let (answer, notes) = Circumstances::NOTED.run(call);
+    for note in notes {
+        explain::note(&note.about, || note.text);
+    }
+    answer
 }
 
 /// A rule waits for nothing.

@@ -3,7 +3,8 @@
 use boon::SchemaIndex;
 use hookmq_plugin::emit::{self, Emission};
 use hookmq_plugin::{
-    Client, Message, MessagePatch, Plugin, PublishVerdict, TopicFilter, UserProperty, metric,
+    Client, Message, MessagePatch, Plugin, PublishVerdict, TopicFilter, UserProperty, explain,
+    metric,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -167,6 +168,7 @@ impl Plugin for SchemaGuard {
             let tags = concerned.iter().any(|rule| rule.on_invalid == OnInvalid::Tag);
             return Ok(if tags { untagged(message) } else { PublishVerdict::Pass });
         };
+        explain::note("invalid", || why.clone());
         metric::count("invalid", 1);
         Ok(match rule.on_invalid {
             OnInvalid::Drop => PublishVerdict::Drop(PAYLOAD_FORMAT_INVALID),

@@ -18,7 +18,7 @@ impl Directory {
         let asked = tokio::time::timeout(timeout, shared.ask_credential(tenant, username, kind));
         let result = asked.await.unwrap_or_else(|_| Err(shared.too_slow()));
         if matches!(result, Err(DirectoryError::Unavailable(_))) {
-            shared.trouble.notify_one();
+            shared.look_now.notify_one();
         }
         result
     }

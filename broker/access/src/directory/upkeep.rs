@@ -31,7 +31,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
                     () = tokio::time::sleep(shared.settings.poll_interval.max(SHORTEST_POLL)) => {}
-                    () = shared.trouble.notified() => {}
+                    // What comes in quick succession is read together.
+                    () = shared.look_now.notified() => tokio::time::sleep(SHORTEST_POLL).await,
                 }
             }
             Err(error) => {
@@ -51,7 +52,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 struct Contact {
     migrated: bool,
     last: Option<Instant>,
-    log: Option<(LogMark, HashSet<i64>)>,
+    log: Option<(LogMark, HashSet<LogLine>)>,
 }
 
 /// Who is concerned by what the change log says.
@@ -94,7 +95,7 @@ impl Contact {
             if let Some((_, seen)) = &self.log {
                 shared.apply(&Changes::between(seen, &lines)).await?;
             }
-            self.log = Some((mark, lines.iter().map(|line| line.seq).collect()));
+            self.log = Some((mark, lines.into_iter().collect()));
         }
         self.last = Some(Instant::now());
         Ok(())
@@ -104,8 +105,14 @@ impl Contact {
 impl Changes {
     /// What `lines`, the newest of the log, add to those `seen` before. A transaction may commit
     /// after a later one, so lines can appear between those seen.
-    fn between(seen: &HashSet<i64>, lines: &[LogLine]) -> Self {
-        let new: Vec<_> = lines.iter().filter(|line| !seen.contains(&line.seq)).collect();
+    fn between(seen: &HashSet<LogLine>, lines: &[LogLine]) -> Self {
+        let new: Vec<_> = lines.iter().filter(|line| !seen.contains(*line)).collect();
+        // Only the oldest lines go by themselves. Another one did not survive a failover.
+        let oldest = lines.last().map_or(i64::MIN, |line| line.seq);
+        let there: HashSet<&LogLine> = lines.iter().collect();
+        if seen.iter().any(|line| line.seq > oldest && !there.contains(line)) {
+            return Self::Everybody;
+        }
         // The log has moved, but not where it is looked at; or further than is looked.
         let out_of_sight = new.is_empty() || (new.len() == lines.len() && !seen.is_empty());
         if out_of_sight || new.len() == LOG_WINDOW {
@@ -179,13 +186,17 @@ impl Shared {
             Err(error @ DirectoryError::Unavailable(_)) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        grants.replace(standing);
+        if *grants.standing() != standing {
+            grants.replace(standing);
+            self.news.concern(grants.key());
+        }
         Ok(())
     }
 
     fn contact_is_good(&self) {
         if self.expired.swap(false, Ordering::AcqRel) {
             self.generation.fetch_add(1, Ordering::AcqRel);
+            self.news.concern_everybody();
         }
         let changed = self.readiness.send_if_modified(|readiness| {
             let changed = *readiness != Readiness::Ready;
@@ -211,6 +222,7 @@ impl Shared {
         let too_long = away.is_none_or(|away| away >= self.settings.keep_known);
         if too_long && !self.expired.swap(true, Ordering::AcqRel) {
             self.generation.fetch_add(1, Ordering::AcqRel);
+            self.news.concern_everybody();
         }
     }
 }
@@ -220,7 +232,8 @@ mod tests {
     use super::*;
 
     fn line(seq: i64, tenant: Option<&str>, username: Option<&str>) -> LogLine {
-        LogLine { seq, tenant: tenant.map(Into::into), username: username.map(Into::into) }
+        let at = format!("at {seq}");
+        LogLine { seq, at, tenant: tenant.map(Into::into), username: username.map(Into::into) }
     }
 
     fn key(tenant: &str, username: &str) -> PrincipalKey {
@@ -234,7 +247,7 @@ mod tests {
 
     #[test]
     fn new_lines_concern_a_principal_or_a_whole_tenant() {
-        let seen = HashSet::from([1, 2]);
+        let seen = HashSet::from([line(1, Some("a"), None), line(2, None, None)]);
         let lines = [line(4, Some("b"), Some("pump")), line(3, Some("a"), None)];
         let lines: Vec<_> = lines.into_iter().chain([line(2, None, None)]).collect();
         let changes = Changes::between(&seen, &lines);
@@ -246,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_line_that_appears_late_between_others_is_seen() {
-        let seen = HashSet::from([1, 3]);
+        let seen = HashSet::from([line(1, Some("a"), None), line(3, Some("a"), None)]);
         let lines = [line(3, Some("a"), None), line(2, Some("b"), None), line(1, Some("a"), None)];
         let changes = Changes::between(&seen, &lines);
         assert!(changes.concern(&key("b", "pump")) && !changes.concern(&key("a", "pump")));
@@ -255,12 +268,26 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_concerns_everybody() {
         let newer: Vec<_> = (10..20).rev().map(|seq| line(seq, Some("a"), None)).collect();
-        assert_eq!(Changes::between(&HashSet::from([1]), &newer), Changes::Everybody);
+        let seen = HashSet::from([line(1, Some("a"), None)]);
+        assert_eq!(Changes::between(&seen, &newer), Changes::Everybody);
         let same = [line(1, Some("a"), None)];
-        assert_eq!(Changes::between(&HashSet::from([1]), &same), Changes::Everybody);
+        assert_eq!(Changes::between(&seen, &same), Changes::Everybody);
         let all = [line(2, None, None), line(1, Some("a"), None)];
-        assert_eq!(Changes::between(&HashSet::from([1]), &all), Changes::Everybody);
+        assert_eq!(Changes::between(&seen, &all), Changes::Everybody);
         let first = [line(1, Some("a"), None)];
         assert!(matches!(Changes::between(&HashSet::new(), &first), Changes::Some(_)));
+    }
+
+    #[test]
+    fn a_line_that_did_not_survive_a_failover_concerns_everybody() {
+        let all = [3, 2, 1].map(|seq| line(seq, Some("a"), None));
+        let seen = HashSet::from(all.clone());
+        let lost = [line(4, Some("b"), None), all[1].clone(), all[2].clone()];
+        assert_eq!(Changes::between(&seen, &lost), Changes::Everybody);
+        let another = LogLine { at: "later".into(), ..all[0].clone() };
+        let replaced = [another, all[1].clone(), all[2].clone()];
+        assert_eq!(Changes::between(&seen, &replaced), Changes::Everybody);
+        let trimmed = [line(4, Some("b"), None), all[0].clone(), all[1].clone()];
+        assert!(matches!(Changes::between(&seen, &trimmed), Changes::Some(_)));
     }
 }

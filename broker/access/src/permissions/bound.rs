@@ -117,6 +117,11 @@ impl BoundPermissions {
         first.map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
     }
 
+    /// Whether any permission is about what the holder receives, message by message.
+    pub fn speak_of_receive(&self) -> bool {
+        !self.receive.is_empty()
+    }
+
     /// The permissions that do not speak for this client, with the reason.
     pub fn not_applied(&self) -> &[(i64, NotApplied)] {
         &self.not_applied

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, pbkdf2};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -65,6 +66,16 @@ impl ScramSecret {
         let salt = made_up("salt")[..SALT_LENGTH].to_vec();
         let (stored_key, server_key) = (made_up("stored key"), made_up("server key"));
         Self { iterations, salt, stored_key, server_key }
+    }
+
+    /// Whether it was made of this password.
+    pub(crate) fn is_of(&self, password: &str) -> bool {
+        let Ok(prepared) = stringprep::saslprep(password) else { return false };
+        let mut salted = [0; 32];
+        let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
+        pbkdf2::derive(algorithm, self.iterations, &self.salt, prepared.as_bytes(), &mut salted);
+        let stored_key = sha256(&hmac(&salted, b"Client Key"));
+        verify_slices_are_equal(&stored_key, &self.stored_key).is_ok()
     }
 
     pub(super) fn iterations(&self) -> NonZeroU32 {

@@ -1,5 +1,7 @@
 //! `json`: an object or array inside a JSON document, read and changed in place.
 
+mod flat;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::{Array, Dynamic, Engine, ImmutableString};
@@ -9,6 +11,10 @@ use crate::RuleLimits;
 use crate::call;
 use crate::fault::{Fallible, fault, too_large};
 use crate::json::{MAX_DEPTH, depth, encode, equal, from_dynamic, size};
+use crate::objects::json::flat::Flat;
+
+/// Bytes of a text that is read sooner than the clock.
+const SHORT: usize = 1024;
 
 /// One parsed document; every view of it sees the changes made through any other.
 pub(crate) struct Document {
@@ -18,11 +24,29 @@ pub(crate) struct Document {
 }
 
 struct Content {
-    root: Value,
+    root: Root,
     /// The text that it was read from, and all that was ever put in; it never shrinks, so that a
     /// loop of changes ends.
     size: usize,
     changed: bool,
+}
+
+enum Root {
+    /// Until more is wanted than to read fields.
+    Flat(Flat),
+    Tree(Value),
+}
+
+impl Content {
+    fn tree(&mut self) -> &mut Value {
+        if let Root::Flat(flat) = &self.root {
+            self.root = Root::Tree(flat.to_tree());
+        }
+        match &mut self.root {
+            Root::Tree(tree) => tree,
+            Root::Flat(_) => unreachable!("a tree has just taken its place"),
+        }
+    }
 }
 
 /// An object or array at a place of a document.
@@ -44,19 +68,28 @@ impl Document {
         if text.len() > limits.json_size {
             return Err(too_large("size of a JSON text"));
         }
-        call::check_deadline()?;
-        let Ok(root) = serde_json::from_slice(text) else { return Ok(None) };
+        if text.len() > SHORT {
+            call::check_deadline()?;
+        }
+        let Ok(text) = str::from_utf8(text) else { return Ok(None) };
+        let root = match Flat::parse(text) {
+            Some(flat) => Root::Flat(flat),
+            None => match serde_json::from_str(text) {
+                Ok(tree) => Root::Tree(tree),
+                Err(_) => return Ok(None),
+            },
+        };
         Ok(Some(Self::new(root, text.len(), limits)))
     }
 
     /// A document that a rule has made.
     pub(crate) fn of(root: Value, limits: &RuleLimits) -> Arc<Self> {
-        let document = Self::new(root, 0, limits);
+        let document = Self::new(Root::Tree(root), 0, limits);
         document.lock().changed = true;
         document
     }
 
-    fn new(root: Value, size: usize, limits: &RuleLimits) -> Arc<Self> {
+    fn new(root: Root, size: usize, limits: &RuleLimits) -> Arc<Self> {
         let content = Content { root, size, changed: false };
         Arc::new(Self { content: Mutex::new(content), most: 2 * limits.json_size })
     }
@@ -68,25 +101,28 @@ impl Document {
     /// What a rule sees of the whole: a view of an object or array, else the value itself.
     pub(crate) fn root(self: &Arc<Self>) -> Dynamic {
         let view = || Json { document: self.clone(), path: vec![] };
-        scalar(&self.lock().root).unwrap_or_else(|| Dynamic::from(view()))
+        match &self.lock().root {
+            Root::Flat(_) => Dynamic::from(view()),
+            Root::Tree(tree) => scalar(tree).unwrap_or_else(|| Dynamic::from(view())),
+        }
     }
 
     /// The text, where the document is no longer what it was read from.
     pub(crate) fn changed_text(&self) -> Option<Vec<u8>> {
-        let content = self.lock();
-        content.changed.then(|| encode(&content.root))
+        let mut content = self.lock();
+        content.changed.then(|| encode(content.tree()))
     }
 }
 
 impl Json {
     pub(crate) fn copy(&self) -> Value {
-        self.resolve(&self.document.lock().root).cloned().unwrap_or(Value::Null)
+        self.resolve(self.document.lock().tree()).cloned().unwrap_or(Value::Null)
     }
 
     /// A copy whose size is taken from `room`.
     pub(crate) fn copy_within(&self, room: &mut usize) -> Fallible<Value> {
-        let content = self.document.lock();
-        let Some(value) = self.resolve(&content.root) else { return Ok(Value::Null) };
+        let mut content = self.document.lock();
+        let Some(value) = self.resolve(content.tree()) else { return Ok(Value::Null) };
         *room = room.checked_sub(size(value)).ok_or_else(|| too_large("size of JSON"))?;
         Ok(value.clone())
     }
@@ -113,8 +149,11 @@ impl Json {
 
     /// The value at `place`; `()` where there is none.
     fn child(&self, place: Place) -> Dynamic {
-        let content = self.document.lock();
-        let child = self.resolve(&content.root).and_then(|value| match &place {
+        let mut content = self.document.lock();
+        if let (Root::Flat(flat), Place::Field(name)) = (&content.root, &place) {
+            return flat.field(name).unwrap_or(Dynamic::UNIT);
+        }
+        let child = self.resolve(content.tree()).and_then(|value| match &place {
             Place::Field(name) => value.get(name.as_str()),
             Place::Element(index) => value.get(*index),
         });
@@ -188,7 +227,7 @@ impl Json {
     /// Gives nothing back, so that a hook may end with it.
     fn remove(&mut self, place: &Place) -> Fallible<()> {
         let mut content = self.document.lock();
-        let removed = match (self.resolve_mut(&mut content.root)?, place) {
+        let removed = match (self.resolve_mut(content.tree())?, place) {
             (Value::Object(entries), Place::Field(name)) => entries.remove(name.as_str()),
             (Value::Array(elements), Place::Element(index)) if *index < elements.len() => {
                 Some(elements.remove(*index))
@@ -214,7 +253,7 @@ impl Json {
         if grown > self.document.most {
             return Err(too_large("size of a JSON document"));
         }
-        let target = self.resolve_mut(&mut content.root)?;
+        let target = self.resolve_mut(content.tree())?;
         if put(target)? {
             content.size = grown;
             content.changed = true;
@@ -234,8 +273,8 @@ impl Json {
     }
 
     fn len(&self) -> i64 {
-        let content = self.document.lock();
-        let length = match self.resolve(&content.root) {
+        let mut content = self.document.lock();
+        let length = match self.resolve(content.tree()) {
             Some(Value::Array(elements)) => elements.len(),
             Some(Value::Object(entries)) => entries.len(),
             _ => 0,
@@ -244,11 +283,15 @@ impl Json {
     }
 
     fn is_object(&self) -> bool {
-        self.resolve(&self.document.lock().root).is_some_and(Value::is_object)
+        let mut content = self.document.lock();
+        match &content.root {
+            Root::Flat(_) => true,
+            Root::Tree(_) => self.resolve(content.tree()).is_some_and(Value::is_object),
+        }
     }
 
     fn keys(&self) -> Array {
-        match self.resolve(&self.document.lock().root) {
+        match self.resolve(self.document.lock().tree()) {
             Some(Value::Object(entries)) => super::array(entries.keys().map(String::as_str)),
             _ => Array::new(),
         }
@@ -257,8 +300,8 @@ impl Json {
     /// Whether an object has the field, or an array the value.
     fn contains(&self, wanted: &Dynamic) -> Fallible<bool> {
         let wanted = from_dynamic(wanted)?;
-        let content = self.document.lock();
-        Ok(match (self.resolve(&content.root), &wanted) {
+        let mut content = self.document.lock();
+        Ok(match (self.resolve(content.tree()), &wanted) {
             (Some(Value::Object(entries)), Value::String(name)) => entries.contains_key(name),
             (Some(Value::Array(elements)), wanted) => elements.iter().any(|it| equal(it, wanted)),
             _ => false,

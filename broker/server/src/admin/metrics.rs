@@ -31,6 +31,8 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         ("messages_overflowed_total", &metrics.messages_overflowed),
         ("publishes_denied_total", &metrics.publishes_denied),
         ("messages_dropped_by_hooks_total", &metrics.messages_dropped_by_hooks),
+        ("subscriptions_revoked_total", &metrics.subscriptions_revoked),
+        ("messages_withheld_total", &metrics.messages_withheld),
         ("messages_emitted_total", &metrics.messages_emitted),
         ("emissions_stopped_total", &metrics.emissions_stopped),
         ("step_failures_total", &metrics.step_failures),

@@ -96,6 +96,21 @@ impl Mailbox {
         state.notified = false;
     }
 
+    /// Takes out what is `lost` to the client; gives how much that was.
+    pub fn withhold(&self, lost: impl Fn(&Delivery) -> bool) -> usize {
+        let mut state = self.state.lock();
+        let State { queue, bytes, .. } = &mut *state;
+        let before = queue.len();
+        queue.retain(|delivery| {
+            let lost = lost(delivery);
+            if lost {
+                *bytes -= delivery.message.size();
+            }
+            !lost
+        });
+        before - queue.len()
+    }
+
     /// A connection has come.
     pub fn set_online(&self) {
         self.state.lock().condition = Condition::Online;

@@ -53,6 +53,10 @@ pub struct Metrics {
     pub publishes_denied: Counter,
     /// Dropped by publish or deliver hooks, by verdict or by failure.
     pub messages_dropped_by_hooks: Counter,
+    /// Their clients have lost the right to them.
+    pub subscriptions_revoked: Counter,
+    /// Not sent because the client has lost, or does not have, the right to receive them.
+    pub messages_withheld: Counter,
     pub messages_emitted: Counter,
     /// Not emitted: the hop limit or the number of messages was reached.
     pub emissions_stopped: Counter,
@@ -73,6 +77,8 @@ impl Metrics {
 
     /// Messages that were accepted and did not reach a subscriber.
     pub fn messages_dropped(&self) -> u64 {
-        self.messages_overflowed.value() + self.messages_dropped_by_hooks.value()
+        self.messages_overflowed.value()
+            + self.messages_dropped_by_hooks.value()
+            + self.messages_withheld.value()
     }
 }

@@ -47,6 +47,8 @@ pub struct Control {
     /// Who is connected.
     client: Mutex<Arc<Client>>,
     pending: AtomicBool,
+    /// Whether the client's rights may have changed.
+    judge: AtomicBool,
     request: Mutex<Option<Request>>,
 }
 
@@ -64,6 +66,8 @@ pub enum Asked {
     TakeOver { ends_session: bool },
     /// Disconnect with this code.
     Disconnect(ReasonCode),
+    /// Judge again what the client may do; asked once.
+    Judge,
 }
 
 impl SessionHandle {
@@ -119,6 +123,15 @@ impl SessionHandle {
         }
     }
 
+    /// Has the connection, if there is one, judge again what its client may do.
+    pub(super) fn judge_again(&self) {
+        if let Slot::Online(control) = &*self.slot.lock() {
+            control.judge.store(true, Ordering::Release);
+            control.pending.store(true, Ordering::Release);
+            self.mailbox.wake();
+        }
+    }
+
     /// Asks the connection, if there is one, to end.
     pub fn disconnect(&self, reason_code: ReasonCode) {
         if let Slot::Online(control) = &*self.slot.lock() {
@@ -146,8 +159,8 @@ impl SessionHandle {
 
 impl Control {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        let (pending, request) = (AtomicBool::new(false), Mutex::default());
-        Self { client: Mutex::new(client), pending, request }
+        let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { client: Mutex::new(client), pending, judge, request: Mutex::default() }
     }
 
     /// The client as it has authenticated again.
@@ -167,16 +180,25 @@ impl Control {
     /// What the connection is asked to do; cheap enough to ask at every turn.
     #[inline]
     pub fn asked(&self) -> Option<Asked> {
-        if !self.pending.load(Ordering::Acquire) {
-            return None;
+        match self.pending.load(Ordering::Acquire) {
+            true => self.pending(),
+            false => None,
         }
-        Some(match &*self.request.lock() {
+    }
+
+    #[cold]
+    fn pending(&self) -> Option<Asked> {
+        match &*self.request.lock() {
             Some(Request::TakeOver { ends_session, .. }) => {
-                Asked::TakeOver { ends_session: *ends_session }
+                Some(Asked::TakeOver { ends_session: *ends_session })
             }
-            Some(Request::Disconnect(reason_code)) => Asked::Disconnect(*reason_code),
-            None => return None,
-        })
+            Some(Request::Disconnect(reason_code)) => Some(Asked::Disconnect(*reason_code)),
+            None => {
+                // In this order: whoever asks meanwhile is heard now or the next time.
+                self.pending.store(false, Ordering::Release);
+                self.judge.swap(false, Ordering::AcqRel).then_some(Asked::Judge)
+            }
+        }
     }
 
     /// Where the session is to be sent, if a newer connection waits for it, and whether it ends there.

@@ -65,7 +65,7 @@ impl Share {
     }
 
     /// Puts back what a member could not see through.
-    pub(super) fn hand_back(&self, messages: Vec<Message>) {
+    pub fn hand_back(&self, messages: Vec<Message>) {
         if !messages.is_empty() {
             let called = self.queue.lock().hand_back(messages);
             wake(called);

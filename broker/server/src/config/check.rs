@@ -12,7 +12,7 @@ use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
-use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins};
+use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, rights};
 use crate::broker::limits::Limits;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
@@ -32,6 +32,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let plugins = plugins::check(&mut check, document.plugins);
     let rules = check.rules(&document.rules);
     let tls_reload_interval = check.reload_interval(&document.tls);
+    let rights = rights::check(&mut check, document.permissions, &listeners);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -49,6 +50,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         admin,
         limits: Limits { budgets: document.budgets.into(), ..document.limits.into() },
         protocol: document.protocol.into(),
+        rights,
         sys: document.sys.into(),
         tls_reload_interval,
         plugins,

@@ -15,6 +15,7 @@ use super::limits::LimitsDocument;
 use super::listener::ListenerDocument;
 use super::plugins::PluginsDocument;
 use super::protocol::ProtocolDocument;
+use super::rights::RightsDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
 use super::sys::SysDocument;
 use super::{LogFormat, LogLevel};
@@ -28,6 +29,7 @@ pub(super) struct Document {
     pub admin: Option<AdminDocument>,
     pub limits: LimitsDocument,
     pub protocol: ProtocolDocument,
+    pub permissions: RightsDocument,
     pub sys: SysDocument,
     pub tls: TlsDocument,
     pub plugins: PluginsDocument,
@@ -47,6 +49,7 @@ impl Default for Document {
             admin: None,
             limits: LimitsDocument::default(),
             protocol: ProtocolDocument::default(),
+            permissions: RightsDocument::default(),
             sys: SysDocument::default(),
             tls: TlsDocument::default(),
             plugins: PluginsDocument::default(),

@@ -5,7 +5,7 @@ mod certificate;
 use std::path::Path;
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousSettings, CertificateSettings, ScramSettings};
+use hookmq_access::{AnonymousSettings, CertificateSettings, PasswordSettings, ScramSettings};
 use hookmq_codec::TopicName;
 use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
@@ -27,11 +27,12 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The builtin steps and the hooks that they answer.
-const BUILTINS: [(&str, &[Hook]); 5] = [
+const BUILTINS: [(&str, &[Hook]); 6] = [
     ("anonymous", &[Hook::Connect]),
     ("certificate", &[Hook::Connect]),
     ("database", &[Hook::Connect, Hook::Authorize]),
     ("open", &[Hook::Authorize]),
+    ("password", &[Hook::Connect]),
     ("scram", &[Hook::Connect]),
 ];
 
@@ -209,7 +210,7 @@ impl StepCheck<'_> {
             let hooks = hooks.collect::<Vec<_>>().join(" and ");
             self.problem("builtin", format!("{name:?} is a step of {hooks}"));
         }
-        if matches!(name, "database" | "scram") && !self.surroundings.has_database {
+        if matches!(name, "database" | "password" | "scram") && !self.surroundings.has_database {
             self.problem("builtin", "it needs the section `database`");
         }
     }
@@ -239,6 +240,7 @@ impl StepCheck<'_> {
         let problem = match (program.kind, &*program.name) {
             (ProgramKind::Builtin, "anonymous") => problem_of::<AnonymousSettings>(settings),
             (ProgramKind::Builtin, "certificate") => problem_of::<CertificateSettings>(settings),
+            (ProgramKind::Builtin, "password") => problem_of::<PasswordSettings>(settings),
             (ProgramKind::Builtin, "scram") => problem_of::<ScramSettings>(settings),
             _ => return self.check.problem(&path, "this step takes none"),
         };

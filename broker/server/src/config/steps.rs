@@ -19,6 +19,8 @@ pub(super) struct StepsDocument {
     #[serde(deserialize_with = "positive")]
     breaker_failures: u32,
     #[serde(deserialize_with = "positive")]
+    breaker_failing_ms: u64,
+    #[serde(deserialize_with = "positive")]
     breaker_window_ms: u64,
     #[serde(deserialize_with = "positive")]
     breaker_backoff_ms: u64,
@@ -35,6 +37,7 @@ impl Default for StepsDocument {
         let (breaker, recorder) = (BreakerOptions::default(), RecorderOptions::default());
         Self {
             breaker_failures: breaker.failures,
+            breaker_failing_ms: milliseconds(breaker.failing_time),
             breaker_window_ms: milliseconds(breaker.window),
             breaker_backoff_ms: milliseconds(breaker.backoff),
             breaker_longest_backoff_ms: milliseconds(breaker.longest_backoff),
@@ -50,6 +53,7 @@ impl From<StepsDocument> for StepOptions {
         Self {
             breaker: BreakerOptions {
                 failures: document.breaker_failures,
+                failing_time: Duration::from_millis(document.breaker_failing_ms),
                 window: Duration::from_millis(document.breaker_window_ms),
                 backoff: Duration::from_millis(document.breaker_backoff_ms),
                 longest_backoff: Duration::from_millis(document.breaker_longest_backoff_ms),

@@ -162,6 +162,12 @@ impl<S: Stream> Driver<S> {
     }
 
     fn redeliver_one(&mut self, id: PacketId, mut delivery: Delivery, now: Instant) {
+        if !self.may_receive(&delivery) {
+            self.broker.metrics.messages_withheld.add(1);
+            // It was found in flight just now, as below.
+            let _ = self.opened.session.outgoing.abandon(id);
+            return;
+        }
         let seen = match delivery.shared {
             // It is in flight as it was published, since another member might have got it.
             Some(_) => self.pass_deliver_steps(delivery.message),
@@ -185,6 +191,9 @@ impl<S: Stream> Driver<S> {
     fn deliver_one(&mut self, mut delivery: Delivery, now: Instant) {
         if delivery.message.expires_at().is_some_and(|expiry| expiry <= now) {
             return;
+        }
+        if !self.may_receive(&delivery) {
+            return self.broker.metrics.messages_withheld.add(1);
         }
         // What another member may get stays in flight as it was published.
         let mut published = None;
@@ -238,7 +247,7 @@ impl<S: Stream> Driver<S> {
 /// Whether the client takes packets of this size `[MQTT-3.1.2-24]`; else the message is as good as sent
 /// `[MQTT-3.1.2-25]`.
 #[inline]
-fn fits(packet: &OutgoingPublish<'_>, terms: &Terms) -> bool {
+pub(super) fn fits(packet: &OutgoingPublish<'_>, terms: &Terms) -> bool {
     terms.maximum_packet_size == u32::MAX
         || packet.encoded_length(terms.version) <= terms.maximum_packet_size as usize
 }

@@ -5,27 +5,29 @@
 
 mod authentication;
 mod packets;
+mod timer;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hookmq_codec::{ProtocolVersion, ReasonCode, TopicFilter, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
-use tokio::time::Sleep;
 
 pub use self::authentication::Authentication;
 pub(super) use self::packets::{EXPLAINED, encode};
+use self::timer::{Timer, from_now};
 use super::Stream;
 use super::aliases::OutgoingAliases;
 use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
+use super::receive::ReceiveCheck;
 use crate::broker::Broker;
 use crate::broker::metrics::Traffic;
 use crate::broker::publisher::{Publisher, Will};
@@ -71,6 +73,8 @@ pub struct Driver<S> {
     pub(super) will: Option<Box<Will>>,
     pub(super) publisher: Publisher,
     pub(super) delivery_steps: DeliverySteps,
+    /// None where deliveries are not authorized one by one, which is the rule.
+    pub(super) receive: Option<Box<ReceiveCheck>>,
     /// The client's topics by alias, from 1; empty where an alias is not set.
     incoming_aliases: Vec<Box<str>>,
     pub(super) aliases: OutgoingAliases,
@@ -118,6 +122,7 @@ impl<S: Stream> Driver<S> {
             opened,
             will,
             delivery_steps: DeliverySteps::default(),
+            receive: None,
             incoming_aliases: Vec::new(),
             batch: VecDeque::new(),
             retained_due: VecDeque::new(),
@@ -145,7 +150,8 @@ impl<S: Stream> Driver<S> {
         self.traffic.packets_received += 1;
         self.traffic.packets_sent += 1;
         let behind = std::mem::take(&mut self.partial);
-        let ending = match self.check_connack().and_then(|()| self.take_in(&behind)) {
+        let begun = self.check_connack().and_then(|()| self.judge_again());
+        let ending = match begun.and_then(|()| self.take_in(&behind)) {
             Ok(used) => {
                 self.partial.extend_from_slice(&behind[used..]);
                 drop(behind);
@@ -191,6 +197,11 @@ impl<S: Stream> Driver<S> {
                     return Poll::Ready(Ending::TakenOver { ends_session });
                 }
                 Some(Asked::Disconnect(code)) => return Poll::Ready(Ending::Told(code)),
+                Some(Asked::Judge) => {
+                    if let Err(ending) = self.judge_again() {
+                        return Poll::Ready(ending);
+                    }
+                }
             }
             if self.authentication.is_some()
                 && let Err(ending) = self.poll_renewal(context)
@@ -371,31 +382,5 @@ impl<S: Stream> Driver<S> {
             self.retained_due.shrink_to_fit();
         }
         Poll::Pending
-    }
-}
-
-/// The moment of a wall-clock time, in milliseconds since 1970; what is past is now.
-pub(super) fn from_now(milliseconds: u64) -> Instant {
-    let moment = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    let left = moment.and_then(|moment| moment.duration_since(SystemTime::now()).ok());
-    // Longer than any connection lasts.
-    let longest = Duration::from_secs(100 * 365 * 24 * 3600);
-    Instant::now() + left.unwrap_or_default().min(longest)
-}
-
-/// A timer that is set anew only when it has gone off or must go off sooner.
-struct Timer {
-    at: Instant,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Timer {
-    fn new(at: Instant) -> Self {
-        Self { at, sleep: Box::pin(tokio::time::sleep_until(at.into())) }
-    }
-
-    fn reset(&mut self, at: Instant) {
-        self.at = at;
-        self.sleep.as_mut().reset(at.into());
     }
 }

@@ -7,12 +7,13 @@ use hookmq_codec::{
     TopicFilter, Unsubscribe,
 };
 use hookmq_core::{CommitSequence, Delivery, Subscription};
-use hookmq_hooks::{Access, Action, Decision, Effect};
+use hookmq_hooks::{Decision, Effect};
 use hookmq_store::Change;
 
 use super::Stream;
 use super::driver::{Driver, EXPLAINED, encode};
 use super::ending::Ending;
+use super::rights::subscribe_access;
 
 /// What one filter of a SUBSCRIBE came to.
 enum Answer {
@@ -75,12 +76,23 @@ impl<S: Stream> Driver<S> {
         &mut self,
         unsubscribe: Unsubscribe<'_>,
     ) -> Result<(), Ending> {
+        let (reason_codes, changes) = self.end_subscriptions(unsubscribe.filters);
+        let properties = AckProperties::default();
+        let packet_id = unsubscribe.packet_id;
+        self.answer(&Packet::UnsubAck(SubAck { packet_id, reason_codes, properties }), changes)
+    }
+
+    /// Ends subscriptions; gives a code for each, and what is to be stored.
+    pub(super) fn end_subscriptions(
+        &mut self,
+        filters: impl IntoIterator<Item = TopicFilter>,
+    ) -> (Vec<ReasonCode>, Vec<Change>) {
         let mut changes = Vec::new();
         let handle = &self.opened.handle;
         let subscriptions = &mut self.opened.session.subscriptions;
         let mut removed = Vec::new();
-        let mut reason_codes = Vec::with_capacity(unsubscribe.filters.len());
-        for filter in unsubscribe.filters {
+        let mut reason_codes = Vec::new();
+        for filter in filters {
             reason_codes.push(match subscriptions.remove(&filter) {
                 None => ReasonCode::NoSubscriptionExisted,
                 Some(_) => {
@@ -100,14 +112,12 @@ impl<S: Stream> Driver<S> {
             });
         }
         self.tenant.unsubscribe(handle.id, &removed);
-        let properties = AckProperties::default();
-        let packet_id = unsubscribe.packet_id;
-        self.answer(&Packet::UnsubAck(SubAck { packet_id, reason_codes, properties }), changes)
+        (reason_codes, changes)
     }
 
     /// Puts a granted subscription in force; says whether its retained messages are to be sent, which
     /// those of a shared one never are.
-    fn subscribe(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
+    pub(super) fn subscribe(&mut self, filter: &TopicFilter, subscription: Subscription) -> bool {
         let session = &self.opened.handle;
         if filter.share_name().is_some() {
             let share = self.tenant.join_share(filter, session, subscription.options.maximum_qos);
@@ -140,12 +150,7 @@ impl<S: Stream> Driver<S> {
         if subscriptions.len() >= limits.filters_per_client && !subscriptions.contains_key(filter) {
             return Answer::Refused(ReasonCode::QuotaExceeded);
         }
-        let access = Access {
-            action: Action::Subscribe,
-            topic: filter.bare(),
-            qos: options.maximum_qos,
-            retain: false,
-        };
+        let access = subscribe_access(filter, options.maximum_qos);
         let pipeline = self.broker.pipeline.load();
         match pipeline.authorize(&self.client, &access, &*self.broker).0 {
             Decision::Allowed { maximum_qos } => {

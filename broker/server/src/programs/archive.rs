@@ -1,15 +1,21 @@
 //! Versions that were pushed, and how each program stands: what survives a restart.
 //!
 //! `<data_dir>/programs/<kind>-<name>/` holds each version under its SHA-256, `standing.json`, and
-//! `history.jsonl`, a line for each change.
+//! `history.jsonl`, a line for each change; when that is full it takes the place of
+//! `history.older.jsonl`.
 
 use std::fs;
-use std::io::{self, BufRead, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use hookmq_hooks::{ProgramKind, ProgramName, Stage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+const HISTORY: &str = "history.jsonl";
+const OLDER_HISTORY: &str = "history.older.jsonl";
+/// Bytes; thousands of changes.
+const FULL: u64 = 1 << 20;
 
 /// How one program stands. Versions are named by their SHA-256, in lower-case hex.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,22 +114,26 @@ impl Archive {
         write(&directory.join("standing.json"), &serde_json::to_vec_pretty(standing)?)?;
         let mut line = serde_json::to_vec(transition)?;
         line.push(b'\n');
-        let history = directory.join("history.jsonl");
+        let history = directory.join(HISTORY);
+        if fs::metadata(&history).is_ok_and(|it| it.len() > FULL) {
+            fs::rename(&history, directory.join(OLDER_HISTORY))?;
+        }
         fs::OpenOptions::new().create(true).append(true).open(history)?.write_all(&line)?;
         self.tidy(name, standing)
     }
 
     /// The latest changes, newest first.
     pub fn history(&self, name: &ProgramName, most: usize) -> io::Result<Vec<Transition>> {
-        let file = match fs::File::open(self.of(name).join("history.jsonl")) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            Err(error) => return Err(error),
-        };
-        let lines = io::BufReader::new(file).lines();
-        // A line that a crash has cut short tells nothing.
-        let parse = |line: io::Result<String>| serde_json::from_str(&line.ok()?).ok();
-        let mut history: Vec<Transition> = lines.filter_map(parse).collect();
+        let mut history = Vec::<Transition>::new();
+        for file in [OLDER_HISTORY, HISTORY] {
+            let text = match fs::read(self.of(name).join(file)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                text => text?,
+            };
+            // A line that a crash has cut short tells nothing.
+            let lines = text.split(|&byte| byte == b'\n');
+            history.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
+        }
         history.reverse();
         history.truncate(most);
         Ok(history)
@@ -213,6 +223,13 @@ mod tests {
         assert_eq!(archive().version(&rule(), &sha256).unwrap(), b"one");
         let history = archive().history(&rule(), 2).unwrap();
         assert_eq!(history.iter().map(|it| it.generation).collect::<Vec<_>>(), [3, 2]);
+        let full = directory.path().join("programs/rule-alarm").join(HISTORY);
+        for generation in 4..=9 {
+            fs::OpenOptions::new().append(true).open(&full).unwrap().set_len(FULL + 1).unwrap();
+            archive().record(&rule(), &standing, &transition(Change::Staged, generation)).unwrap();
+        }
+        let history = archive().history(&rule(), 3).unwrap();
+        assert_eq!(history.iter().map(|it| it.generation).collect::<Vec<_>>(), [9, 8]);
     }
 
     #[test]

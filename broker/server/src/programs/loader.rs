@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hookmq_access::{
-    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, OpenProgram, ScramProgram,
+    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, OpenProgram, PasswordProgram,
+    ScramProgram,
 };
 use hookmq_hooks::{
     AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
@@ -204,6 +205,9 @@ pub(super) fn builtin(
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
+        ("password", Some(directory)) => {
+            Ok(Arc::new(PasswordProgram::new(directory.clone(), settings(step)?)))
+        }
         ("scram", Some(directory)) => {
             Ok(Arc::new(ScramProgram::new(directory.clone(), settings(step)?)))
         }

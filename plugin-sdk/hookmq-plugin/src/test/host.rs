@@ -82,6 +82,17 @@ impl Host {
         with(|state| state.log.clone())
     }
 
+    /// From now on calls are explained.
+    pub fn explain(&self) {
+        with(|state| state.notes = Some(Vec::new()));
+    }
+
+    /// What calls have told of their answers, oldest first, since [`explain`](Self::explain) was
+    /// called: what about, and the text.
+    pub fn notes(&self) -> Vec<(String, String)> {
+        with(|state| state.notes.clone().unwrap_or_default())
+    }
+
     /// What has been counted under this name; 0 where nothing has.
     pub fn counted(&self, name: &str) -> u64 {
         with(|state| state.counters.get(name).copied().unwrap_or_default())
@@ -165,6 +176,8 @@ pub(super) struct State {
     pub call: Option<Call>,
     pub bounds: Bounds,
     pub log: Vec<(Level, String)>,
+    /// None where nobody is told.
+    pub notes: Option<Vec<(String, String)>>,
     pub counters: BTreeMap<String, u64>,
     pub gauges: BTreeMap<String, f64>,
     pub emitted: Vec<Emission>,
@@ -182,6 +195,7 @@ impl Default for State {
             call: None,
             bounds: Bounds::default(),
             log: Vec::new(),
+            notes: None,
             counters: BTreeMap::new(),
             gauges: BTreeMap::new(),
             emitted: Vec::new(),

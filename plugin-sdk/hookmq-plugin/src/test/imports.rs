@@ -52,6 +52,22 @@ pub(crate) mod log {
     }
 }
 
+pub(crate) mod explain {
+    use super::with;
+
+    pub(crate) fn wanted() -> bool {
+        with(|state| state.notes.is_some())
+    }
+
+    pub(crate) fn note(about: &str, text: &str) {
+        with(|state| {
+            if let Some(notes) = &mut state.notes {
+                notes.push((about.to_owned(), text.to_owned()));
+            }
+        });
+    }
+}
+
 pub(crate) mod metric {
     use super::with;
 

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
-use super::{Driver, from_now};
+use super::Driver;
+use super::timer::from_now;
 use crate::broker::Broker;
 use crate::connection::Stream;
 use crate::connection::connect::{Identified, Refusal, identify};
@@ -164,7 +165,7 @@ impl<S: Stream> Driver<S> {
         self.delivery_steps = Default::default();
         self.expires_at = client.limits.expires_at.map(from_now);
         self.client = client;
-        Ok(())
+        self.judge_again()
     }
 
     fn not_renewed(&self, refusal: &Refusal) -> Ending {

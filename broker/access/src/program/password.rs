@@ -1,0 +1,138 @@
+//! The connect step `password`: user name and password of CONNECT against the database.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use hookmq_hooks::{
+    BoxFuture, ConnectAttempt, ConnectVerdict, FailureKind, HookSet, IdentityPatch, Program,
+    ProgramIdentity, Secret, StepFailure,
+};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::{builtin, deny, failure};
+use crate::{Directory, PasswordHash};
+
+/// Of credentials, in the database.
+const KIND: &str = "password";
+
+/// Accepts clients that know their password, and vouches for tenant and username. Refuses others, also
+/// those that bring none.
+pub struct PasswordProgram {
+    identity: ProgramIdentity,
+    directory: Directory,
+    settings: PasswordSettings,
+    /// To try a password takes a processor's time and memory, which connected clients need as well.
+    checks: Arc<Semaphore>,
+    /// The hash that was looked at last. Somebody unknown is tried against it, for the time that takes.
+    stranger: Mutex<Option<Arc<PasswordHash>>>,
+}
+
+/// What the step takes from the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PasswordSettings {
+    /// Where no step before has named one.
+    pub tenant: Option<Arc<str>>,
+    /// Passwords that are tried at once; the others wait, until their connect timeout.
+    pub checks: NonZeroUsize,
+}
+
+impl Default for PasswordSettings {
+    /// Half of the processors.
+    fn default() -> Self {
+        let processors = available_parallelism().map_or(1, NonZeroUsize::get);
+        let checks = NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN);
+        Self { tenant: None, checks }
+    }
+}
+
+impl PasswordProgram {
+    pub fn new(directory: Directory, settings: PasswordSettings) -> Self {
+        let checks = Arc::new(Semaphore::new(settings.checks.get().min(Semaphore::MAX_PERMITS)));
+        let (identity, stranger) = (builtin("password"), Mutex::default());
+        Self { identity, directory, settings, checks, stranger }
+    }
+
+    async fn authenticate(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
+        let (Some(username), Some(password)) = (&attempt.username, &attempt.password) else {
+            return Ok(deny("no user name with a password"));
+        };
+        let Some(tenant) = attempt.identity.tenant.as_ref().or(self.settings.tenant.as_ref())
+        else {
+            return Ok(deny(
+                "neither a step before `password` nor its configuration names a tenant",
+            ));
+        };
+        let vouched = attempt.identity.username.as_deref();
+        if vouched.is_some_and(|vouched| vouched != username) {
+            return Ok(deny(format!("{username:?} is somebody else to a step before")));
+        }
+        let found = self.directory.credential(tenant, username, KIND).await.map_err(failure)?;
+        let known = found.secret.map(|secret| secret.parse::<PasswordHash>()).transpose();
+        let known = known.map_err(|error| {
+            let message = format!("the password of {username:?} in the database: {error}");
+            StepFailure::new(FailureKind::Error, message)
+        })?;
+        let is_known = known.is_some();
+        let is_right = self.check(known, password.clone()).await?;
+        Ok(match (is_known, is_right) {
+            (true, true) => ConnectVerdict::Accept(IdentityPatch {
+                tenant: Some(tenant.clone()),
+                username: Some(username.as_str().into()),
+                ..IdentityPatch::default()
+            }),
+            (true, false) => deny(format!("{username:?} of {tenant:?}: the password is wrong")),
+            (false, _) => deny(format!("{username:?} of {tenant:?} has no password that counts")),
+        })
+    }
+
+    /// Tries the password, or does as much work for nothing.
+    async fn check(
+        &self,
+        known: Option<PasswordHash>,
+        password: Secret,
+    ) -> Result<bool, StepFailure> {
+        let hash = match known {
+            Some(hash) => {
+                let hash = Arc::new(hash);
+                *self.stranger.lock() = Some(hash.clone());
+                Some(hash)
+            }
+            None => self.stranger.lock().clone(),
+        };
+        let ended = |_| StepFailure::new(FailureKind::Error, "the check has come to no end");
+        let permit = self.checks.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| StepFailure::new(FailureKind::Error, "shutting down"))?;
+        // The permit goes along: work goes on where the client has gone.
+        let check = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            match hash {
+                Some(hash) => hash.verify(password.expose()),
+                None => {
+                    PasswordHash::derive(password.expose());
+                    false
+                }
+            }
+        });
+        check.await.map_err(ended)
+    }
+}
+
+impl Program for PasswordProgram {
+    fn identity(&self) -> &ProgramIdentity {
+        &self.identity
+    }
+
+    fn hooks(&self) -> HookSet {
+        HookSet { connect: true, ..HookSet::default() }
+    }
+
+    fn connect<'a>(
+        &'a self,
+        attempt: &'a ConnectAttempt,
+    ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
+        Box::pin(self.authenticate(attempt))
+    }
+}

@@ -1,0 +1,168 @@
+//! The rights of a connected client, judged again: what it may not have any more stops.
+
+use hookmq_codec::{OutgoingPublish, Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
+use hookmq_core::{Delivery, Subscription, TopicTree};
+use hookmq_hooks::{Access, Action, Decision, Denial, Effect};
+use hookmq_store::Change;
+use serde_json::json;
+use tracing::info;
+
+use super::Stream;
+use super::delivery::fits;
+use super::driver::Driver;
+use super::ending::Ending;
+use super::receive::ReceiveCheck;
+use crate::broker::rights::{OnRevocation, REVOKED};
+
+/// What judging all subscriptions has come to.
+#[derive(Default)]
+struct Judgement {
+    lost: Vec<TopicFilter>,
+    lowered: Vec<(TopicFilter, Qos)>,
+    /// A permission that denies wants the client gone.
+    disconnects: bool,
+    /// A step could not say.
+    failed: bool,
+}
+
+impl<S: Stream> Driver<S> {
+    /// Judges the client and each of its subscriptions, where its rights may have changed or it comes
+    /// back to a session. What was queued for a subscription that is lost is not sent, nor sent again.
+    ///
+    /// Where a step fails, nothing is taken away and the connection ends: nobody can say what the
+    /// client may be sent, until it comes back.
+    pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
+        self.receive = ReceiveCheck::where_asked(&self.broker, &self.client);
+        if let Some(reason) = self.broker.dismissed(&self.client) {
+            let (tenant, client_id) = (&*self.client.tenant, &self.client.client_id);
+            info!(tenant, ?client_id, reason, "client dismissed");
+            let reason = "the client is not admitted any more";
+            return Err(Ending::Refused(ReasonCode::NotAuthorized, reason));
+        }
+        let judgement = self.judge_subscriptions();
+        for (filter, qos) in judgement.lowered {
+            self.lower(filter, qos);
+        }
+        let revoked = !judgement.lost.is_empty();
+        let on_revocation = self.broker.rights.on_revocation;
+        if revoked {
+            self.revoke(&judgement.lost);
+        }
+        if judgement.failed {
+            let reason = "what the client may receive cannot be told now";
+            return Err(Ending::Refused(ReasonCode::ServerBusy, reason));
+        }
+        if revoked && (judgement.disconnects || on_revocation == OnRevocation::Disconnect) {
+            let reason = "a subscription is not permitted any more";
+            return Err(Ending::Refused(ReasonCode::NotAuthorized, reason));
+        }
+        for filter in &judgement.lost {
+            self.tell_revoked(filter);
+        }
+        Ok(())
+    }
+
+    fn judge_subscriptions(&self) -> Judgement {
+        let mut judgement = Judgement::default();
+        let subscriptions = &self.opened.session.subscriptions;
+        if subscriptions.is_empty() {
+            return judgement;
+        }
+        let pipeline = self.broker.pipeline.load();
+        for (filter, subscription) in subscriptions {
+            let granted = subscription.options.maximum_qos;
+            let access = subscribe_access(filter, granted);
+            match pipeline.judge(&self.client, &access, &*self.broker).0 {
+                Ok(Decision::Allowed { maximum_qos }) if granted <= maximum_qos => {}
+                Ok(Decision::Allowed { maximum_qos }) => {
+                    judgement.lowered.push((filter.clone(), maximum_qos));
+                }
+                Ok(Decision::Denied(denial)) => {
+                    self.broker.report_denial(&self.client, &access, &denial);
+                    judgement.disconnects |= denial.effect == Effect::Disconnect;
+                    judgement.lost.push(filter.clone());
+                }
+                Err(Denial { .. }) => judgement.failed = true,
+            }
+        }
+        judgement
+    }
+
+    fn lower(&mut self, filter: TopicFilter, maximum_qos: Qos) {
+        let Some(held) = self.opened.session.subscriptions.get_mut(&filter) else { return };
+        let options = SubscriptionOptions { maximum_qos, ..held.options };
+        let subscription = Subscription { options, ..*held };
+        *held = subscription;
+        self.subscribe(&filter, subscription);
+        if self.opened.handle.is_durable() {
+            let session = self.opened.handle.key.clone();
+            self.broker.store.append(vec![Change::Subscribed { session, filter, subscription }]);
+        }
+    }
+
+    /// Ends subscriptions, and takes back what no other subscription brings the client.
+    fn revoke(&mut self, lost: &[TopicFilter]) {
+        let shares = self.opened.shares.iter().filter(|share| lost.contains(&share.filter));
+        let shares: Vec<_> = shares.cloned().collect();
+        let (_, changes) = self.end_subscriptions(lost.iter().cloned());
+        if !changes.is_empty() {
+            self.broker.store.append(changes);
+        }
+        let mut kept = TopicTree::<usize, ()>::default();
+        let own = self.opened.session.subscriptions.keys();
+        for (place, filter) in own.filter(|it| it.share_name().is_none()).enumerate() {
+            kept.insert(filter.bare(), place, ());
+        }
+        let is_lost = |delivery: &Delivery| match delivery.shared {
+            Some(id) => shares.iter().any(|share| share.id == id),
+            None => {
+                let mut brought = false;
+                kept.for_each_match(delivery.message.topic(), |_, ()| brought = true);
+                !brought
+            }
+        };
+        let before = self.batch.len();
+        self.batch.retain(|delivery| !is_lost(delivery));
+        let mut withheld = before - self.batch.len();
+        withheld += self.opened.handle.mailbox.withhold(is_lost);
+        let in_flight = self.opened.session.outgoing.withhold(is_lost);
+        withheld += in_flight.len();
+        for Delivery { message, qos, shared, .. } in in_flight {
+            // One of QoS 2 may be with the client already.
+            if qos == Qos::AtLeastOnce
+                && let Some(share) = shares.iter().find(|share| Some(share.id) == shared)
+            {
+                share.hand_back(vec![message]);
+            }
+        }
+        self.broker.metrics.subscriptions_revoked.add(lost.len() as u64);
+        self.broker.metrics.messages_withheld.add(withheld as u64);
+    }
+
+    fn tell_revoked(&mut self, filter: &TopicFilter) {
+        let payload = json!({"filter": filter.as_str(), "reason": "not authorized"}).to_string();
+        let packet = OutgoingPublish {
+            topic: TopicName::from_checked(REVOKED),
+            payload: payload.as_bytes(),
+            dup: false,
+            qos: Qos::AtMostOnce,
+            retain: false,
+            packet_id: None,
+            message_expiry_interval: None,
+            topic_alias: None,
+            omit_topic: false,
+            subscription_identifiers: &[],
+            forwarded_properties: &[],
+        };
+        if fits(&packet, &self.terms) {
+            packet.encode(self.terms.version, &mut self.out);
+            self.traffic.packets_sent += 1;
+            self.traffic.messages_sent += 1;
+        }
+    }
+}
+
+/// A subscription is judged by its filter without `$share/name/`.
+pub(super) fn subscribe_access(filter: &TopicFilter, qos: Qos) -> Access<'_> {
+    Access { action: Action::Subscribe, topic: filter.bare(), qos, retain: false }
+}
