@@ -1,16 +1,21 @@
-//! Certificates for one test: authorities, and what they issue.
+//! Certificates for one test: authorities, what they issue, and what they revoke.
+
+pub mod odd;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 
 /// Signs certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    common_name: String,
     certificate: String,
 }
 
@@ -32,7 +37,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a CA certificate").pem();
-        Self { issuer: Issuer::new(params, key), certificate }
+        let common_name = common_name.to_owned();
+        Self { issuer: Issuer::new(params, key), common_name, certificate }
     }
 
     /// Writes the authority's own certificate.
@@ -61,13 +67,64 @@ impl Authority {
         self.issue(&directory.join(name), params);
     }
 
+    /// Makes `stem` with `.crt` and `.key` for a broker that has this name.
+    pub fn issue_named_server(&self, stem: &Path, name: &str) {
+        let mut params = params(name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![
+            SanType::DnsName(name.try_into().expect("an ASCII name")),
+            SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
+        ];
+        self.issue(stem, params);
+    }
+
+    /// Makes `stem` with `.crt` and `.key` for a client with this common name and serial number.
+    pub fn issue_client(&self, stem: &Path, common_name: &str, serial: u8, lasts: Duration) {
+        let mut params = params(common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(SerialNumber::from_slice(&[serial]));
+        params.not_after = (SystemTime::now() + lasts).into();
+        self.issue(stem, params);
+    }
+
+    /// Writes a list that revokes these serial numbers, and counts until `next_update`.
+    pub fn revoke(&self, file: &Path, serials: &[u8], next_update: SystemTime) {
+        let revoked = |serial: &u8| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&[*serial]),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: next_update.into(),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("a revocation list");
+        replace(file, &list.pem().expect("PEM"));
+    }
+
     fn issue(&self, stem: &Path, mut params: CertificateParams) {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        write_private(&stem.with_extension("key"), &key.serialize_pem());
-        std::fs::write(stem.with_extension("crt"), certificate.pem()).expect("write a certificate");
+        write_pair(stem, &certificate.pem(), &key);
     }
+}
+
+fn write_pair(stem: &Path, certificate: &str, key: &KeyPair) {
+    write_private(&stem.with_extension("key"), &key.serialize_pem());
+    replace(&stem.with_extension("crt"), certificate);
+}
+
+/// As those do who know that somebody reads: there is the old file or the new one.
+pub fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("write a file");
+    std::fs::rename(&new, file).expect("put it in the place of the old one");
 }
 
 fn params(common_name: &str) -> CertificateParams {
@@ -82,6 +139,8 @@ fn params(common_name: &str) -> CertificateParams {
 fn write_private(file: &Path, text: &str) {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-    opened.and_then(|mut file| file.write_all(text.as_bytes())).expect("write a key");
+    let new = file.with_extension("newkey");
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.and_then(|()| std::fs::rename(&new, file)).expect("write a key");
 }

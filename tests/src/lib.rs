@@ -7,6 +7,7 @@ pub mod client;
 pub mod company;
 pub mod doors;
 pub mod fault_proxy;
+pub mod gate;
 pub mod guarded;
 pub mod mosquitto;
 pub mod postgres;

@@ -3,6 +3,9 @@
 //! The chain has been verified before. Here the question is whether the names inside can be trusted
 //! to mean what they show: anything that could be read in two ways is refused.
 
+mod crl;
+mod mapping;
+mod proxied;
 mod text;
 
 use std::net::IpAddr;
@@ -16,6 +19,10 @@ use x509_parser::oid_registry::{
     OID_X509_ORGANIZATIONAL_UNIT,
 };
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Error, X509Name};
+
+pub use self::crl::{CrlFacts, crl_facts};
+pub use self::mapping::{CertificateSettings, Mapping, TemplateError, UsernameConflict, VouchedBy};
+pub use self::proxied::proxied_certificate;
 
 /// Longest certificate that is read, in bytes; a TLS handshake message is not longer.
 pub const MAX_CERTIFICATE_LENGTH: usize = 64 * 1024;

@@ -2,8 +2,9 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password. [`DatabaseProgram`],
-//! [`PasswordProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin
+//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password.
+//! [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
+//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin
 //! steps.
 
 mod certificate;
@@ -16,7 +17,9 @@ mod scram;
 mod settings;
 
 pub use certificate::{
-    CertificateError, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH, certificate_facts,
+    CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
+    Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
+    proxied_certificate,
 };
 pub use database::{Database, QueryError};
 pub use directory::{
@@ -29,8 +32,8 @@ pub use permissions::{
     PermissionSet, Ruling, Terms,
 };
 pub use program::{
-    AnonymousProgram, AnonymousSettings, DatabaseProgram, OpenProgram, PasswordProgram,
-    PasswordSettings, ScramProgram, ScramSettings,
+    AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,
+    PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
 };
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

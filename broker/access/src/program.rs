@@ -1,5 +1,6 @@
-//! The builtin steps: `database`, `password`, `scram`, `anonymous`, `open`.
+//! The builtin steps: `certificate`, `database`, `password`, `scram`, `anonymous`, `open`.
 
+mod certificate;
 mod password;
 mod scram;
 
@@ -13,6 +14,7 @@ use hookmq_hooks::{
     ProgramKind, StepFailure, Voucher, note,
 };
 
+pub use self::certificate::CertificateProgram;
 pub use self::password::{PasswordProgram, PasswordSettings};
 pub use self::scram::{ScramProgram, ScramSettings};
 use crate::directory::Grants;

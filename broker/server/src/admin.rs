@@ -6,6 +6,7 @@ mod life;
 mod metrics;
 mod programs;
 mod state;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 use self::error::ApiError;
 use crate::broker::Broker;
 use crate::programs::Programs;
+use crate::tls::Keyring;
 
 /// What the handlers work with.
 pub struct Admin {
@@ -33,6 +35,7 @@ pub struct Admin {
     pub programs: Arc<Programs>,
     /// Present where a step asks the database.
     pub directory: Option<Directory>,
+    pub keyring: Arc<Keyring>,
     /// Of the token; comparing digests tells nothing of the token by its time.
     token_digest: [u8; 32],
     /// Bytes that an upload may have.
@@ -53,12 +56,21 @@ impl Admin {
         broker: Arc<Broker>,
         programs: Arc<Programs>,
         directory: Option<Directory>,
+        keyring: Arc<Keyring>,
         token: &Secret,
         artefact_bytes: usize,
     ) -> Arc<Self> {
         let token_digest = Sha256::digest(token.expose()).into();
         let changes = Arc::new(Semaphore::new(CHANGES));
-        Arc::new(Self { broker, programs, directory, token_digest, artefact_bytes, changes })
+        Arc::new(Self {
+            broker,
+            programs,
+            directory,
+            keyring,
+            token_digest,
+            artefact_bytes,
+            changes,
+        })
     }
 
     /// Serves until the task is dropped.
@@ -73,6 +85,8 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/clients", get(state::clients))
             .route("/clients/{tenant}/{client_id}", delete(state::disconnect))
+            .route("/tls", get(tls::state))
+            .route("/tls/reload", post(tls::reload))
             .route("/pipeline", get(programs::pipeline))
             .route("/rules", get(programs::rules))
             .route("/rules/reload", post(programs::reload_rules))

@@ -24,6 +24,7 @@ mod sys;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hookmq_access::DatabaseSettings;
 use hookmq_hooks::{
@@ -62,6 +63,8 @@ pub struct Config {
     pub rights: RightsOptions,
     /// Without it, there are no `$SYS` topics.
     pub sys: Option<SysOptions>,
+    /// How often the files of TLS are looked at.
+    pub tls_reload_interval: Duration,
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
     pub pipeline: Blueprint,
@@ -180,6 +183,7 @@ impl Config {
             protocol: ProtocolOptions::default(),
             rights: RightsOptions::default(),
             sys: sys::SysDocument::default().into(),
+            tls_reload_interval: document::TlsDocument::default().reload_interval(),
             plugins: PluginsConfig {
                 dir: data_dir.join("plugins"),
                 host: HostOptions::default(),

@@ -18,13 +18,13 @@ use tracing::{debug, info, warn};
 
 use self::proxy::read_header;
 use self::socket::{Accepted, Socket};
-use self::tls::{HandshakeError, TlsClient, handshake};
+use self::tls::{HandshakeError, Shown, TlsClient, handshake};
 use self::websocket::{UpgradeError, upgrade};
 use crate::admission::{Arrival, Bound, Late, Place};
 use crate::broker::Broker;
 use crate::config::{Bind, ListenerConfig, WebSocketSettings};
 use crate::connection::{Connected, Stream, admit, shed};
-use crate::tls::TlsServer;
+use crate::tls::{ListenerTls, Vigil};
 
 /// A bound socket that is not accepting yet.
 pub struct Listener {
@@ -41,6 +41,10 @@ struct Newcomer {
     peer: Option<SocketAddr>,
     place: Place,
     arrival: Arrival,
+    /// Of whoever the proxy has verified.
+    proxied: Certificate,
+    /// Over the certificate that the client has shown.
+    vigil: Option<Vigil>,
 }
 
 type Certificate = Option<Arc<CertificateFacts>>;
@@ -52,6 +56,9 @@ enum Prepared {
     Tls(TlsClient, Certificate),
     Other(Box<dyn Stream>, Certificate),
 }
+
+/// What is held as long as a client is connected.
+type Held = (Place, Option<Vigil>);
 
 /// Why a newcomer does not get as far as CONNECT.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +140,12 @@ impl Listener {
             peer,
             place,
             arrival: admission.arrive(now)?,
+            proxied: None,
+            vigil: None,
         };
         let beginning = Box::pin(newcomer.begin(accepted));
         tokio::spawn(async {
-            if let Some((connected, _place)) = beginning.await {
+            if let Some((connected, _held)) = beginning.await {
                 connected.await;
             }
         });
@@ -146,7 +155,7 @@ impl Listener {
 
 impl Newcomer {
     /// Takes a client through what the listener asks for, and CONNECT.
-    async fn begin(mut self, accepted: Accepted) -> Option<(Connected, Place)> {
+    async fn begin(mut self, accepted: Accepted) -> Option<(Connected, Held)> {
         match self.prepare(accepted).await {
             Ok(Prepared::Tcp(stream)) => self.admit(stream, None).await,
             Ok(Prepared::Tls(stream, certificate)) => self.admit(stream, certificate).await,
@@ -174,7 +183,9 @@ impl Newcomer {
                 Some(settings) => self.upgrade(Box::new(stream), settings, None).await,
             };
         };
-        let (stream, certificate) = self.shake_hands(tls, stream).await?;
+        let (stream, shown) = self.shake_hands(tls, stream).await?;
+        let (certificate, vigil) = shown.unzip();
+        self.vigil = vigil;
         match &listener.websocket {
             None => Ok(Prepared::Tls(stream, certificate)),
             Some(settings) => self.upgrade(Box::new(stream), settings, certificate).await,
@@ -185,6 +196,10 @@ impl Newcomer {
     async fn pass_proxy_header(&mut self, stream: &mut TcpStream) -> Result<(), TurnedAway> {
         let header = self.arrival.within(read_header(stream)).await??;
         self.peer = header.source.or(self.peer);
+        if let Some(anchor) = &self.listener.proxy_anchor {
+            let certificate = header.certificate(anchor).map_err(HandshakeError::Certificate)?;
+            self.proxied = certificate.map(Arc::new);
+        }
         if let Some(peer) = self.peer {
             self.broker.admission.come_from(&mut self.place, peer.ip(), Instant::now())?;
         }
@@ -193,9 +208,9 @@ impl Newcomer {
 
     async fn shake_hands(
         &mut self,
-        tls: &TlsServer,
+        tls: &Arc<ListenerTls>,
         stream: TcpStream,
-    ) -> Result<(TlsClient, Certificate), TurnedAway> {
+    ) -> Result<(TlsClient, Option<Shown>), TurnedAway> {
         let mut turn = self.broker.admission.begin_handshake(Instant::now())?;
         let in_turn = async {
             tokio::select! {
@@ -223,8 +238,10 @@ impl Newcomer {
         self,
         stream: impl Stream + 'static,
         certificate: Certificate,
-    ) -> Option<(Connected, Place)> {
-        let Self { broker, listener, peer, place, arrival } = self;
+    ) -> Option<(Connected, Held)> {
+        let Self { broker, listener, peer, place, arrival, proxied, vigil } = self;
+        // What the broker has seen itself counts more than what it is told.
+        let certificate = certificate.or(proxied);
         let facts = ConnectionFacts {
             listener: listener.name.clone(),
             peer,
@@ -233,7 +250,7 @@ impl Newcomer {
             encrypted: listener.tls.is_some(),
         };
         let connected = admit(broker, stream, facts, certificate, arrival).await?;
-        Some((connected, place))
+        Some((connected, (place, vigil)))
     }
 }
 

@@ -24,11 +24,13 @@ use crate::broker::timers::Timers;
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
 use crate::programs::{COMPILED, Loader, Programs, StepError};
+use crate::tls::Keyring;
 
 /// A broker with all its sockets bound, not yet accepting.
 pub struct Server {
     broker: Arc<Broker>,
     listeners: Vec<Listener>,
+    keyring: Arc<Keyring>,
     admin: Option<(Arc<Admin>, TcpListener)>,
     sys: Option<SysOptions>,
     directory: Option<Directory>,
@@ -66,6 +68,8 @@ impl Server {
             directory.clone(),
             services,
         );
+        let tls = config.listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
+        let keyring = Arc::new(Keyring::new(tls, config.tls_reload_interval));
         let admin = match &config.admin {
             None => None,
             Some(settings) => {
@@ -74,8 +78,15 @@ impl Server {
                     .with_context(|| format!("bind the admin API to {}", settings.address))?;
                 let (token, programs) = (settings.token()?, Arc::new(programs));
                 let artefact_bytes = config.plugins.host.artefact_bytes;
-                let admin =
-                    Admin::new(broker.clone(), programs, directory.clone(), &token, artefact_bytes);
+                let keyring = keyring.clone();
+                let admin = Admin::new(
+                    broker.clone(),
+                    programs,
+                    directory.clone(),
+                    keyring,
+                    &token,
+                    artefact_bytes,
+                );
                 Some((admin, listener))
             }
         };
@@ -85,7 +96,7 @@ impl Server {
             let bound = Listener::bind(listener.clone());
             listeners.push(bound.with_context(|| format!("bind the listener {name} to {bind}"))?);
         }
-        Ok(Self { broker, listeners, admin, sys: config.sys, directory })
+        Ok(Self { broker, listeners, keyring, admin, sys: config.sys, directory })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
@@ -101,9 +112,10 @@ impl Server {
     /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let admin_address = self.admin_address();
-        let Self { broker, listeners, admin, sys, directory } = self;
+        let Self { broker, listeners, keyring, admin, sys, directory } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
+        tasks.spawn(forever(keyring.run(broker.clone())));
         if let Some(options) = sys {
             tasks.spawn(forever(sys::run(broker.clone(), options)));
         }

@@ -45,7 +45,7 @@ pub(super) fn ia5(text: &str, field: &'static str) -> Result<String, Certificate
     checked(text.to_owned(), field)
 }
 
-fn checked(text: String, field: &'static str) -> Result<String, CertificateError> {
+pub(super) fn checked(text: String, field: &'static str) -> Result<String, CertificateError> {
     if text.len() > MAX_NAME_LENGTH {
         return Err(CertificateError::NameTooLong { field });
     }
@@ -53,6 +53,11 @@ fn checked(text: String, field: &'static str) -> Result<String, CertificateError
         return Err(CertificateError::ControlCharacter { field });
     }
     Ok(text)
+}
+
+/// A name that has nothing but this CN (RFC 4514).
+pub(super) fn common_name(text: &str) -> String {
+    format!("CN={}", escape(text))
 }
 
 /// The whole name, last part first (RFC 4514 section 2).

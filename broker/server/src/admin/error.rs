@@ -38,6 +38,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message)
+    }
+
     pub fn method_not_allowed() -> Self {
         let message = "this path has no such method";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)

@@ -12,6 +12,7 @@ use hookmq_hooks::{
 
 use super::Admin;
 use crate::admission::Bound;
+use crate::tls::Fault;
 
 /// Counters in Prometheus' text form.
 pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
@@ -55,6 +56,18 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     for bound in Bound::ALL {
         let (key, count) = (bound.key(), metrics.connections_shed[bound as usize].value());
         let _ = writeln!(text, "hookmq_connections_shed_total{{bound=\"{key}\"}} {count}");
+    }
+    text.push_str("# TYPE hookmq_tls_reloads_total counter\n");
+    for (outcome, counter) in
+        [("applied", &metrics.tls_reloads_applied), ("refused", &metrics.tls_reloads_refused)]
+    {
+        let count = counter.value();
+        let _ = writeln!(text, "hookmq_tls_reloads_total{{outcome=\"{outcome}\"}} {count}");
+    }
+    text.push_str("# TYPE hookmq_certificates_ended_total counter\n");
+    for fault in Fault::ALL {
+        let (fault, count) = (fault.name(), metrics.certificates_ended[fault as usize].value());
+        let _ = writeln!(text, "hookmq_certificates_ended_total{{fault=\"{fault}\"}} {count}");
     }
     steps(&mut text, &admin.broker.pipeline.load());
     tenants(&mut text, &admin);

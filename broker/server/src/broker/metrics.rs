@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::traffic::{Traffic, TrafficCounters};
 use crate::admission::Bound;
+use crate::tls::Fault;
 
 /// A number that only grows, or with `sub` a level.
 #[derive(Debug, Default)]
@@ -61,6 +62,10 @@ pub struct Metrics {
     pub emissions_stopped: Counter,
     pub step_failures: Counter,
     pub breakers_opened: Counter,
+    pub tls_reloads_applied: Counter,
+    pub tls_reloads_refused: Counter,
+    /// Clients that were disconnected because their certificates are no longer good.
+    pub certificates_ended: [Counter; Fault::ALL.len()],
 }
 
 impl Metrics {

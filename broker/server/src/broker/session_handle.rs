@@ -141,6 +141,22 @@ impl SessionHandle {
     }
 }
 
+impl SessionHandle {
+    /// Asks the connection to end, if `why` has a code for who is connected; gives what came with it.
+    pub fn disconnect_where<T>(
+        &self,
+        why: impl FnOnce(&Client) -> Option<(ReasonCode, T)>,
+    ) -> Option<T> {
+        // Under the lock: a newer connection is perhaps somebody else's.
+        let slot = self.slot.lock();
+        let Slot::Online(control) = &*slot else { return None };
+        let (reason_code, reason) = why(&control.client.lock())?;
+        control.ask(Request::Disconnect(reason_code));
+        self.mailbox.wake();
+        Some(reason)
+    }
+}
+
 impl Control {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hookmq_script::RuleLimits;
 
 use super::bind::is_loopback;
-use super::document::{AdminDocument, Document, RulesDocument};
+use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::file::{ALL_BUT_OWNER, read_secret};
 use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, rights};
@@ -31,6 +31,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let admin = document.admin.map(|admin| check.admin(admin, &data_dir));
     let plugins = plugins::check(&mut check, document.plugins);
     let rules = check.rules(&document.rules);
+    let tls_reload_interval = check.reload_interval(&document.tls);
     let rights = rights::check(&mut check, document.permissions, &listeners);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
@@ -51,6 +52,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         protocol: document.protocol.into(),
         rights,
         sys: document.sys.into(),
+        tls_reload_interval,
         plugins,
         rules,
         pipeline,
@@ -131,6 +133,15 @@ impl Check {
             self.problem(&path.key("token_file"), error);
         }
         AdminConfig { address: document.bind, token_file }
+    }
+
+    fn reload_interval(&mut self, document: &TlsDocument) -> Duration {
+        let longest = TlsDocument::LONGEST_INTERVAL_MS;
+        if document.reload_interval_ms > longest {
+            let path = KeyPath::root("tls").key("reload_interval_ms");
+            self.problem(&path, format!("it must not be more than {longest}"));
+        }
+        document.reload_interval()
     }
 
     fn rules(&self, document: &RulesDocument) -> RulesConfig {

@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub protocol: ProtocolDocument,
     pub permissions: RightsDocument,
     pub sys: SysDocument,
+    pub tls: TlsDocument,
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
     pub pipeline: PipelineDocument,
@@ -50,6 +51,7 @@ impl Default for Document {
             protocol: ProtocolDocument::default(),
             permissions: RightsDocument::default(),
             sys: SysDocument::default(),
+            tls: TlsDocument::default(),
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
             pipeline: PipelineDocument::default(),
@@ -130,6 +132,29 @@ impl Default for RulesDocument {
             time_ms: milliseconds(limits.deadline),
             operations: limits.operations,
         }
+    }
+}
+
+/// The TLS of all listeners.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a map")]
+pub(super) struct TlsDocument {
+    #[serde(deserialize_with = "positive")]
+    pub reload_interval_ms: u64,
+}
+
+impl TlsDocument {
+    /// A longer one would keep clients connected for too long whose certificates are revoked.
+    pub(super) const LONGEST_INTERVAL_MS: u64 = 30_000;
+
+    pub(super) fn reload_interval(&self) -> Duration {
+        Duration::from_millis(self.reload_interval_ms)
+    }
+}
+
+impl Default for TlsDocument {
+    fn default() -> Self {
+        Self { reload_interval_ms: 5000 }
     }
 }
 

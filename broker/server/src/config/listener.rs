@@ -1,6 +1,7 @@
 //! The `listeners` section: where clients arrive, and what is asked of them there.
 
 mod check;
+mod tls;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::bind::Bind;
-use crate::tls::{ClientCertificates, TlsServer};
+use super::bind::{Bind, is_loopback};
+use crate::tls::{ClientCertificates, ListenerTls, OpenKey, ServerPattern, WhenUnusable};
 
 /// A place where clients arrive.
 #[derive(Debug, Clone)]
@@ -20,11 +21,15 @@ pub struct ListenerConfig {
     pub bind: Bind,
     /// Permission bits of a unix socket.
     pub mode: u32,
-    pub tls: Option<Arc<TlsServer>>,
+    pub tls: Option<Arc<ListenerTls>>,
     /// Present where clients come over WebSocket.
     pub websocket: Option<WebSocketSettings>,
     /// Present where clients come through a proxy that says whose connection it is.
     pub proxies: Option<TrustedProxies>,
+    /// Under which the certificates count that proxies vouch for; none: they do not.
+    pub proxy_anchor: Option<Arc<str>>,
+    /// Whether strangers may be let in although other machines can reach it.
+    pub allow_public_anonymous: bool,
 }
 
 /// Which WebSockets are let in.
@@ -57,6 +62,8 @@ pub(super) struct ListenerDocument {
     tls: Option<TlsDocument>,
     #[serde(default)]
     allow_public_plaintext: bool,
+    #[serde(default)]
+    allow_public_anonymous: bool,
     websocket: Option<WebSocketSettings>,
     proxy_protocol: Option<ProxyDocument>,
     #[serde(default, deserialize_with = "mode")]
@@ -69,9 +76,24 @@ struct TlsDocument {
     certificate: PathBuf,
     key: PathBuf,
     #[serde(default)]
+    open_key: OpenKey,
+    #[serde(default)]
     client_certificates: ClientCertificates,
     #[serde(default)]
     trust_anchors: Vec<TrustAnchorDocument>,
+    #[serde(default)]
+    server_names: Vec<ServerNameDocument>,
+}
+
+/// What is absent is that of the listener.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+struct ServerNameDocument {
+    names: Vec<ServerPattern>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_certificates: Option<ClientCertificates>,
+    trust_anchors: Option<Vec<TrustAnchorDocument>>,
 }
 
 #[derive(Deserialize)]
@@ -79,12 +101,22 @@ struct TlsDocument {
 struct TrustAnchorDocument {
     name: String,
     file: PathBuf,
+    crl: Option<CrlDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a map")]
+struct CrlDocument {
+    file: PathBuf,
+    #[serde(default)]
+    when_unusable: WhenUnusable,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a map")]
 struct ProxyDocument {
     trusted: Vec<Network>,
+    trust_anchor: Option<String>,
 }
 
 /// Of a unix socket: its owner alone.
@@ -96,7 +128,16 @@ impl ListenerConfig {
         let is_websocket =
             matches!(&bind, Bind::Network { transport, .. } if transport.is_websocket());
         let websocket = is_websocket.then(WebSocketSettings::default);
-        Self { name, bind, mode: PRIVATE, tls: None, websocket, proxies: None }
+        Self {
+            name,
+            bind,
+            mode: PRIVATE,
+            tls: None,
+            websocket,
+            proxies: None,
+            proxy_anchor: None,
+            allow_public_anonymous: false,
+        }
     }
 }
 
@@ -157,6 +198,21 @@ impl TryFrom<String> for Network {
 
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
+    }
+}
+
+impl ListenerConfig {
+    /// The names of those that may vouch for a client's certificate: anchors of its own and its proxies.
+    pub fn trust_anchors(&self) -> Vec<&Arc<str>> {
+        let own = self.tls.as_ref().map(|tls| tls.settings().trust_anchors()).unwrap_or_default();
+        own.into_iter().chain(&self.proxy_anchor).collect()
+    }
+
+    /// Whether other machines can reach it and get in without a certificate.
+    pub fn is_public(&self) -> bool {
+        let asks = self.tls.as_ref().is_some_and(|tls| tls.settings().requires_certificates());
+        let Bind::Network { address, .. } = &self.bind else { return false };
+        !is_loopback(*address) && !asks
     }
 }
 

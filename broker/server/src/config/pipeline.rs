@@ -1,9 +1,11 @@
 //! The `pipeline` section: the steps of the four hooks as a [`Blueprint`].
 
+mod certificate;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousSettings, PasswordSettings, ScramSettings};
+use hookmq_access::{AnonymousSettings, CertificateSettings, PasswordSettings, ScramSettings};
 use hookmq_codec::TopicName;
 use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
@@ -25,8 +27,9 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The builtin steps and the hooks that they answer.
-const BUILTINS: [(&str, &[Hook]); 5] = [
+const BUILTINS: [(&str, &[Hook]); 6] = [
     ("anonymous", &[Hook::Connect]),
+    ("certificate", &[Hook::Connect]),
     ("database", &[Hook::Connect, Hook::Authorize]),
     ("open", &[Hook::Authorize]),
     ("password", &[Hook::Connect]),
@@ -65,6 +68,7 @@ pub(super) fn check(
         deliver: steps(Hook::Deliver, document.deliver),
     };
     check_that_listeners_are_served(check, &blueprint, surroundings.listeners);
+    check_that_strangers_are_meant(check, &blueprint, surroundings.listeners);
     check_that_plugins_are_used(check, &blueprint, surroundings.plugins);
     blueprint
 }
@@ -87,6 +91,31 @@ fn check_that_listeners_are_served(
                 let steps = hook_path(hook);
                 let message = format!("no step of {steps} concerns this listener: {then}");
                 check.problem(&KeyPath::root("listeners").index(index), message);
+            }
+        }
+    }
+}
+
+/// Who lets everybody in where everybody can come must say so.
+fn check_that_strangers_are_meant(
+    check: &mut Check,
+    blueprint: &Blueprint,
+    listeners: &[ListenerConfig],
+) {
+    for (position, step) in blueprint.connect.iter().enumerate() {
+        if step.program.kind != ProgramKind::Builtin || &*step.program.name != "anonymous" {
+            continue;
+        }
+        let at = &step.condition.listeners;
+        for listener in listeners {
+            let concerned = at.is_empty() || at.contains(&listener.name);
+            if concerned && listener.is_public() && !listener.allow_public_anonymous {
+                let message = format!(
+                    "it lets everybody in at {}, which other machines can reach: name other \
+                     `listeners`, or add `allow_public_anonymous: true` to the listener {}",
+                    listener.bind, listener.name
+                );
+                check.problem(&step_path(Hook::Connect, position), message);
             }
         }
     }
@@ -126,6 +155,9 @@ impl StepCheck<'_> {
         }
         self.known_listeners(&document.listeners);
         self.settings(&program, &document.config);
+        if program.kind == ProgramKind::Builtin && &*program.name == "certificate" {
+            self.mappings(&document);
+        }
         let settings = match document.sandboxed {
             true => self.sandbox(&program),
             false => document.config,
@@ -207,6 +239,7 @@ impl StepCheck<'_> {
         let path = self.path.key("config");
         let problem = match (program.kind, &*program.name) {
             (ProgramKind::Builtin, "anonymous") => problem_of::<AnonymousSettings>(settings),
+            (ProgramKind::Builtin, "certificate") => problem_of::<CertificateSettings>(settings),
             (ProgramKind::Builtin, "password") => problem_of::<PasswordSettings>(settings),
             (ProgramKind::Builtin, "scram") => problem_of::<ScramSettings>(settings),
             _ => return self.check.problem(&path, "this step takes none"),

@@ -95,7 +95,9 @@ fn what_a_file_says_becomes_final_types() {
         "\
 listeners:
   - {name: a, bind: \"tcp://[::1]:1883\"}
-  - {name: b, bind: \"tcp://0.0.0.0:1884\", allow_public_plaintext: true}
+  - {name: b, bind: \"tcp://0.0.0.0:1884\", allow_public_plaintext: true,
+     allow_public_anonymous: true}
+tls: {reload_interval_ms: 250}
 database: {timeout_ms: 250}
 admin: {}
 limits: {maximum_packet_size: 1000, connect_timeout_ms: 70000, connections: 7}
@@ -130,6 +132,7 @@ log: {level: debug, format: json}
     assert_eq!((own.calls_per_instance, config.plugins.limits.calls_per_instance), (7, 100_000));
     assert_eq!(config.plugins.limits.memory_bytes, 16 << 20);
     assert_eq!(config.plugins.host.limits.memory_bytes, 48 << 20);
+    assert_eq!(config.tls_reload_interval, Duration::from_millis(250));
     assert_eq!(config.rules.dir, PathBuf::from("/etc/rules"));
     assert_eq!(config.pipeline.connect[0].control, Control::Sufficient);
     assert_eq!(&*config.pipeline.connect[0].condition.tenants[0], "t");
@@ -182,6 +185,14 @@ fn a_file_that_is_empty_or_absent_says_what_is_needed() {
     assert_problem("", "mq.yaml: listeners: at least one listener is needed");
     let absent = Config::load(std::path::Path::new("/nowhere/mq.yaml")).unwrap_err().to_string();
     assert!(absent.starts_with("/nowhere/mq.yaml: cannot read it: No such file"), "{absent}");
+}
+
+#[test]
+fn files_are_looked_at_often_enough() {
+    assert_problem(
+        &sound_with("tls: {reload_interval_ms: 60000}\n"),
+        "mq.yaml:9:7: tls.reload_interval_ms: it must not be more than 30000",
+    );
 }
 
 #[test]

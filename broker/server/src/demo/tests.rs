@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Config;
 use crate::tls::{
-    ApplicationProtocol, ClientCertificates, TlsServer, TlsSettings, TrustAnchorSettings,
+    ApplicationProtocol, ClientCertificates, ListenerTls, OpenKey, ScopeSettings, TlsSettings,
+    TrustAnchorSettings,
 };
 
 /// A place for the demo, with files for the rules and plugins that it names.
@@ -94,16 +95,23 @@ fn its_authority_vouches_for_its_clients() {
     let demo = make(&place).unwrap();
     let file = |name: &str| demo.directory.join(name);
     // With two anchors, the name of one is the outcome of a verification.
-    let anchor =
-        |name: &str| TrustAnchorSettings { name: name.into(), file: file("devices-ca.crt") };
+    let anchor = |name: &str| TrustAnchorSettings {
+        name: name.into(),
+        file: file("devices-ca.crt"),
+        crl: None,
+    };
     let settings = TlsSettings {
-        certificate: file("server.crt"),
-        key: file("server.key"),
-        client_certificates: ClientCertificates::Required,
-        trust_anchors: vec![anchor("devices"), anchor("again")],
+        default: ScopeSettings {
+            certificate: file("server.crt"),
+            key: file("server.key"),
+            client_certificates: ClientCertificates::Required,
+            trust_anchors: vec![anchor("devices"), anchor("again")],
+        },
+        named: Vec::new(),
+        open_key: OpenKey::Refuse,
         protocol: ApplicationProtocol::Mqtt,
     };
-    let tls = TlsServer::load(&"devices".into(), &settings).unwrap();
+    let tls = ListenerTls::load("devices".into(), settings).unwrap().greet(None);
     let certificate = |name: &str| CertificateDer::from_pem_file(file(name)).unwrap();
     for name in CLIENTS {
         let certificate = certificate(&format!("{name}.crt"));
@@ -112,7 +120,7 @@ fn its_authority_vouches_for_its_clients() {
         assert_eq!(facts.subject.common_name, [name]);
         assert_eq!(facts.subject.organization, ["demo"]);
         assert_eq!(facts.san_uri, [format!("urn:hookmq:device:demo/{name}")]);
-        assert_eq!(tls.trust_anchor(&[certificate]), Some("devices"));
+        assert_eq!(tls.trust_anchor(&[certificate]), Some(&"devices".into()));
     }
     assert_eq!(tls.trust_anchor(&[certificate("server.crt")]), None, "it is no client's");
 }

@@ -2,16 +2,20 @@
 //!
 //! <https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>
 
+mod fields;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// What a header says of the connection behind the proxy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyHeader {
     /// Where the client is; none where the proxy speaks for itself or does not know.
     pub source: Option<SocketAddr>,
+    /// What version 2 has behind the addresses.
+    fields: Vec<u8>,
 }
 
 /// The shortest line of version 1 is as long, and a header of version 2 longer, so that reading it
@@ -26,6 +30,10 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family, length (section 2.2).
 const FIXED_PART: usize = 16;
 
+/// Two addresses and two ports.
+const ADDRESSES_V4: usize = 12;
+const ADDRESSES_V6: usize = 36;
+
 /// Bytes behind the fixed part of version 2: addresses and what proxies add. A certificate fits.
 const LONGEST_VARIABLE_PART: usize = 4096;
 
@@ -36,11 +44,13 @@ const LONGEST_VARIABLE_PART: usize = 4096;
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxyHeader> {
     let mut header = vec![0; SHORTEST_HEADER];
     stream.read_exact(&mut header).await?;
-    let source = match header.starts_with(&SIGNATURE) {
-        true => read_binary(stream, header).await?,
-        false => read_line(stream, header).await?,
-    };
-    Ok(ProxyHeader { source })
+    match header.starts_with(&SIGNATURE) {
+        true => read_binary(stream, header).await,
+        false => {
+            let source = read_line(stream, header).await?;
+            Ok(ProxyHeader { source, fields: Vec::new() })
+        }
+    }
 }
 
 async fn read_line(
@@ -90,7 +100,7 @@ fn port(text: &str) -> Option<u16> {
 async fn read_binary(
     stream: &mut (impl AsyncRead + Unpin),
     mut header: Vec<u8>,
-) -> io::Result<Option<SocketAddr>> {
+) -> io::Result<ProxyHeader> {
     header.push(stream.read_u8().await?);
     let [version_and_command, family, high, low] = [header[12], header[13], header[14], header[15]];
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -99,10 +109,18 @@ async fn read_binary(
     }
     header.resize(FIXED_PART + length, 0);
     stream.read_exact(&mut header[FIXED_PART..]).await?;
-    source_in_binary(version_and_command, family, &header[FIXED_PART..]).map_err(malformed)
+    let variable = &header[FIXED_PART..];
+    let source = source_in_binary(version_and_command, family, variable).map_err(malformed)?;
+    let addresses = match source {
+        Some(SocketAddr::V4(_)) => ADDRESSES_V4,
+        Some(SocketAddr::V6(_)) => ADDRESSES_V6,
+        // Of whom a proxy gives no address, it vouches for nothing.
+        None => variable.len(),
+    };
+    Ok(ProxyHeader { source, fields: variable[addresses..].to_vec() })
 }
 
-/// The source in a header of version 2. What stands behind the addresses is not looked at.
+/// The source in a header of version 2.
 fn source_in_binary(
     version_and_command: u8,
     family: u8,
@@ -118,12 +136,12 @@ fn source_in_binary(
     let source = match family {
         0x11 => {
             let [a, b, c, d, _, _, _, _, high, low, _, _] =
-                variable.first_chunk::<12>().ok_or(SHORT)?;
+                variable.first_chunk::<ADDRESSES_V4>().ok_or(SHORT)?;
             let port = u16::from_be_bytes([*high, *low]);
             SocketAddr::new(Ipv4Addr::new(*a, *b, *c, *d).into(), port)
         }
         0x21 => {
-            let addresses = variable.first_chunk::<36>().ok_or(SHORT)?;
+            let addresses = variable.first_chunk::<ADDRESSES_V6>().ok_or(SHORT)?;
             let source = addresses.first_chunk::<16>().ok_or(SHORT)?;
             let port = u16::from_be_bytes([addresses[32], addresses[33]]);
             SocketAddr::new(Ipv6Addr::from(*source).into(), port)

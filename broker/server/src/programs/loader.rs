@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hookmq_access::{
-    AnonymousProgram, DatabaseProgram, Directory, OpenProgram, PasswordProgram, ScramProgram,
+    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, OpenProgram, PasswordProgram,
+    ScramProgram,
 };
 use hookmq_hooks::{
     AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
@@ -200,6 +201,7 @@ pub(super) fn builtin(
 ) -> Result<Arc<dyn Program>, ProgramError> {
     let name = &step.program.name;
     match (&**name, directory) {
+        ("certificate", _) => Ok(Arc::new(CertificateProgram::new(settings(step)?))),
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),

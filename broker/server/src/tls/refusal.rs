@@ -43,26 +43,34 @@ impl Refusal {
     }
 
     pub(super) fn reason(&self) -> String {
-        let Error::InvalidCertificate(error) = &self.error else { return self.error.to_string() };
-        match error {
-            CertificateError::ExpiredContext { not_after, .. } => {
-                format!("expired at {}", rfc3339(*not_after))
-            }
-            CertificateError::NotValidYetContext { not_before, .. } => {
-                format!("not valid before {}", rfc3339(*not_before))
-            }
-            CertificateError::UnknownIssuer => {
-                "no trust anchor of this listener has issued it".into()
-            }
-            CertificateError::BadSignature => {
-                "its signature is not that of the issuer it names".into()
-            }
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                "its extended key usage does not allow client authentication".into()
-            }
-            CertificateError::BadEncoding => "it is not a well-formed X.509 certificate".into(),
-            other => other.to_string(),
+        reason(&self.error)
+    }
+}
+
+/// Why a certificate is not accepted, in words for an operator.
+pub(super) fn reason(error: &Error) -> String {
+    let Error::InvalidCertificate(error) = error else { return error.to_string() };
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("expired at {}", rfc3339(*not_after))
         }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("not valid before {}", rfc3339(*not_before))
+        }
+        CertificateError::UnknownIssuer => "no trust anchor of this listener has issued it".into(),
+        CertificateError::BadSignature => "its signature is not that of the issuer it names".into(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its extended key usage does not allow client authentication".into()
+        }
+        CertificateError::Revoked => "its issuer has revoked it".into(),
+        CertificateError::UnknownRevocationStatus => {
+            "no revocation list of its issuer says whether it is revoked".into()
+        }
+        CertificateError::ExpiredRevocationListContext { next_update, .. } => {
+            format!("the revocation list is out of date since {}", rfc3339(*next_update))
+        }
+        CertificateError::BadEncoding => "it is not a well-formed X.509 certificate".into(),
+        other => other.to_string(),
     }
 }
 

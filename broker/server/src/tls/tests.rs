@@ -77,30 +77,35 @@ impl Scene {
         let trust_anchors = authorities.iter().map(|(name, authority)| {
             let file = path(&format!("{name}.crt"));
             fs::write(&file, &authority.pem).unwrap();
-            TrustAnchorSettings { name: (*name).into(), file }
+            TrustAnchorSettings { name: (*name).into(), file, crl: None }
         });
         let settings = TlsSettings {
-            certificate: path("server.crt"),
-            key: path("server.key"),
-            client_certificates,
-            trust_anchors: trust_anchors.collect(),
+            default: ScopeSettings {
+                certificate: path("server.crt"),
+                key: path("server.key"),
+                client_certificates,
+                trust_anchors: trust_anchors.collect(),
+            },
+            named: Vec::new(),
+            open_key: OpenKey::Refuse,
             protocol: ApplicationProtocol::Mqtt,
         };
         Self { settings, server, directory }
     }
 
-    fn load(&self) -> Result<TlsServer, TlsError> {
-        TlsServer::load(&"devices".into(), &self.settings)
+    fn load(&self) -> Result<Greeting, TlsError> {
+        let tls = ListenerTls::load("devices".into(), self.settings.clone())?;
+        Ok(tls.greet(None))
     }
 
     /// A handshake with a client that shows `identity`.
-    fn handshake(&self, tls: &TlsServer, identity: Option<&Identity>) -> Handshake {
+    fn handshake(&self, tls: &Greeting, identity: Option<&Identity>) -> Handshake {
         self.handshake_with(tls, identity, &[])
     }
 
     fn handshake_with(
         &self,
-        tls: &TlsServer,
+        tls: &Greeting,
         identity: Option<&Identity>,
         alpn: &[&[u8]],
     ) -> Handshake {
@@ -121,7 +126,7 @@ impl Scene {
         };
         client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         let client = ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap());
-        let server = ServerConnection::new(tls.config.clone()).unwrap();
+        let server = ServerConnection::new(tls.config()).unwrap();
         connect(client.unwrap(), server)
     }
 }
@@ -174,8 +179,8 @@ fn logged(act: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn anchor_of<'a>(tls: &'a TlsServer, handshake: &Handshake) -> Option<&'a str> {
-    tls.trust_anchor(handshake.as_ref().unwrap().peer_certificates()?)
+fn anchor_of<'a>(tls: &'a Greeting, handshake: &Handshake) -> Option<&'a str> {
+    tls.trust_anchor(handshake.as_ref().unwrap().peer_certificates()?).map(|name| &**name)
 }
 
 #[test]
@@ -284,34 +289,35 @@ fn alpn_is_optional_but_other_protocols_are_turned_away() {
 fn unusable_files_are_blamed_one_by_one() {
     let one = Authority::new("One");
     let scene = || Scene::new(ClientCertificates::Required, &[("one", &one)]);
-    let message = |scene: &Scene| scene.load().unwrap_err().to_string();
+    let message = |scene: &Scene| scene.load().err().unwrap().to_string();
+    let blames = |scene: &Scene, setting| scene.load().err().unwrap().setting == setting;
 
     let open = scene();
-    fs::set_permissions(&open.settings.key, Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(open.load(), Err(TlsError::Key(_))));
+    fs::set_permissions(&open.settings.default.key, Permissions::from_mode(0o644)).unwrap();
+    assert!(blames(&open, TlsSetting::Key));
     assert!(message(&open).contains("is open to others (mode 0644); run `chmod o-rwx "));
 
     let foreign = scene();
-    write_key(&foreign.settings.key, &KeyPair::generate().unwrap());
-    assert!(matches!(foreign.load(), Err(TlsError::Key(_))));
+    write_key(&foreign.settings.default.key, &KeyPair::generate().unwrap());
+    assert!(blames(&foreign, TlsSetting::Key));
     assert!(message(&foreign).contains("does not belong to the certificate"));
 
     let mut absent = scene();
-    absent.settings.certificate = absent.directory.path().join("nowhere.crt");
-    assert!(matches!(absent.load(), Err(TlsError::Certificate(_))));
+    absent.settings.default.certificate = absent.directory.path().join("nowhere.crt");
+    assert!(blames(&absent, TlsSetting::Certificate));
     assert!(message(&absent).contains("cannot read"));
 
     let empty = scene();
-    fs::write(&empty.settings.trust_anchors[0].file, "no PEM").unwrap();
-    assert!(matches!(empty.load(), Err(TlsError::TrustAnchor { index: 0, .. })));
+    fs::write(&empty.settings.default.trust_anchors[0].file, "no PEM").unwrap();
+    assert!(blames(&empty, TlsSetting::TrustAnchor(0)));
     assert!(message(&empty).contains("holds no certificate"));
 
     let mut nobody = scene();
-    nobody.settings.trust_anchors.clear();
-    assert!(matches!(nobody.load(), Err(TlsError::ClientCertificates(_))));
+    nobody.settings.default.trust_anchors.clear();
+    assert!(blames(&nobody, TlsSetting::ClientCertificates));
     let mut unasked = scene();
-    unasked.settings.client_certificates = ClientCertificates::None;
-    assert!(matches!(unasked.load(), Err(TlsError::ClientCertificates(_))));
+    unasked.settings.default.client_certificates = ClientCertificates::None;
+    assert!(blames(&unasked, TlsSetting::ClientCertificates));
 }
 
 #[test]
@@ -319,7 +325,7 @@ fn a_client_that_showed_a_certificate_shows_it_again_the_next_time() {
     let one = Authority::new("One");
     let scene = Scene::new(ClientCertificates::Required, &[("one", &one)]);
     let tls = scene.load().unwrap();
-    assert_eq!(tls.config.send_tls13_tickets, 0);
-    assert!(!tls.config.session_storage.can_cache());
-    assert!(!tls.config.ticketer.enabled());
+    assert_eq!(tls.config().send_tls13_tickets, 0);
+    assert!(!tls.config().session_storage.can_cache());
+    assert!(!tls.config().ticketer.enabled());
 }

@@ -5,13 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{
-    ListenerConfig, ListenerDocument, PRIVATE, TlsDocument, TrustedProxies, WebSocketSettings,
-};
+use super::{ListenerConfig, ListenerDocument, PRIVATE, TrustedProxies, WebSocketSettings};
 use crate::config::bind::{Bind, Transport};
 use crate::config::check::Check;
 use crate::config::error::KeyPath;
-use crate::tls::{ApplicationProtocol, TlsError, TlsServer, TlsSettings, TrustAnchorSettings};
+use crate::tls::ApplicationProtocol;
 
 impl Check {
     pub(in crate::config) fn listeners(
@@ -70,6 +68,7 @@ impl Check {
         for (key, is_there) in [
             ("tls", document.tls.is_some()),
             ("allow_public_plaintext", document.allow_public_plaintext),
+            ("allow_public_anonymous", document.allow_public_anonymous),
             ("websocket", document.websocket.is_some()),
             ("proxy_protocol", document.proxy_protocol.is_some()),
         ] {
@@ -89,6 +88,7 @@ impl Check {
         document: ListenerDocument,
     ) -> ListenerConfig {
         let mut listener = ListenerConfig::plain(name, document.bind);
+        listener.allow_public_anonymous = document.allow_public_anonymous;
         let scheme = transport.scheme();
         if document.mode.is_some() {
             self.problem(&path.key("mode"), "it concerns unix:// listeners only");
@@ -133,6 +133,14 @@ impl Check {
                 self.problem(&path, "without a trusted proxy, nobody could connect");
             }
             listener.proxies = Some(TrustedProxies(proxies.trusted));
+            let path = path.key("proxy_protocol").key("trust_anchor");
+            listener.proxy_anchor = proxies.trust_anchor.map(|name| self.name(&path, &name));
+            let own = listener.tls.as_ref().map(|tls| tls.settings().trust_anchors());
+            if let (Some(name), Some(own)) = (&listener.proxy_anchor, own)
+                && own.contains(&name)
+            {
+                self.problem(&path, format!("{name:?} is a trust anchor of `tls`"));
+            }
         }
         listener
     }
@@ -148,47 +156,6 @@ impl Check {
             if !is_origin(origin) {
                 let message = format!("{origin:?} is no origin, such as https://example.com");
                 self.problem(&path.key("origins").index(index), message);
-            }
-        }
-    }
-
-    fn tls(
-        &mut self,
-        path: &KeyPath,
-        listener: &Arc<str>,
-        protocol: ApplicationProtocol,
-        document: TlsDocument,
-    ) -> Option<TlsServer> {
-        let anchors = path.key("trust_anchors");
-        let mut names = HashSet::new();
-        let mut trust_anchors = Vec::new();
-        for (index, anchor) in document.trust_anchors.iter().enumerate() {
-            let path = anchors.index(index).key("name");
-            let name = self.name(&path, &anchor.name);
-            if !names.insert(&anchor.name) {
-                let message = format!("there is another trust anchor named {:?}", anchor.name);
-                self.problem(&path, message);
-            }
-            trust_anchors.push(TrustAnchorSettings { name, file: self.resolve(&anchor.file) });
-        }
-        let settings = TlsSettings {
-            certificate: self.resolve(&document.certificate),
-            key: self.resolve(&document.key),
-            client_certificates: document.client_certificates,
-            trust_anchors,
-            protocol,
-        };
-        match TlsServer::load(listener, &settings) {
-            Ok(server) => Some(server),
-            Err(error) => {
-                let path = match error {
-                    TlsError::Certificate(_) => path.key("certificate"),
-                    TlsError::Key(_) => path.key("key"),
-                    TlsError::ClientCertificates(_) => path.key("client_certificates"),
-                    TlsError::TrustAnchor { index, .. } => anchors.index(index).key("file"),
-                };
-                self.problem(&path, error);
-                None
             }
         }
     }

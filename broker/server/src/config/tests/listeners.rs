@@ -14,13 +14,33 @@ fn listeners_bind_what_is_supported_and_safe() {
         ("bind: unix://", "mq.yaml:3:5: listeners[0].bind: unix:// needs a path"),
         ("bind: 127.0.0.1:80", "mq.yaml:3:5: listeners[0].bind: it must start with tcp://,"),
         ("bind: tcp://localhost:80", "mq.yaml:3:5: listeners[0].bind: \"localhost:80\" is not an"),
-        ("bind: tcp://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
-        ("bind: ws://0.0.0.0:80", "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80"),
-        ("bind: tls://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a tls:// listener needs `tls`"),
-        ("bind: wss://0.0.0.0:80", "mq.yaml:2:5: listeners[0]: a wss:// listener needs `tls`"),
+        (
+            "bind: tcp://0.0.0.0:80\n    allow_public_anonymous: true",
+            "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80",
+        ),
+        (
+            "bind: ws://0.0.0.0:80\n    allow_public_anonymous: true",
+            "mq.yaml:3:5: listeners[0].bind: without TLS, 0.0.0.0:80",
+        ),
+        (
+            "bind: tls://0.0.0.0:80\n    allow_public_anonymous: true",
+            "mq.yaml:2:5: listeners[0]: a tls:// listener needs `tls`",
+        ),
+        (
+            "bind: wss://0.0.0.0:80\n    allow_public_anonymous: true",
+            "mq.yaml:2:5: listeners[0]: a wss:// listener needs `tls`",
+        ),
         (
             "bind: tcp://127.0.0.1:0\n    tls: {certificate: a, key: b}",
             "mq.yaml:4:5: listeners[0].tls: a tcp:// listener has none",
+        ),
+        (
+            "bind: tcp://0.0.0.0:80\n    allow_public_plaintext: true",
+            "mq.yaml:7:7: pipeline.connect[0]: it lets everybody in at tcp://0.0.0.0:80, which",
+        ),
+        (
+            "bind: unix:///run/a\n    allow_public_anonymous: true",
+            "mq.yaml:4:5: listeners[0].allow_public_anonymous: a unix:// listener has none",
         ),
         (
             "bind: unix:///run/a\n    websocket: {}",
