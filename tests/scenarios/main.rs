@@ -6,6 +6,7 @@ mod database_outage;
 mod explain;
 mod first_light;
 mod hot_swap;
+mod imports;
 mod site;
 mod sys;
 mod versions;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{ExplainOptions, PluginCommand, RuleCommand};
+use crate::commands::{ExplainOptions, ImportCommand, PluginCommand, RuleCommand};
 use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::credential::CredentialCommand;
 use crate::demo::{self, Demo, DemoPaths};
@@ -31,6 +31,9 @@ pub enum Command {
     /// Make what a client is authenticated by, for the table `credentials`.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Bring clients and permissions along from another broker.
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Write, check and run rules.
     #[command(subcommand)]
     Rule(RuleCommand),

@@ -3,10 +3,12 @@
 mod api;
 mod bench;
 mod explain;
+mod import;
 mod plugin;
 mod rule;
 mod version;
 
 pub use self::explain::ExplainOptions;
+pub use self::import::ImportCommand;
 pub use self::plugin::PluginCommand;
 pub use self::rule::RuleCommand;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run(&options),
         Command::Demo(options) => make_demo(&options),
         Command::Credential(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Rule(command) => match command.run() {
             Ok(code) => return code,
             Err(error) => Err(error),
