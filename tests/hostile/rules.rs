@@ -53,7 +53,7 @@ impl Scene {
 listeners:
   - {{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}
 admin: {{bind: \"127.0.0.1:0\"}}
-steps: {{breaker_failures: 1000000}}
+steps: {{breaker_failures: 1000000, breaker_failing_ms: 1000000}}
 pipeline:
   connect: [{step}, {{builtin: anonymous}}]
   authorize: [{step}, {{builtin: open}}]

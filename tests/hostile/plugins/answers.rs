@@ -15,7 +15,7 @@ const CONFIGURATION: &str = r#"
 data_dir: data
 listeners: [{name: main, bind: "tcp://127.0.0.1:0"}]
 admin: {bind: "127.0.0.1:0"}
-steps: {breaker_failures: 1000000}
+steps: {breaker_failures: 1000000, breaker_failing_ms: 1000000}
 plugins: {time_ms: 100, grants: {hostile: {log: true, emit: [granted/#]}}}
 pipeline:
   connect: [{builtin: anonymous}]

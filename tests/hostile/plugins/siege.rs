@@ -32,7 +32,7 @@ listeners:
   - {name: other, bind: "tcp://127.0.0.1:0"}
   - {name: hostile, bind: "tcp://127.0.0.1:0"}
 admin: {bind: "127.0.0.1:0"}
-steps: {breaker_failures: 1000000}
+steps: {breaker_failures: 1000000, breaker_failing_ms: 1000000}
 plugins:
   KEYS
   grants:
