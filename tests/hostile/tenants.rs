@@ -29,6 +29,7 @@ listeners:
   - {name: greedy, bind: \"tcp://127.0.0.1:0\"}
   - {name: modest, bind: \"tcp://127.0.0.1:0\"}
 admin: {bind: \"127.0.0.1:0\"}
+rules: {time_ms: 1000}
 budgets: {tenants: {greedy: {busy_ms_per_s: 5}}}
 pipeline:
   connect:

@@ -17,7 +17,7 @@ listeners:
   - {name: other, bind: "tcp://127.0.0.1:0"}
 admin: {bind: "127.0.0.1:0"}
 plugins: {time_ms: 100, grants: {hostile: {log: true, emit: [granted/#]}}}
-steps: {breaker_failures: 5, breaker_backoff_ms: 60000}
+steps: {breaker_failures: 5, breaker_failing_ms: 1000000, breaker_backoff_ms: 60000}
 pipeline:
   connect:
     - {builtin: anonymous, listeners: [main], config: {tenant: main}}
@@ -86,6 +86,33 @@ fn an_offender_is_named_with_its_reason_while_others_pass_other_steps() {
         let good = publish("publish/x", b"good", Qos::AtLeastOnce);
         assert!(!elsewhere.publish(good).is_failure(), "another tenant's breaker is closed");
     }
+}
+
+/// P02: calls that run into their limit cost every connection of their thread, so that few are enough.
+#[test]
+fn what_costs_time_is_left_alone_sooner() {
+    let configuration = CONFIGURATION
+        .replace("breaker_failures: 5", "breaker_failures: 1000000")
+        .replace("breaker_failing_ms: 1000000", "breaker_failing_ms: 100");
+    let artefacts = [("stamp", &artefact("stamp-v1")[..]), ("hostile", &artefact("hostile")[..])];
+    let siege = Siege::of(ProtocolVersion::V5, &configuration, &artefacts);
+    let mut offender = siege.client("offender");
+    siege.beside_others(|| {
+        for _ in 0..OFFENCES {
+            let message = publish("publish/x", b"loop", Qos::AtLeastOnce);
+            assert!(offender.publish(message).is_failure());
+        }
+    });
+    // Three of 100 ms each.
+    let failures = siege.failures("publish", "hostile");
+    assert_eq!(failures, OFFENCES);
+    let (_, metrics) = siege.broker.admin().get("/api/v1/metrics");
+    let metrics = metrics.as_str().expect("text");
+    assert!(
+        metrics.contains("program=\"hostile\",") && metrics.contains(",reason=\"timeout\"} 3\n")
+    );
+    let line = siege.broker.wait_for_log("its breaker is open");
+    assert!(line.contains("step=\"hostile\"") && line.contains("tenant=\"main\""), "{line}");
 }
 
 /// The text form of Prometheus has each label once: a scrape fails as a whole otherwise.
