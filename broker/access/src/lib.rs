@@ -2,10 +2,11 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password. [`DatabaseProgram`],
+//! and decides. [`Bans`] say who is kept out. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password. [`DatabaseProgram`],
 //! [`PasswordProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin
 //! steps.
 
+mod bans;
 mod certificate;
 mod database;
 mod directory;
@@ -15,6 +16,7 @@ mod program;
 mod scram;
 mod settings;
 
+pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH, certificate_facts,
 };
