@@ -170,10 +170,12 @@ fn those_who_hesitate_keep_nobody_from_being_asked() {
     drop(hesitant);
 }
 
-/// N02. Each gets as far as the proof, which is of the right form and wrong.
+/// N02. Nobody is made to wait, so each gets as far as the proof, which is of the right form and wrong.
 #[test]
 fn a_flood_of_wrong_passwords_costs_nobody_else_anything_and_leaves_nothing_behind() {
-    let guarded = Guarded::new("limits: {pending_authentications: 64}");
+    let sections = "limits: {pending_authentications: 64}
+abuse: {failures_per_address: 0, failures_per_username: 0}";
+    let guarded = Guarded::new(sections);
     let (mut pump, mut valve) = (guarded.client("pump"), guarded.client("valve"));
     valve.subscribe("open/a", Qos::AtLeastOnce);
     let (sockets, memory) = (guarded.broker.open_sockets(), guarded.broker.resident_bytes());

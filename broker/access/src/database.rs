@@ -80,6 +80,19 @@ pub(crate) struct CredentialRow {
     pub secret: Option<String>,
 }
 
+/// A ban that is not over.
+#[derive(Debug, FromRow)]
+pub(crate) struct BanRow {
+    pub id: i64,
+    /// None: of every tenant.
+    pub tenant: Option<String>,
+    pub kind: String,
+    pub subject: String,
+    pub reason: String,
+    /// Seconds since 1970. None: for good.
+    pub expires_at: Option<i64>,
+}
+
 /// How far the change log has come. A sequence number alone would miss what commits late, and what
 /// another server has written under the same number after a failover.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -99,6 +112,8 @@ pub(crate) struct LogLine {
     pub tenant: Option<String>,
     /// None: the whole tenant.
     pub username: Option<String>,
+    /// A table, and what was done to it.
+    pub what: String,
 }
 
 impl Database {
@@ -216,11 +231,26 @@ impl Database {
 
     /// The newest lines, the newest first.
     pub(crate) async fn log_lines(&self, limit: usize) -> Result<Vec<LogLine>, QueryError> {
-        let sql = "SELECT seq, CAST(at AS text) AS at, tenant, username FROM change_log \
+        let sql = "SELECT seq, CAST(at AS text) AS at, tenant, username, what FROM change_log \
             ORDER BY seq DESC LIMIT $1";
         match &self.pools {
             Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
             Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit as i64)).await,
+        }
+    }
+
+    /// The bans that are not over, the newest first.
+    pub(crate) async fn bans(&self, limit: usize) -> Result<Vec<BanRow>, QueryError> {
+        let limit = limit as i64;
+        match &self.pools {
+            Pools::Postgres(pool) => {
+                let sql = include_str!("database/bans_postgres.sql");
+                self.fetch(pool, sqlx::query_as(sql).bind(limit)).await
+            }
+            Pools::Sqlite(pool) => {
+                let sql = include_str!("database/bans_sqlite.sql");
+                self.fetch(pool, sqlx::query_as(sql).bind(limit)).await
+            }
         }
     }
 

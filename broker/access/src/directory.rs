@@ -1,5 +1,6 @@
 //! Who is known, and what they may do: looked up once, remembered, kept current.
 
+mod bans;
 mod cache;
 mod concerned;
 mod credentials;
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Database, DatabaseSettings};
+use crate::{Bans, Database, DatabaseSettings};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -80,6 +81,8 @@ struct Shared {
     permits: Semaphore,
     registry: Arc<Registry>,
     readiness: watch::Sender<Readiness>,
+    /// None until they have been read.
+    bans: watch::Sender<Option<Arc<Bans>>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
@@ -99,6 +102,7 @@ impl Directory {
             permits: Semaphore::new(settings.max_connections.max(1) as usize),
             registry: Arc::default(),
             readiness: watch::Sender::new(Readiness::Starting),
+            bans: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),

@@ -2,11 +2,11 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`ScramSecret`] and [`PasswordHash`] are what is kept of a password.
-//! [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
-//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin
-//! steps.
+//! and decides. [`Bans`] say who is kept out. [`ScramSecret`] and [`PasswordHash`] are what is kept of a
+//! password. [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
+//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
 
+mod bans;
 mod certificate;
 mod database;
 mod directory;
@@ -16,6 +16,7 @@ mod program;
 mod scram;
 mod settings;
 
+pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
     Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,

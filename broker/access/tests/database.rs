@@ -142,6 +142,29 @@ async fn nonsense_cannot_be_inserted(world: World) {
         password("$2b$"),
         password("{PLAIN}pencil"),
     ]);
+    let ban = |tenant: &str, kind: &str, subject: &str| {
+        format!("INSERT INTO bans (tenant, kind, subject) VALUES ({tenant}, '{kind}', '{subject}')")
+    };
+    for sound in [
+        ban("'acme'", "tenant", ""),
+        ban("NULL", "address", "192.0.2.0/24"),
+        ban("'acme'", "address", "2001:db8::1"),
+        ban("NULL", "principal", "pump"),
+        "INSERT INTO bans (kind, subject, expires_at) VALUES ('client_id', 'a', '2030-01-01')"
+            .into(),
+    ] {
+        world.execute(&sound).await.unwrap();
+    }
+    nonsense.extend([
+        ban("NULL", "tenant", ""),
+        ban("''", "tenant", ""),
+        ban("'acme'", "tenant", "acme"),
+        ban("'acme'", "device", "pump"),
+        ban("'acme'", "principal", ""),
+        ban("NULL", "address", ""),
+        ban("NULL", "address", "somewhere"),
+        "INSERT INTO bans (kind, subject, expires_at) VALUES ('client_id', 'a', 'soon')".into(),
+    ]);
     for sql in nonsense {
         assert!(world.execute(&sql).await.is_err(), "{sql}");
     }

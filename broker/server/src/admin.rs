@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use hookmq_access::Directory;
 use hookmq_hooks::{ProgramKind, Secret};
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::error::ApiError;
+use crate::audit::{Act, Kind};
 use crate::broker::Broker;
 use crate::programs::Programs;
 use crate::tls::Keyring;
@@ -75,7 +76,8 @@ impl Admin {
 
     /// Serves until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
-        axum::serve(listener, self.router()).await
+        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service).await
     }
 
     fn router(self: Arc<Self>) -> Router {
@@ -108,12 +110,9 @@ impl Admin {
     }
 }
 
-/// Lets a request through that carries the token, within the time that any may take.
-async fn authenticate(
-    State(admin): State<Arc<Admin>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+/// Lets a request through that carries the token, within the time that any may take. What is more than
+/// a question is put on record, and whoever has no token.
+async fn authenticate(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let presented = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -121,10 +120,60 @@ async fn authenticate(
         .and_then(|value| value.split_first_chunk::<7>())
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
         .map(|(_, token)| token.trim_ascii());
-    if !presented.is_some_and(|token| admin.is_token(token)) {
-        return Err(ApiError::unauthorized());
+    let has_token = presented.is_some_and(|token| admin.is_token(token));
+    let mut record = Record::of(&admin, &request, has_token);
+    let response = match has_token {
+        true => match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => ApiError::timeout().into_response(),
+        },
+        false => ApiError::unauthorized().into_response(),
+    };
+    if let Some(record) = &mut record {
+        record.status = response.status();
     }
-    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(|_| ApiError::timeout())
+    response
+}
+
+/// What is written of a request when it has ended, be it because whoever asked has left.
+struct Record {
+    admin: Arc<Admin>,
+    kind: Kind,
+    peer: Option<SocketAddr>,
+    actor: String,
+    method: Method,
+    path: String,
+    status: StatusCode,
+}
+
+impl Record {
+    fn of(admin: &Arc<Admin>, request: &Request, has_token: bool) -> Option<Self> {
+        let is_question = matches!(*request.method(), Method::GET | Method::HEAD);
+        let kind = match has_token {
+            true if is_question => return None,
+            true => Kind::Admin,
+            false => Kind::AdminRefused,
+        };
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Some(Self {
+            admin: admin.clone(),
+            kind,
+            peer: peer.map(|ConnectInfo(peer)| *peer),
+            actor: life::actor(request.headers()),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            // Of whoever does not wait for the answer.
+            status: StatusCode::REQUEST_TIMEOUT,
+        })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let Self { actor, method, path, status, .. } = self;
+        let (method, status) = (method.as_str(), status.as_u16());
+        self.admin.broker.audit.act(self.kind, self.peer, &Act { actor, method, path, status });
+    }
 }
 
 /// Binds the API's socket; port 0 lets the system choose.

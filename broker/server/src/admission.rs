@@ -6,7 +6,9 @@
 
 mod addresses;
 mod arrival;
+mod backoff;
 mod bucket;
+mod flapping;
 mod waiting_room;
 
 use std::net::IpAddr;
@@ -19,7 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::addresses::{AddressPlace, Addresses};
 pub use self::arrival::{Arrival, Late};
+use self::backoff::Backoff;
+pub use self::backoff::{BackoffOptions, Claim, ClaimedName};
 use self::bucket::Bucket;
+use self::flapping::Flapping;
+pub use self::flapping::FlappingOptions;
 use self::waiting_room::WaitingRoom;
 pub use self::waiting_room::{GivenAway, Seat};
 use crate::broker::limits::Limits;
@@ -35,7 +41,16 @@ pub struct Admission {
     pending: Arc<WaitingRoom>,
     handshakes: Arc<WaitingRoom>,
     authentications: Arc<Semaphore>,
+    pub(crate) backoff: Backoff,
+    pub(crate) flapping: Flapping,
     connect_timeout: Duration,
+}
+
+/// What is done about those who fail, or come, again and again.
+#[derive(Debug, Clone, Default)]
+pub struct AbuseOptions {
+    pub backoff: BackoffOptions,
+    pub flapping: FlappingOptions,
 }
 
 /// A bound that closes a connection before it is a client's.
@@ -73,6 +88,8 @@ impl Admission {
             pending: Arc::new(WaitingRoom::new(limits.pending_connections, patience)),
             handshakes: Arc::new(WaitingRoom::new(limits.tls_handshakes, patience)),
             authentications: Arc::new(Semaphore::new(limits.pending_authentications)),
+            backoff: Backoff::new(limits.abuse.backoff.clone()),
+            flapping: Flapping::new(limits.abuse.flapping.clone()),
             connect_timeout: limits.connect_timeout,
         }
     }

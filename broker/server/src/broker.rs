@@ -1,5 +1,6 @@
 //! What all connections share: tenants, the pipeline, the store, limits and counters.
 
+pub mod bans;
 pub mod limits;
 pub mod mailbox;
 pub mod metrics;
@@ -41,6 +42,7 @@ use self::rights::RightsOptions;
 use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 use crate::admission::Admission;
+use crate::audit::{Audit, Foreign};
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
 pub struct Broker {
@@ -52,6 +54,7 @@ pub struct Broker {
     pub store: Arc<dyn Store>,
     pub started: Instant,
     pub admission: Admission,
+    pub audit: Audit,
     /// What plugins and rules keep.
     pub services: Arc<Services>,
     /// Where permissions come from, if not from the pipeline's programs alone.
@@ -79,6 +82,7 @@ impl Broker {
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
             admission: Admission::new(&limits),
+            audit: Audit::default(),
             limits,
             protocol,
             rights,
@@ -185,10 +189,10 @@ impl Broker {
     pub(crate) fn report_denial(&self, client: &Client, access: &Access<'_>, denial: &Denial) {
         info!(
             tenant = &*client.tenant,
-            client_id = ?client.client_id,
-            username = ?client.username,
+            client_id = ?Foreign(&client.client_id),
+            username = ?Foreign(&client.username),
             action = ?access.action,
-            topic = ?access.topic,
+            topic = ?Foreign(access.topic),
             reason = denial.reason,
             "access denied"
         );
@@ -205,7 +209,7 @@ impl Broker {
             warn!(
                 tenant = &*client.tenant,
                 step = &**step,
-                topic = ?topic.as_str(),
+                topic = ?Foreign(topic.as_str()),
                 unreported,
                 "emitted message stopped: too many hops or messages from one publish"
             );
@@ -273,7 +277,7 @@ impl Observer for Broker {
             ?tenant,
             ?username,
             ?client_id,
-            topic = ?logged.question.topic(),
+            topic = ?Foreign(logged.question.topic()),
             answer = %logged.answer,
             notes = ?notes.collect::<Vec<_>>(),
             microseconds = logged.took.as_micros() as u64,

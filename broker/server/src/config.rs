@@ -4,6 +4,7 @@
 //! problems at once, each with file, line and key path. Relative paths start at the directory of the
 //! file. docs/configuration.md describes the keys.
 
+mod abuse;
 mod admin;
 mod bind;
 mod check;

@@ -17,10 +17,12 @@ use std::sync::Arc;
 
 use hookmq_hooks::{CertificateFacts, ConnectionFacts};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::{debug, info};
+use tracing::debug;
 
+pub(crate) use self::connect::Refusal;
 use self::connect::Refused;
 use crate::admission::{Arrival, Bound};
+use crate::audit::Kind;
 use crate::broker::Broker;
 
 /// What a connection is made of: bytes both ways.
@@ -54,16 +56,7 @@ pub async fn admit(
         }
         Err(Refused::Told(refusal)) => {
             broker.metrics.connections_refused.add(1);
-            info!(
-                listener = &*listener,
-                ?peer,
-                client_id = ?refusal.client_id,
-                username = ?refusal.username,
-                reason_code = %refusal.reason_code,
-                step = refusal.step.as_deref(),
-                reason = ?refusal.reason,
-                "client refused"
-            );
+            broker.audit.refused(Kind::of(&refusal), &listener, peer, &refusal);
         }
     }
     None

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod audit;
 pub mod broker;
 pub mod cli;
 pub mod commands;

@@ -18,9 +18,9 @@ use tracing::info;
 
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
-use crate::broker::rights;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
+use crate::broker::{bans, rights};
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
 use crate::programs::{COMPILED, Loader, Programs, StepError};
@@ -120,6 +120,7 @@ impl Server {
             tasks.spawn(forever(sys::run(broker.clone(), options)));
         }
         if let Some(directory) = directory {
+            tasks.spawn(forever(bans::run(broker.clone(), directory.clone())));
             tasks.spawn(forever(rights::run(broker.clone(), directory)));
         }
         for listener in listeners {

@@ -92,8 +92,16 @@ impl Contact {
                 mark = database.log_mark().await?;
             }
             let lines = database.log_lines(LOG_WINDOW).await?;
-            if let Some((_, seen)) = &self.log {
-                shared.apply(&Changes::between(seen, &lines)).await?;
+            match &self.log {
+                None => shared.read_bans().await?,
+                Some((_, seen)) => {
+                    let changes = Changes::between(seen, &lines);
+                    let of_bans = |line: &LogLine| is_of_bans(line) && !seen.contains(line);
+                    if changes == Changes::Everybody || lines.iter().any(of_bans) {
+                        shared.read_bans().await?;
+                    }
+                    shared.apply(&changes).await?;
+                }
             }
             self.log = Some((mark, lines.into_iter().collect()));
         }
@@ -118,8 +126,11 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        let concerned =
-            new.into_iter().map(|line| Some((line.tenant.clone()?, line.username.clone())));
+        // Bans change nobody's rights.
+        let concerned = new
+            .into_iter()
+            .filter(|line| !is_of_bans(line))
+            .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
 
@@ -133,6 +144,10 @@ impl Changes {
             }
         }
     }
+}
+
+fn is_of_bans(line: &LogLine) -> bool {
+    line.what.starts_with("bans ")
 }
 
 impl Shared {
@@ -233,7 +248,8 @@ mod tests {
 
     fn line(seq: i64, tenant: Option<&str>, username: Option<&str>) -> LogLine {
         let at = format!("at {seq}");
-        LogLine { seq, at, tenant: tenant.map(Into::into), username: username.map(Into::into) }
+        let (tenant, username) = (tenant.map(Into::into), username.map(Into::into));
+        LogLine { seq, at, tenant, username, what: "principals update".into() }
     }
 
     fn key(tenant: &str, username: &str) -> PrincipalKey {
@@ -263,6 +279,14 @@ mod tests {
         let lines = [line(3, Some("a"), None), line(2, Some("b"), None), line(1, Some("a"), None)];
         let changes = Changes::between(&seen, &lines);
         assert!(changes.concern(&key("b", "pump")) && !changes.concern(&key("a", "pump")));
+    }
+
+    #[test]
+    fn bans_concern_nobodys_rights() {
+        let seen = HashSet::from([line(1, Some("a"), None)]);
+        let ban = LogLine { what: "bans insert".into(), ..line(2, None, None) };
+        let changes = Changes::between(&seen, &[ban, line(1, Some("a"), None)]);
+        assert_eq!(changes, Changes::Some(HashSet::new()));
     }
 
     #[test]

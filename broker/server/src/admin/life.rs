@@ -174,7 +174,7 @@ async fn change(
 }
 
 /// Who asks, in their own words.
-fn actor(headers: &HeaderMap) -> String {
+pub(super) fn actor(headers: &HeaderMap) -> String {
     let named = headers.get(ACTOR).and_then(|value| value.to_str().ok());
     named.unwrap_or("somebody with the admin token").to_owned()
 }

@@ -26,6 +26,9 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     for (name, counter) in [
         ("connections_accepted_total", &metrics.connections_accepted),
         ("connections_refused_total", &metrics.connections_refused),
+        ("connects_banned_total", &metrics.connects_banned),
+        ("connects_held_back_total", &metrics.connects_held_back),
+        ("audit_records_left_out_total", &admin.broker.audit.left_out),
         ("sockets_accepted_total", &metrics.sockets_accepted),
         ("sessions_expired_total", &metrics.sessions_expired),
         ("messages_overflowed_total", &metrics.messages_overflowed),

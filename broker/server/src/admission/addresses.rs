@@ -118,7 +118,7 @@ impl Drop for AddressPlace {
 }
 
 /// What counts as one address: of IPv6 the network of 64 bits, as its owner has all of it.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

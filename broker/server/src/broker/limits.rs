@@ -9,6 +9,8 @@ use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::{QueueLimits, RetainedLimits};
 use hookmq_hooks::TenantRates;
 
+use crate::admission::AbuseOptions;
+
 /// Every bound of the protocol engine. What happens at one stands where it is checked.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -62,6 +64,7 @@ pub struct Limits {
     /// Messages that hooks may make of one PUBLISH, all hops together.
     pub emitted_messages: usize,
     pub budgets: Budgets,
+    pub abuse: AbuseOptions,
 }
 
 /// What the plugins and rules of each tenant may use in a second.
@@ -120,6 +123,7 @@ impl Default for Limits {
             emitted_hops: 4,
             emitted_messages: 256,
             budgets: Budgets::default(),
+            abuse: AbuseOptions::default(),
         }
     }
 }

@@ -41,6 +41,10 @@ pub struct Metrics {
     pub connections_maximum: Counter,
     pub connections_accepted: Counter,
     pub connections_refused: Counter,
+    /// Refused or disconnected because of a ban.
+    pub connects_banned: Counter,
+    /// Refused for a while: too many failed authentications, or connections.
+    pub connects_held_back: Counter,
     /// Sockets that were opened, whatever became of them.
     pub sockets_accepted: Counter,
     /// Sessions that ended because their clients did not come back in time.

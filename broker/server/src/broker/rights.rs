@@ -65,6 +65,16 @@ pub async fn run(broker: Arc<Broker>, directory: Directory) {
 }
 
 impl Tenant {
+    /// Has the connections of clients judge them again for whom `concerned` says so.
+    pub(super) fn judge_where(&self, concerned: impl Fn(&Client) -> bool) {
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        for session in sessions {
+            if session.client().is_some_and(|client| concerned(&client)) {
+                session.judge_again();
+            }
+        }
+    }
+
     fn judge_again(&self, concerned: impl Fn(&Arc<str>) -> bool) {
         let sessions = self.sessions.lock();
         let those: Vec<_> =

@@ -48,7 +48,11 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         listeners,
         database,
         admin,
-        limits: Limits { budgets: document.budgets.into(), ..document.limits.into() },
+        limits: Limits {
+            budgets: document.budgets.into(),
+            abuse: document.abuse.into(),
+            ..document.limits.into()
+        },
         protocol: document.protocol.into(),
         rights,
         sys: document.sys.into(),

@@ -11,6 +11,7 @@ use hookmq_script::RuleLimits;
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_yaml::with::singleton_map;
 
+use super::abuse::AbuseDocument;
 use super::limits::LimitsDocument;
 use super::listener::ListenerDocument;
 use super::plugins::PluginsDocument;
@@ -28,6 +29,7 @@ pub(super) struct Document {
     pub database: Option<DatabaseDocument>,
     pub admin: Option<AdminDocument>,
     pub limits: LimitsDocument,
+    pub abuse: AbuseDocument,
     pub protocol: ProtocolDocument,
     pub permissions: RightsDocument,
     pub sys: SysDocument,
@@ -48,6 +50,7 @@ impl Default for Document {
             database: None,
             admin: None,
             limits: LimitsDocument::default(),
+            abuse: AbuseDocument::default(),
             protocol: ProtocolDocument::default(),
             permissions: RightsDocument::default(),
             sys: SysDocument::default(),

@@ -8,6 +8,7 @@ use hookmq_core::{QueueLimits, RetainedLimits};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::document::positive;
+use crate::admission::AbuseOptions;
 use crate::broker::limits::{Budgets, Limits};
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
@@ -146,6 +147,7 @@ impl From<LimitsDocument> for Limits {
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
             budgets: Budgets::default(),
+            abuse: AbuseOptions::default(),
         }
     }
 }

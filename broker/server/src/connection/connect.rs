@@ -2,6 +2,7 @@
 
 mod answer;
 mod authentication;
+mod standing;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Refusal {
     pub step: Option<Arc<str>>,
     pub client_id: String,
     pub username: Option<String>,
+    /// For the log, in place of `reason`: what the client is not told.
+    pub note: Option<String>,
     /// Where a bound of the broker refuses, and not what the client is.
     pub bound: Option<Bound>,
 }
@@ -88,7 +91,7 @@ pub async fn connect<S: Stream>(
     let method = connect.properties.authentication_method.map(|method| {
         exchange.authentication(method.into(), connect.properties.authentication_data)
     });
-    let steps = identify_newcomer(&broker, &connect, facts, certificate, method);
+    let steps = identify_newcomer(&broker, &connect, facts.clone(), certificate, method);
     let candidate = Candidate {
         admission: &broker.admission,
         stream: &mut stream,
@@ -98,6 +101,7 @@ pub async fn connect<S: Stream>(
         deadline: arrival.deadline(),
     };
     let identified = candidate.authenticate(&exchange, steps);
+    let identified = standing::examine(&broker, &facts, &connect, identified);
     let identified = match arrival.within(identified).await {
         Ok(Ok(identified)) => identified,
         Ok(Err(Refused::Told(refusal))) => Err(refusal),
@@ -321,6 +325,7 @@ fn refusal(reason_code: ReasonCode, reason: impl Into<String>) -> Box<Refusal> {
         step: None,
         client_id: String::new(),
         username: None,
+        note: None,
         bound: None,
     })
 }

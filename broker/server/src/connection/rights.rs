@@ -33,6 +33,14 @@ impl<S: Stream> Driver<S> {
     /// client may be sent, until it comes back.
     pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
         self.receive = ReceiveCheck::where_asked(&self.broker, &self.client);
+        if let Some(ban) = self.broker.ban_of(&self.client) {
+            let (tenant, client_id) = (&*self.client.tenant, &self.client.client_id);
+            info!(tenant, ?client_id, ban = ban.id, reason = ?ban.reason, "client banned");
+            self.broker.metrics.connects_banned.add(1);
+            // "Banned" is for CONNACK alone (section 2.4).
+            let reason = "the client is banned";
+            return Err(Ending::Refused(ReasonCode::AdministrativeAction, reason));
+        }
         if let Some(reason) = self.broker.dismissed(&self.client) {
             let (tenant, client_id) = (&*self.client.tenant, &self.client.client_id);
             info!(tenant, ?client_id, reason, "client dismissed");
