@@ -55,6 +55,7 @@ pub fn mapping(mapping: &str) -> String {
 fn yaml(listeners: &str, connect: &str) -> String {
     format!(
         "data_dir: data
+abuse: {{failures_per_address: 0, failures_per_username: 0}}
 admin: {{bind: \"127.0.0.1:0\"}}
 tls: {{reload_interval_ms: 100}}
 listeners: {listeners}
