@@ -97,8 +97,8 @@ impl Backoff {
     }
 
     /// Whether the claim may be examined now. Who has authenticated under the name at the address before is
-    /// not held back, whoever else fails there; for a name that others have failed under, only addresses are that have failed
-    /// themselves.
+    /// not held back, whoever else fails there; for a name that others have failed under, only addresses
+    /// are that have failed themselves.
     pub(crate) fn may_try(&self, claim: Claim, now: Instant) -> bool {
         let mut known = self.known.lock();
         if known.proven.get(&(claim.address, claim.name)).is_some() {
