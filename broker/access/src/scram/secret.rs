@@ -51,9 +51,7 @@ impl ScramSecret {
         if prepared.is_empty() {
             return Err(PasswordError::Empty);
         }
-        let mut salted = [0; 32];
-        let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(algorithm, iterations, &salt, prepared.as_bytes(), &mut salted);
+        let salted = salted(&prepared, &salt, iterations);
         let stored_key = sha256(&hmac(&salted, b"Client Key"));
         let server_key = hmac(&salted, b"Server Key");
         Ok(Self { iterations, salt: salt.to_vec(), stored_key, server_key })
@@ -71,9 +69,7 @@ impl ScramSecret {
     /// Whether it was made of this password.
     pub(crate) fn is_of(&self, password: &str) -> bool {
         let Ok(prepared) = stringprep::saslprep(password) else { return false };
-        let mut salted = [0; 32];
-        let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
-        pbkdf2::derive(algorithm, self.iterations, &self.salt, prepared.as_bytes(), &mut salted);
+        let salted = salted(&prepared, &self.salt, self.iterations);
         let stored_key = sha256(&hmac(&salted, b"Client Key"));
         verify_slices_are_equal(&stored_key, &self.stored_key).is_ok()
     }
@@ -132,6 +128,14 @@ impl fmt::Debug for ScramSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScramSecret(..)")
     }
+}
+
+/// `SaltedPassword` of RFC 5802 section 3.
+fn salted(prepared: &str, salt: &[u8], iterations: NonZeroU32) -> [u8; 32] {
+    let mut salted = [0; 32];
+    let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
+    pbkdf2::derive(algorithm, iterations, salt, prepared.as_bytes(), &mut salted);
+    salted
 }
 
 pub(super) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
