@@ -193,9 +193,18 @@ impl Import {
     }
 }
 
-/// As the tables take it.
+/// Whether the tables take it as a username.
 fn is_name(name: &str) -> bool {
-    (1..=1024).contains(&name.chars().count()) && !name.chars().any(char::is_control)
+    fits(name, 1024)
+}
+
+/// Whether the tables take it as the name of a tenant or a role.
+fn is_short_name(name: &str) -> bool {
+    fits(name, 255)
+}
+
+fn fits(name: &str, most: usize) -> bool {
+    (1..=most).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// Mosquitto's placeholders as ours.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{Effect, Import, Permission, Subject, filter_of, is_name};
+use super::{Effect, Import, Permission, Subject, filter_of, is_name, is_short_name};
 
 /// Behind everything else.
 const DEFAULT: i32 = i32::MIN;
@@ -91,7 +91,7 @@ pub(super) fn read(import: &mut Import, text: &str, anonymous: &str) -> Result<(
     }
     for role in &document.roles {
         let place = format!("role {:?}", role.rolename);
-        if !is_name(&role.rolename) {
+        if !is_short_name(&role.rolename) {
             import.note(format!("{place}: the name cannot be kept, left out"));
             continue;
         }
@@ -139,7 +139,7 @@ fn names(import: &mut Import, roles: &[RoleName], place: &str) -> Vec<String> {
             "{place}: priorities of roles are left out; those of their permissions decide"
         ));
     }
-    roles.iter().map(|role| role.rolename.clone()).filter(|name| is_name(name)).collect()
+    roles.iter().map(|role| role.rolename.clone()).filter(|name| is_short_name(name)).collect()
 }
 
 fn give(import: &mut Import, username: &str, roles: &[String]) {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Result, ensure};
 
-use super::{Import, is_name};
+use super::{Import, is_short_name};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -33,7 +33,7 @@ impl Import {
     /// One transaction: all or nothing. A second import of the same files changes passwords, and adds
     /// no permission twice.
     pub(super) fn to_sql(&self, tenant: &str) -> Result<String> {
-        ensure!(is_name(tenant), "{tenant:?} cannot be the name of a tenant");
+        ensure!(is_short_name(tenant), "{tenant:?} cannot be the name of a tenant");
         let tenant = quoted(tenant);
         let mut sql = String::from("BEGIN;\n");
         let mut line = |line: std::fmt::Arguments<'_>| {

@@ -143,6 +143,14 @@ fn dynamic_security_becomes_principals_roles_and_permissions() {
         );
     }
     assert!(dynsec::read(&mut import, "{", "anonymous").is_err());
+    // One name that the tables refuse would undo the whole transaction.
+    let long = "r".repeat(256);
+    let text = format!(
+        r#"{{"clients": [{{"username": "max", "roles": [{{"rolename": "{long}"}}]}}],
+            "roles": [{{"rolename": "{long}"}}]}}"#
+    );
+    dynsec::read(&mut import, &text, "anonymous").unwrap();
+    assert!(!import.to_sql("acme").unwrap().contains(&long));
 }
 
 #[test]
@@ -152,5 +160,6 @@ fn names_cannot_leave_their_quotes() {
     let sql = import.to_sql("o'brien").unwrap();
     assert!(sql.contains("('o''brien', 'it''s''); DROP TABLE tenants; --', true)"), "{sql}");
     assert!(import.to_sql("a\nb").is_err());
+    assert!(import.to_sql(&"a".repeat(255)).is_ok() && import.to_sql(&"a".repeat(256)).is_err());
     assert!(options().read().is_err(), "no file is named");
 }
