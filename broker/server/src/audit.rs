@@ -1,4 +1,5 @@
-//! The audit record: one bounded line for each CONNECT that is refused and each act of an administrator.
+//! The audit record: one bounded line for each client, and each wish of a client, that is refused, and for
+//! each act of an administrator.
 //!
 //! Every record is of a kind. A kind has a number of lines per second; what goes beyond is counted, and
 //! the next line of the kind says how many were left out.
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hookmq_codec::ReasonCode;
+use hookmq_hooks::{Access, Client, Denial};
 use parking_lot::Mutex;
 use tracing::info;
 
@@ -24,6 +26,10 @@ pub enum Kind {
     Banned,
     /// Has failed, or connected, too often.
     HeldBack,
+    /// TLS did not come about, or the client's certificate does not count.
+    Tls,
+    /// The client may not publish, subscribe or receive this.
+    Access,
     /// A request to the admin API that changes something, or asks steps.
     Admin,
     /// A request to the admin API without its token.
@@ -33,12 +39,16 @@ pub enum Kind {
 /// What is told of each kind, and what is left out.
 #[derive(Default)]
 pub struct Audit {
-    kinds: [Mutex<Told>; Kind::COUNT],
+    kinds: [Pace; Kind::COUNT],
     /// Of all kinds, since the start.
     pub left_out: Counter,
 }
 
-#[derive(Default)]
+/// How fast lines of one kind are written.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<Told>);
+
+#[derive(Debug, Default)]
 struct Told {
     /// When the present second began.
     since: Option<Instant>,
@@ -78,7 +88,7 @@ pub struct Act<'a> {
 }
 
 impl Kind {
-    const COUNT: usize = 6;
+    const COUNT: usize = 8;
 
     pub fn of(refusal: &Refusal) -> Self {
         match (&refusal.step, refusal.reason_code) {
@@ -95,6 +105,8 @@ impl Kind {
             Self::Connect => "connect",
             Self::Banned => "banned",
             Self::HeldBack => "held_back",
+            Self::Tls => "tls",
+            Self::Access => "access",
             Self::Admin => "admin",
             Self::AdminRefused => "admin_refused",
         }
@@ -119,6 +131,30 @@ impl Audit {
         );
     }
 
+    /// No TLS, and so no CONNECT, on this connection.
+    pub fn turned_away(&self, listener: &str, peer: Option<SocketAddr>, why: &impl fmt::Display) {
+        let Some(left_out) = self.may_tell(Kind::Tls, Instant::now()) else { return };
+        let (kind, reason) = (Kind::Tls.name(), why.to_string());
+        let reason = Cut(&reason, LONGEST_REASON);
+        info!(target: "audit", kind, listener, ?peer, ?reason, left_out, "client turned away");
+    }
+
+    pub fn denied(&self, client: &Client, access: &Access<'_>, denial: &Denial) {
+        let Some(left_out) = self.may_tell(Kind::Access, Instant::now()) else { return };
+        info!(
+            target: "audit",
+            kind = Kind::Access.name(),
+            tenant = ?Foreign(&client.tenant),
+            client_id = ?Foreign(&client.client_id),
+            username = ?Foreign(&client.username),
+            action = ?access.action,
+            topic = ?Foreign(access.topic),
+            reason = ?Cut(&denial.reason, LONGEST_REASON),
+            left_out,
+            "access denied"
+        );
+    }
+
     pub fn act(&self, kind: Kind, peer: Option<SocketAddr>, act: &Act<'_>) {
         let Some(left_out) = self.may_tell(kind, Instant::now()) else { return };
         info!(
@@ -134,15 +170,24 @@ impl Audit {
         );
     }
 
-    /// Whether to write a line of this kind now, and how many were left out before it.
     fn may_tell(&self, kind: Kind, now: Instant) -> Option<u64> {
-        let mut told = self.kinds[kind as usize].lock();
+        let told = self.kinds[kind as usize].may_tell(now);
+        if told.is_none() {
+            self.left_out.add(1);
+        }
+        told
+    }
+}
+
+impl Pace {
+    /// Whether to write a line now, and how many were left out before it.
+    pub fn may_tell(&self, now: Instant) -> Option<u64> {
+        let mut told = self.0.lock();
         if told.since.is_none_or(|since| now >= since + SECOND) {
             (told.since, told.lines) = (Some(now), 0);
         }
         if told.lines >= LINES {
             told.left_out += 1;
-            self.left_out.add(1);
             return None;
         }
         told.lines += 1;

@@ -187,15 +187,7 @@ impl Broker {
     }
 
     pub(crate) fn report_denial(&self, client: &Client, access: &Access<'_>, denial: &Denial) {
-        info!(
-            tenant = &*client.tenant,
-            client_id = ?Foreign(&client.client_id),
-            username = ?Foreign(&client.username),
-            action = ?access.action,
-            topic = ?Foreign(access.topic),
-            reason = denial.reason,
-            "access denied"
-        );
+        self.audit.denied(client, access, denial);
     }
 
     pub(crate) fn report_stopped_emission(

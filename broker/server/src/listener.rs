@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hookmq_codec::ProtocolVersion;
 use hookmq_hooks::{CertificateFacts, ConnectionFacts};
 use tokio::net::TcpStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use self::proxy::read_header;
 use self::socket::{Accepted, Socket};
@@ -261,11 +261,10 @@ fn report(broker: &Broker, listener: &str, peer: Option<SocketAddr>, why: &Turne
     }
     broker.metrics.connections_refused.add(1);
     match why {
-        TurnedAway::Handshake(HandshakeError::Failed(error)) => {
-            info!(listener, ?peer, %error, "TLS handshake failed");
-        }
-        TurnedAway::Handshake(HandshakeError::Certificate(error)) => {
-            info!(listener, ?peer, error, "client certificate refused");
+        TurnedAway::Handshake(
+            why @ (HandshakeError::Failed(_) | HandshakeError::Certificate(_)),
+        ) => {
+            broker.audit.turned_away(listener, peer, why);
         }
         why => debug!(listener, ?peer, %why, "connection closed before CONNECT"),
     }

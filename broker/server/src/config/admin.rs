@@ -41,11 +41,17 @@ pub(crate) fn load_or_create_token(file: &Path) -> Result<Secret> {
     if !file.try_exists().with_context(|| format!("look for {shown}"))? {
         create_token(file).with_context(|| format!("make the admin token {shown}"))?;
     }
+    read_token(file)
+}
+
+/// The token that is in `file`.
+pub(super) fn read_token(file: &Path) -> Result<Secret> {
     let secret = read_secret(file, ALL_BUT_OWNER)?;
     let token = secret.expose().trim_ascii();
     ensure!(
         token.len() >= SHORTEST_TOKEN && token.iter().all(u8::is_ascii_graphic),
-        "{shown} must hold {SHORTEST_TOKEN} or more printable ASCII characters"
+        "{} must hold {SHORTEST_TOKEN} or more printable ASCII characters",
+        file.display()
     );
     Ok(Secret::new(token.to_vec()))
 }

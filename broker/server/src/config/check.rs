@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use hookmq_script::RuleLimits;
 
+use super::admin::read_token;
 use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
-use super::file::{ALL_BUT_OWNER, read_secret};
 use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, rights};
 use crate::broker::limits::Limits;
 
@@ -132,7 +132,7 @@ impl Check {
             None => data_dir.join("admin.token"),
         };
         if token_file.exists()
-            && let Err(error) = read_secret(&token_file, ALL_BUT_OWNER)
+            && let Err(error) = read_token(&token_file)
         {
             self.problem(&path.key("token_file"), error);
         }

@@ -1,6 +1,7 @@
 //! The verifier of client certificates: several named trust anchors, each with its own say.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hookmq_access::{CrlFacts, crl_facts};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -10,6 +11,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use tracing::info;
+
+use crate::audit::{Kind, Pace};
 
 use super::material::Material;
 use super::refusal::Refusal;
@@ -23,6 +26,8 @@ pub(super) struct TrustAnchors {
     anchors: Vec<TrustAnchor>,
     /// The subjects of all anchors, told to clients so that they can choose a certificate.
     hints: Vec<DistinguishedName>,
+    /// Of the lines about who is refused.
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -43,7 +48,7 @@ pub(super) enum Unusable {
 
 impl TrustAnchors {
     pub(super) fn new(listener: Arc<str>, mandatory: bool) -> Self {
-        Self { listener, mandatory, anchors: Vec::new(), hints: Vec::new() }
+        Self { listener, mandatory, anchors: Vec::new(), hints: Vec::new(), pace: Pace::default() }
     }
 
     pub(super) fn add(&mut self, anchor: TrustAnchor) {
@@ -181,12 +186,16 @@ impl ClientCertVerifier for TrustAnchors {
             }
         }
         let refusal = Refusal::new(leaf, errors);
+        let Some(left_out) = self.pace.may_tell(Instant::now()) else { return Err(refusal.error) };
         info!(
+            target: "audit",
+            kind = Kind::Tls.name(),
             listener = &*self.listener,
             subject = ?refusal.subject,
             issuer = ?refusal.issuer,
             serial = refusal.serial,
             reason = refusal.reason(),
+            left_out,
             "client certificate refused"
         );
         Err(refusal.error)
