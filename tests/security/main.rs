@@ -5,6 +5,7 @@ mod aliases;
 mod arrival;
 mod authentication;
 mod certificates;
+mod configuration;
 mod integers;
 mod limits;
 mod malformed;
