@@ -45,3 +45,11 @@ fn thread_time() -> Duration {
     assert_eq!(result, 0, "the system counts the processor time of threads");
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
+
+/// Lets others run before the calling thread.
+#[allow(unsafe_code)]
+pub fn lower_priority() {
+    // SAFETY: the call takes numbers alone. 0 is the calling thread.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+    assert_eq!(result, 0, "anybody may lower a priority");
+}

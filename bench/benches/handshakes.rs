@@ -1,0 +1,176 @@
+//! A storm of TLS handshakes beside connected clients: how many there are in a second of the broker's
+//! processor time, and what the others notice.
+//!
+//! `cargo bench -p hookmq-bench --bench handshakes` with `HOOKMQ_BIN` naming a release build. All clients
+//! of a storm have sent their first bytes before the first handshake goes on. The clients run on the same
+//! machine, at a lower priority, as if they were elsewhere.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hookmq_bench::lower_priority;
+use hookmq_codec::{Packet, ProtocolVersion, Qos};
+use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::certificates::{Authority, Validity};
+use hookmq_tests::client::{Client, connect, publish};
+use hookmq_tests::wire::{tcp, tls_config};
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+type TlsClient = StreamOwned<ClientConnection, TcpStream>;
+
+const SERVER: &str = "127.0.0.1";
+const CLIENTS: usize = 2000;
+/// Threads that go on with the handshakes.
+const HANDS: usize = 8;
+/// How often the connected client asks.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+const CONFIGURATION: &str = r#"data_dir: data
+listeners:
+  - {name: plain, bind: "tcp://127.0.0.1:0"}
+  - name: devices
+    bind: tls://127.0.0.1:0
+    tls:
+      certificate: server.crt
+      key: server.key
+      client_certificates: required
+      trust_anchors: [{name: devices, file: ca.crt}]
+  - name: browsers
+    bind: tls://127.0.0.1:0
+    tls: {certificate: server.crt, key: server.key}
+limits: {connect_timeout_ms: 60000}
+pipeline:
+  connect:
+    - builtin: certificate
+      listeners: [devices]
+      config: {mappings: [{trust_anchor: devices, tenant: acme, username: "{cn}"}]}
+    - {builtin: anonymous, listeners: [plain, browsers]}
+  authorize: [{builtin: open}]
+"#;
+
+/// What one storm was like.
+struct Storm {
+    lasted: Duration,
+    /// Of the broker.
+    processor: Duration,
+    /// Clients that were closed out and had to come again.
+    again: usize,
+}
+
+fn main() {
+    let directory = directory();
+    let authority = Authority::new("devices");
+    authority.save(&directory.path().join("ca.crt"));
+    authority.issue_server(&directory.path().join("server"));
+    authority.issue_device(directory.path(), "acme", "device", Validity::Current);
+    let ca = directory.path().join("ca.crt");
+    let certificate = tls_config(&ca, Some(&directory.path().join("device")));
+    let resuming = tls_config(&ca, None);
+    let mut afresh = tls_config(&ca, None);
+    Arc::get_mut(&mut afresh).expect("nobody else has it").resumption = Resumption::disabled();
+    let broker = Broker::with_config(CONFIGURATION, directory);
+    let plain = broker.address("plain");
+    println!(
+        "| {CLIENTS} handshakes | a second | a processor second of the broker | came again | p50 of a connected client | p99 |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let (_, quiet) = beside(plain, || std::thread::sleep(Duration::from_secs(4)));
+    println!("| none | | | | {} | {} |", quiet[0], quiet[1]);
+    for (name, listener, config) in [
+        ("with a client certificate", "devices", certificate),
+        ("without", "browsers", afresh),
+        ("resumed", "browsers", resuming),
+    ] {
+        let address = broker.address(listener);
+        if name == "resumed" {
+            // One ticket is enough for all.
+            admitted(&mut begin(address, &config), "first").expect("a first one");
+        }
+        let (storm, others) = beside(plain, || storm(&broker, address, &config));
+        println!(
+            "| {name} | {:.0} | {:.0} | {} | {} | {} |",
+            CLIENTS as f64 / storm.lasted.as_secs_f64(),
+            CLIENTS as f64 / storm.processor.as_secs_f64(),
+            storm.again,
+            others[0],
+            others[1],
+        );
+    }
+}
+
+/// Lets all clients begin at once, and come again until they are in.
+fn storm(broker: &Broker, address: SocketAddr, config: &Arc<ClientConfig>) -> Storm {
+    let (began, ticks) = (Instant::now(), broker.processor_ticks());
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| begin(address, config)).collect();
+    let again = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for (hand, clients) in clients.chunks_mut(CLIENTS / HANDS).enumerate() {
+            let again = &again;
+            scope.spawn(move || {
+                lower_priority();
+                for (number, client) in clients.iter_mut().enumerate() {
+                    while admitted(client, &format!("device-{hand}-{number}")).is_err() {
+                        again.fetch_add(1, Ordering::Relaxed);
+                        *client = begin(address, config);
+                    }
+                }
+            });
+        }
+    });
+    let processor = Duration::from_millis((broker.processor_ticks() - ticks) * 10);
+    Storm { lasted: began.elapsed(), processor, again: again.into_inner() }
+}
+
+/// A client that has said hello.
+fn begin(address: SocketAddr, config: &Arc<ClientConfig>) -> TlsClient {
+    let server = SERVER.try_into().expect("an address");
+    let connection = ClientConnection::new(config.clone(), server).expect("a TLS client");
+    let mut client = StreamOwned::new(connection, tcp(address));
+    // Whether the broker hears it is seen later.
+    let _ = client.conn.write_tls(&mut client.sock);
+    client
+}
+
+/// Goes on up to CONNACK.
+fn admitted(client: &mut TlsClient, client_id: &str) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    Packet::Connect(Box::new(connect(ProtocolVersion::V311, client_id)))
+        .encode(ProtocolVersion::V311, &mut bytes)
+        .expect("a short packet");
+    client.write_all(&bytes)?;
+    client.flush()?;
+    let mut connack = [0; 4];
+    client.read_exact(&mut connack)?;
+    assert_eq!(connack, [0x20, 2, 0, 0], "accepted");
+    Ok(())
+}
+
+/// What `work` gives, and the latencies of a client that publishes meanwhile at a steady rate and awaits
+/// the acknowledgement: median and 99th percentile.
+fn beside<T>(address: SocketAddr, work: impl FnOnce() -> T) -> (T, [String; 2]) {
+    let over = AtomicBool::new(false);
+    let (result, mut latencies) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut client = Client::connect(address, connect(ProtocolVersion::V5, "steady")).0;
+            let mut latencies = Vec::new();
+            let mut due = Instant::now();
+            while !over.load(Ordering::Relaxed) {
+                due += INTERVAL;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                client.publish(publish("steady", b"42", Qos::AtLeastOnce));
+                latencies.push(due.elapsed());
+            }
+            latencies
+        });
+        let result = work();
+        over.store(true, Ordering::Relaxed);
+        (result, client.join().expect("the connected client goes on"))
+    });
+    latencies.sort_unstable();
+    let at = |share: usize| format!("{:.2?}", latencies[latencies.len() * share / 100]);
+    (result, [at(50), at(99)])
+}
