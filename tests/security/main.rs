@@ -26,6 +26,7 @@ mod shared_filters;
 mod shared_group;
 mod silence;
 mod stalled;
+mod stampede;
 mod strings;
 mod subscriptions;
 mod topics;

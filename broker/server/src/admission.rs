@@ -12,7 +12,7 @@ mod flapping;
 mod waiting_room;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZero, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub struct Admission {
     addresses: Arc<Addresses>,
     pending: Arc<WaitingRoom>,
     handshakes: Arc<WaitingRoom>,
+    /// Of the handshakes, those that work at this moment.
+    pub(crate) handshake_steps: Semaphore,
     authentications: Arc<Semaphore>,
     pub(crate) backoff: Backoff,
     pub(crate) flapping: Flapping,
@@ -79,6 +81,8 @@ impl Admission {
     pub fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         let patience = limits.connect_timeout / PATIENCE;
+        // As many as there are workers, where the operator has not set their number.
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let rate = limits.connection_rate.map(|rate| (rate, Mutex::new(Bucket::full(now))));
         Self {
             rate,
@@ -87,6 +91,7 @@ impl Admission {
             addresses: Arc::new(Addresses::new(limits)),
             pending: Arc::new(WaitingRoom::new(limits.pending_connections, patience)),
             handshakes: Arc::new(WaitingRoom::new(limits.tls_handshakes, patience)),
+            handshake_steps: Semaphore::new((threads / 2).max(1)),
             authentications: Arc::new(Semaphore::new(limits.pending_authentications)),
             backoff: Backoff::new(limits.abuse.backoff.clone()),
             flapping: Flapping::new(limits.abuse.flapping.clone()),

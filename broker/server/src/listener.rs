@@ -3,6 +3,7 @@
 
 mod proxy;
 mod socket;
+mod steps;
 mod tls;
 mod websocket;
 
@@ -18,6 +19,7 @@ use tracing::{debug, warn};
 
 use self::proxy::read_header;
 use self::socket::{Accepted, Socket};
+use self::steps::in_steps;
 use self::tls::{HandshakeError, Shown, TlsClient, handshake};
 use self::websocket::{UpgradeError, upgrade};
 use crate::admission::{Arrival, Bound, Late, Place};
@@ -212,10 +214,11 @@ impl Newcomer {
         stream: TcpStream,
     ) -> Result<(TlsClient, Option<Shown>), TurnedAway> {
         let mut turn = self.broker.admission.begin_handshake(Instant::now())?;
+        let steps = &self.broker.admission.handshake_steps;
         let in_turn = async {
             tokio::select! {
                 biased;
-                shaken = handshake(tls, stream) => shaken.map_err(TurnedAway::from),
+                shaken = in_steps(steps, handshake(tls, stream)) => shaken.map_err(TurnedAway::from),
                 _ = turn.given_away() => Err(Bound::TlsHandshakes.into()),
             }
         };
