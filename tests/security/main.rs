@@ -7,6 +7,7 @@ mod authentication;
 mod certificates;
 mod configuration;
 mod integers;
+mod intermediates;
 mod limits;
 mod malformed;
 mod mapping;

@@ -17,6 +17,9 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     common_name: String,
     certificate: String,
+    /// What stands behind the certificates that it issues: its own, and those of the authorities above it,
+    /// but for the root's.
+    chain: String,
 }
 
 /// Until when a certificate is good.
@@ -32,13 +35,31 @@ pub const EXPIRED_IN: i32 = 2021;
 
 impl Authority {
     pub fn new(common_name: &str) -> Self {
-        let mut params = params(common_name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self::of(authority(common_name, BasicConstraints::Constrained(0)), common_name, None)
+    }
+
+    /// A root with room for authorities below it.
+    pub fn root(common_name: &str) -> Self {
+        Self::of(authority(common_name, BasicConstraints::Unconstrained), common_name, None)
+    }
+
+    /// An authority below this one, with what `change` makes of it. What it issues comes with its chain.
+    pub fn below(&self, common_name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority(common_name, BasicConstraints::Unconstrained);
+        change(&mut params);
+        Self::of(params, common_name, Some(self))
+    }
+
+    fn of(params: CertificateParams, common_name: &str, above: Option<&Self>) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let certificate = params.self_signed(&key).expect("a CA certificate").pem();
+        let certificate = match above {
+            None => params.self_signed(&key),
+            Some(above) => params.signed_by(&key, &above.issuer),
+        };
+        let certificate = certificate.expect("a CA certificate").pem();
+        let chain = above.map_or_else(String::new, |it| format!("{certificate}{}", it.chain));
         let common_name = common_name.to_owned();
-        Self { issuer: Issuer::new(params, key), common_name, certificate }
+        Self { issuer: Issuer::new(params, key), common_name, certificate, chain }
     }
 
     /// Writes the authority's own certificate.
@@ -111,7 +132,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        write_pair(stem, &certificate.pem(), &key);
+        write_pair(stem, &format!("{}{}", certificate.pem(), self.chain), &key);
     }
 }
 
@@ -133,6 +154,13 @@ fn params(common_name: &str) -> CertificateParams {
     params.not_after = date_time_ymd(2120, 1, 1);
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+}
+
+fn authority(common_name: &str, constraints: BasicConstraints) -> CertificateParams {
+    let mut params = params(common_name);
+    params.is_ca = IsCa::Ca(constraints);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
