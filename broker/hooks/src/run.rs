@@ -149,7 +149,7 @@ impl Pipeline {
         let Some(wish) = &attempt.authentication else { return Ok(()) };
         let knows_it = |step: &Arc<Step>| {
             step.wants_listener(&attempt.connection.listener)
-                && step.active.program.authentication_methods().contains(&wish.method())
+                && step.active.program.knows_method(wish.method())
         };
         match self.connect.steps.iter().any(knows_it) {
             true => Ok(()),
