@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod process;
 pub mod scene;
 pub mod scram;
+pub mod tokens;
 pub mod wait;
 pub mod websocket;
 pub mod wire;

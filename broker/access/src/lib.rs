@@ -3,18 +3,21 @@
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
 //! and decides. [`Bans`] say who is kept out. [`ScramSecret`] and [`PasswordHash`] are what is kept of a
-//! password. [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
-//! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+//! password. [`CertificateProgram`], [`DatabaseProgram`], [`JwtProgram`], [`PasswordProgram`],
+//! [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
 
 mod bans;
 mod certificate;
+mod client_id;
 mod database;
 mod directory;
+mod name;
 mod password;
 mod permissions;
 mod program;
 mod scram;
 mod settings;
+mod token;
 
 pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
@@ -22,6 +25,7 @@ pub use certificate::{
     Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
     proxied_certificate,
 };
+pub use client_id::NamedClientIdRule;
 pub use database::{Database, QueryError};
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
@@ -33,8 +37,12 @@ pub use permissions::{
     PermissionSet, Ruling, Terms,
 };
 pub use program::{
-    AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,
-    PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
+    AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, JwtProgram,
+    OpenProgram, PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
 };
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};
+pub use token::{
+    Algorithm, FetchKeySet, JwtSettings, KeyError, KeySetUrl, KeySetUrlError, KeySettings,
+    MAX_KEY_SET_BYTES, PermissionsFrom, SettingsProblem, TokenFrom,
+};

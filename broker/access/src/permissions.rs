@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookmq_codec::Qos;
-use hookmq_hooks::{Action, Attribute, Effect};
+use hookmq_hooks::{Action, Attribute, Client, Effect};
 
 pub use bound::{BoundPermissions, DenialReason, NotApplied, Ruling};
 pub use pattern::{FilterPattern, PatternError};
@@ -51,6 +51,17 @@ pub struct Holder<'a> {
     pub attributes: &'a BTreeMap<Arc<str>, Attribute>,
 }
 
+impl<'a> Holder<'a> {
+    pub(crate) fn of(client: &'a Client) -> Self {
+        Self {
+            tenant: &client.tenant,
+            username: &client.username,
+            client_id: client.client_id_bound.then_some(&*client.client_id),
+            attributes: &client.attributes,
+        }
+    }
+}
+
 impl PermissionSet {
     pub fn new(permissions: impl IntoIterator<Item = Permission>) -> Self {
         let mut permissions: Vec<_> = permissions.into_iter().map(Arc::new).collect();
@@ -64,6 +75,13 @@ impl PermissionSet {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those of both, as if they stood in one table.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let mut permissions: Vec<_> = self.0.iter().chain(&other.0).cloned().collect();
+        permissions.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
+        Self(permissions)
     }
 
     /// Puts the holder's values in the placeholders, once, so that deciding is only matching.

@@ -1,22 +1,26 @@
-//! The builtin steps: `certificate`, `database`, `password`, `scram`, `anonymous`, `open`.
+//! The builtin steps: `certificate`, `database`, `jwt`, `password`, `scram`, `anonymous`, `open`.
 
 mod certificate;
+mod jwt;
 mod password;
 mod scram;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{
     Access, Attachment, Attribute, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt,
-    ConnectVerdict, Denial, FailureKind, HookSet, IdentityPatch, Program, ProgramIdentity,
-    ProgramKind, StepFailure, Voucher, note,
+    ConnectVerdict, Denial, Effect, FailureKind, HookSet, Identity, IdentityPatch, Program,
+    ProgramIdentity, ProgramKind, StepFailure, Voucher, note,
 };
 
 pub use self::certificate::CertificateProgram;
+pub use self::jwt::JwtProgram;
 pub use self::password::{PasswordProgram, PasswordSettings};
 pub use self::scram::{ScramProgram, ScramSettings};
+use crate::client_id::{Foreign, NamedClientIdRule};
 use crate::directory::Grants;
 use crate::{BoundPermissions, Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
 
@@ -179,19 +183,7 @@ impl Program for DatabaseProgram {
             return Err(StepFailure::new(FailureKind::Unavailable, message));
         }
         let ruling = grants.with_permissions(client, |permissions| permissions.decide(access));
-        if let Ok(Ruling::Allow { permission, .. } | Ruling::Deny { permission, .. }) = &ruling {
-            note("permission", || permission.to_string());
-        }
-        Ok(match ruling {
-            Ok(Ruling::Allow { maximum_qos: Qos::ExactlyOnce, .. }) => AuthorizeVerdict::Allow,
-            Ok(Ruling::Allow { maximum_qos, .. }) => AuthorizeVerdict::AllowUpTo(maximum_qos),
-            Ok(Ruling::Deny { permission, effect, reason }) => {
-                let reason = format!("permission {permission}: {reason}");
-                AuthorizeVerdict::Deny(Denial { effect, reason })
-            }
-            Ok(Ruling::NoMatch) => AuthorizeVerdict::Abstain,
-            Err(reason) => AuthorizeVerdict::Deny(Denial { effect: Default::default(), reason }),
-        })
+        Ok(verdict(ruling))
     }
 }
 
@@ -255,6 +247,96 @@ impl Program for OpenProgram {
     }
 }
 
+/// What permissions have come to, or why there are none.
+fn verdict(ruling: Result<Ruling, String>) -> AuthorizeVerdict {
+    if let Ok(Ruling::Allow { permission, .. } | Ruling::Deny { permission, .. }) = &ruling {
+        note("permission", || PermissionName(*permission).to_string());
+    }
+    match ruling {
+        Ok(Ruling::Allow { maximum_qos: Qos::ExactlyOnce, .. }) => AuthorizeVerdict::Allow,
+        Ok(Ruling::Allow { maximum_qos, .. }) => AuthorizeVerdict::AllowUpTo(maximum_qos),
+        Ok(Ruling::Deny { permission, effect, reason }) => {
+            let reason = format!("permission {}: {reason}", PermissionName(permission));
+            AuthorizeVerdict::Deny(Denial { effect, reason })
+        }
+        Ok(Ruling::NoMatch) => AuthorizeVerdict::Abstain,
+        Err(reason) => AuthorizeVerdict::Deny(Denial { effect: Effect::default(), reason }),
+    }
+}
+
+/// A row's number, or a place in a token, which is numbered downwards.
+struct PermissionName(i64);
+
+impl fmt::Display for PermissionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            row @ 0.. => write!(f, "{row}"),
+            place => write!(f, "{} of the token", place.unsigned_abs()),
+        }
+    }
+}
+
+/// What `patch` says otherwise than the steps before.
+fn contradiction(identity: &Identity, patch: &IdentityPatch) -> Option<String> {
+    let names = [
+        ("tenant", &identity.tenant, &patch.tenant),
+        ("username", &identity.username, &patch.username),
+        ("client id", &identity.client_id, &patch.client_id),
+    ];
+    names.into_iter().find_map(|(what, before, now)| {
+        let (before, now) = (before.as_ref()?, now.as_ref()?);
+        let differs = || format!("its {what} is {now:?}, but a step before says {before:?}");
+        (before != now).then(differs)
+    })
+}
+
+/// Who the client with this name is, with a client id of its own where there is a rule for that.
+fn named(
+    attempt: &ConnectAttempt,
+    tenant: Arc<str>,
+    username: Arc<str>,
+    rule: Option<&NamedClientIdRule>,
+) -> Result<IdentityPatch, Refused> {
+    let client_id = rule.map(|rule| rule.0.bind_named(&attempt.client_id, &tenant, &username));
+    let client_id = client_id.transpose().map_err(|foreign| match foreign {
+        Foreign::Unfit(why) => Refused::new(format!("no client id can be made: {why}")),
+        Foreign::NotOwn(own) => Refused::foreign_client_id(&own),
+    })?;
+    let patch = IdentityPatch {
+        tenant: Some(tenant),
+        username: Some(username),
+        client_id,
+        ..IdentityPatch::default()
+    };
+    match contradiction(&attempt.identity, &patch) {
+        Some(why) => Err(Refused::new(why)),
+        None => Ok(patch),
+    }
+}
+
+/// A denial on its way to be one.
+struct Refused {
+    reason_code: ReasonCode,
+    reason: String,
+}
+
+impl Refused {
+    fn new(reason: impl Into<String>) -> Self {
+        Self { reason_code: ReasonCode::NotAuthorized, reason: reason.into() }
+    }
+
+    fn foreign_client_id(own: &str) -> Self {
+        let reason = format!("the client id is another's: this client's are {own:?}");
+        Self { reason_code: ReasonCode::ClientIdentifierNotValid, reason }
+    }
+}
+
+impl From<Refused> for ConnectVerdict {
+    fn from(Refused { reason_code, reason }: Refused) -> Self {
+        Self::Deny { reason_code, reason }
+    }
+}
+
 fn builtin(name: &str) -> ProgramIdentity {
     ProgramIdentity {
         kind: ProgramKind::Builtin,
@@ -265,7 +347,7 @@ fn builtin(name: &str) -> ProgramIdentity {
 }
 
 fn deny(reason: impl Into<String>) -> ConnectVerdict {
-    ConnectVerdict::Deny { reason_code: ReasonCode::NotAuthorized, reason: reason.into() }
+    Refused::new(reason).into()
 }
 
 fn failure(error: DirectoryError) -> StepFailure {

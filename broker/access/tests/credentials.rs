@@ -128,7 +128,9 @@ fn attempt(authentication: Option<Authentication>) -> ConnectAttempt {
 
 fn step(directory: &Directory) -> ScramProgram {
     let iterations = NonZeroU32::new(ITERATIONS).unwrap();
-    ScramProgram::new(directory.clone(), ScramSettings { tenant: Some("acme".into()), iterations })
+    let settings =
+        ScramSettings { tenant: Some("acme".into()), iterations, ..ScramSettings::default() };
+    ScramProgram::new(directory.clone(), settings)
 }
 
 async fn try_with(

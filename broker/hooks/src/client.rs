@@ -139,14 +139,24 @@ pub struct ConnectAttempt {
     pub identity: Identity,
 }
 
+/// Whether a user name has the form of a signed token (RFC 7515 section 3.1), which is a secret: three parts
+/// in Base64, of which the first begins with `{"`.
+pub fn resembles_token(username: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    let parts = username.split('.');
+    username.starts_with("ey")
+        && parts.clone().count() == 3
+        && parts.flat_map(str::bytes).all(is_base64)
+}
+
 impl ConnectAttempt {
-    /// A copy without password and authentication data.
+    /// A copy without password and authentication data, and without a user name that is a token.
     pub fn without_secrets(&self) -> Self {
         Self {
             connection: self.connection.clone(),
             certificate: self.certificate.clone(),
             client_id: self.client_id.clone(),
-            username: self.username.clone(),
+            username: self.username.clone().filter(|username| !resembles_token(username)),
             password: None,
             authentication: None,
             identity: self.identity.clone(),

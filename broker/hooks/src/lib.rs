@@ -33,7 +33,7 @@ pub use breaker::{BreakerChange, BreakerOptions, Breakers};
 pub use budget::{TenantBudget, TenantRates};
 pub use client::{
     Attachment, Attribute, CertificateFacts, Client, ClientLimits, ConnectAttempt, ConnectionFacts,
-    DistinguishedName, Identity, Secret, Voucher,
+    DistinguishedName, Identity, Secret, Voucher, resembles_token,
 };
 pub use explain::{Explanation, StepTrace, ask_again};
 pub use message_patch::{Emission, MessagePatch, PatchError};

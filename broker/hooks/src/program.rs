@@ -127,9 +127,9 @@ pub trait Program: Send + Sync {
         false
     }
 
-    /// The authentication methods that its connect step can carry through.
-    fn authentication_methods(&self) -> &[&str] {
-        &[]
+    /// Whether its connect step can carry this authentication method through.
+    fn knows_method(&self, _method: &str) -> bool {
+        false
     }
 
     fn connect<'a>(

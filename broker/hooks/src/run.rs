@@ -149,7 +149,7 @@ impl Pipeline {
         let Some(wish) = &attempt.authentication else { return Ok(()) };
         let knows_it = |step: &Arc<Step>| {
             step.wants_listener(&attempt.connection.listener)
-                && step.active.program.authentication_methods().contains(&wish.method())
+                && step.active.program.knows_method(wish.method())
         };
         match self.connect.steps.iter().any(knows_it) {
             true => Ok(()),
@@ -353,9 +353,13 @@ impl Identity {
         self.roles.extend(patch.roles);
         self.attachments.extend(patch.attachments);
         self.limits = self.limits.amended(patch.limits);
-        self.attributes.extend(patch.attributes.into_iter().map(|(name, value)| {
-            (name, Attribute { value, vouched_by: Voucher::Step(step.clone()) })
-        }));
+        let vouched_by = patch.vouched_by.unwrap_or_else(|| Voucher::Step(step.clone()));
+        self.attributes.extend(
+            patch
+                .attributes
+                .into_iter()
+                .map(|(name, value)| (name, Attribute { value, vouched_by: vouched_by.clone() })),
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 
-use crate::{Attachment, ClientLimits, Emission, MessagePatch, Secret};
+use crate::{Attachment, ClientLimits, Emission, MessagePatch, Secret, Voucher};
 
 /// "Who is this?"
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,10 @@ pub struct IdentityPatch {
     pub client_id: Option<Arc<str>>,
     /// Added to the roles so far.
     pub roles: BTreeSet<Arc<str>>,
-    /// Added to, or put in the place of, the attributes so far; the step vouches for them.
+    /// Added to, or put in the place of, the attributes so far.
     pub attributes: BTreeMap<Arc<str>, String>,
+    /// Who says that the attributes are true; none: the step itself.
+    pub vouched_by: Option<Voucher>,
     /// Added to, or put in the place of, the attachments so far.
     pub attachments: BTreeMap<Arc<str>, Attachment>,
     pub limits: ClientLimits,

@@ -39,11 +39,8 @@ impl Program for Doing {
         HookSet { connect: true, ..HookSet::default() }
     }
 
-    fn authentication_methods(&self) -> &[&str] {
-        match self.0 {
-            Does::Accept | Does::Deny => &[],
-            _ => &["echo"],
-        }
+    fn knows_method(&self, method: &str) -> bool {
+        !matches!(self.0, Does::Accept | Does::Deny) && method == "echo"
     }
 
     fn connect<'a>(

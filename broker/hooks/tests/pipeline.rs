@@ -12,7 +12,7 @@ use hookmq_hooks::{
     ConnectVerdict, ConnectionFacts, Control, Decision, DeliverVerdict, Effect, Emission,
     FailureKind, FailurePolicy, Hook, HookSet, Identity, IdentityPatch, MessagePatch, Observer,
     Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, PublishOutcome,
-    PublishVerdict, Step, StepFailure, StepSpec,
+    PublishVerdict, Step, StepFailure, StepSpec, Voucher,
 };
 
 type Answers<T> = Box<dyn Fn() -> Result<T, StepFailure> + Send + Sync>;
@@ -230,6 +230,22 @@ fn control_words_have_the_meaning_that_pam_gives_them() {
         let username = connect(steps).map(|identity| identity.username.unwrap().to_string());
         assert_eq!(username, expected.map(str::to_owned), "{case}");
     }
+}
+
+#[test]
+fn an_attribute_remembers_the_step_or_whom_the_step_relies_upon() {
+    let with = |name: &'static str, vouched_by: Option<Voucher>| -> Answers<ConnectVerdict> {
+        Box::new(move || {
+            let attributes = [(name.into(), "north".to_owned())].into();
+            let vouched_by = vouched_by.clone();
+            Ok(ConnectVerdict::Accept(IdentityPatch { attributes, vouched_by, ..named("a") }))
+        })
+    };
+    let steps = [with("own", None), with("shown", Some(Voucher::Tls))];
+    let identity = connect(steps.map(|step| (Control::Required, step)).into()).unwrap();
+    let voucher = |name: &str| identity.attributes[name].vouched_by.clone();
+    assert_eq!(voucher("own"), Voucher::Step("step".into()));
+    assert_eq!(voucher("shown"), Voucher::Tls);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Requests that plugins send: to addresses that may be reached, and nowhere else.
+//! Requests that plugins send, and the broker itself for key sets: to addresses that may be reached, and
+//! nowhere else.
 //!
 //! A name is looked up once, its addresses are checked, and the connection goes to one of those that
 //! were checked. There are no redirections, no proxies and no connections kept for later.
 
 mod address;
+mod key_sets;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +27,8 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio_rustls::TlsConnector;
 use tracing::warn;
 
-use self::address::may_reach;
+use self::address::{is_this_machine, may_reach};
+pub use self::key_sets::KeySets;
 use crate::config::{HttpReach, Network};
 
 /// Threads for look-ups, which cannot be ended: as many may hang at a time.
@@ -41,7 +44,15 @@ pub struct Outbound {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
     tls: TlsConnector,
-    networks: Vec<Network>,
+    networks: Networks,
+}
+
+/// The addresses that names may have.
+enum Networks {
+    /// Public ones, and these.
+    Public(Vec<Network>),
+    /// Any: the operator chose the names.
+    All,
 }
 
 impl Outbound {
@@ -50,14 +61,26 @@ impl Outbound {
     /// # Errors
     /// Where the system refuses a thread.
     pub fn new(reach: &HttpReach) -> io::Result<Self> {
+        Self::within(reach, Networks::Public(reach.networks.clone()))
+    }
+
+    /// For requests to hosts that the operator has named, wherever they are.
+    ///
+    /// # Errors
+    /// As [`Outbound::new`].
+    pub fn of_operator(reach: &HttpReach) -> io::Result<Self> {
+        Self::within(reach, Networks::All)
+    }
+
+    fn within(reach: &HttpReach, networks: Networks) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(LOOKUPS)
-            .thread_name("plugin-http")
+            .thread_name("outbound-http")
             .enable_all()
             .build()?;
         let tls = TlsConnector::from(Arc::new(tls(reach)?));
-        Ok(Self { runtime: Some(runtime), tls, networks: reach.networks.clone() })
+        Ok(Self { runtime: Some(runtime), tls, networks })
     }
 
     async fn exchange(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
@@ -80,7 +103,13 @@ impl Outbound {
                 tokio::net::lookup_host((&**name, origin.port)).await.map_err(failed)?.collect()
             }
         };
-        let allowed = |address: &SocketAddr| may_reach(&origin.host, address.ip(), &self.networks);
+        let allowed = |address: &SocketAddr| match &self.networks {
+            Networks::Public(networks) => may_reach(&origin.host, address.ip(), networks),
+            Networks::All if is_this_machine(&origin.host) => {
+                may_reach(&origin.host, address.ip(), &[])
+            }
+            Networks::All => true,
+        };
         let mut outcome = Err(HttpError::Address);
         for address in addresses.into_iter().filter(allowed).take(ADDRESSES_TRIED) {
             outcome = TcpStream::connect(address).await.map_err(failed);
@@ -89,6 +118,20 @@ impl Outbound {
             }
         }
         outcome
+    }
+}
+
+impl Outbound {
+    /// Sends from this thread what another task waits for.
+    async fn send_aside(self: Arc<Self>, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let stopping = || HttpError::Failed("the broker stops".into());
+        let runtime = self.runtime.as_ref().ok_or_else(stopping)?.handle().clone();
+        let deadline = request.deadline.into();
+        let sent = runtime.spawn(async move {
+            let exchange = tokio::time::timeout_at(deadline, self.exchange(request));
+            exchange.await.unwrap_or(Err(HttpError::Timeout))
+        });
+        sent.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 

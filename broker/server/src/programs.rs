@@ -332,7 +332,7 @@ fn load_step(
 ) -> Result<Loaded, ProgramError> {
     let (name, settings) = (step.program.clone(), step.settings.clone());
     if name.kind == ProgramKind::Builtin {
-        let active = builtin(step, directory)?;
+        let active = builtin(loader, step, directory)?;
         return Ok(Loaded { name, settings, active, bytes: Arc::new([]), candidate: None });
     }
     let unreadable = |error| ProgramError::Archive { name: name.clone(), error };

@@ -8,7 +8,7 @@ mod template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hookmq_hooks::{CertificateFacts, IdentityPatch};
+use hookmq_hooks::{CertificateFacts, IdentityPatch, Voucher};
 use serde::Deserialize;
 
 use self::template::Template;
@@ -100,6 +100,10 @@ impl Mapping {
             client_id: self.client_id.as_ref().map(|it| fill("client id", it)).transpose()?,
             roles: self.roles.iter().map(|role| fill("role", role)).collect::<Result<_, _>>()?,
             attributes: attributes.collect::<Result<_, String>>()?,
+            vouched_by: Some(match certificate.vouched_by_proxy {
+                true => Voucher::Proxy,
+                false => Voucher::Tls,
+            }),
             ..IdentityPatch::default()
         })
     }

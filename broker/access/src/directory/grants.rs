@@ -9,6 +9,7 @@ use hookmq_hooks::Client;
 use parking_lot::Mutex;
 
 use super::{Principal, PrincipalKey};
+use crate::token::TokenGrants;
 use crate::{BoundPermissions, Holder};
 
 /// The permissions of one connected client. Attached to it, and dropped with it.
@@ -113,12 +114,11 @@ impl Grants {
         {
             return Err("a connect step behind `database` has changed who the client is".into());
         }
-        Ok(principal.permissions.bind(&Holder {
-            tenant: &client.tenant,
-            username: &client.username,
-            client_id: client_id.map(|id| &**id),
-            attributes: &client.attributes,
-        }))
+        let holder = Holder::of(client);
+        match TokenGrants::of(client) {
+            None => Ok(principal.permissions.bind(&holder)),
+            Some(grants) => Ok(grants.beside(client, &principal.permissions)?.bind(&holder)),
+        }
     }
 }
 

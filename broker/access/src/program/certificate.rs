@@ -6,7 +6,7 @@ use hookmq_hooks::{
     StepFailure, note,
 };
 
-use super::{builtin, deny};
+use super::{builtin, contradiction, deny};
 use crate::certificate::{CertificateSettings, UsernameConflict};
 
 /// Accepts clients with a certificate that one of its mappings concerns, and vouches for what that
@@ -44,17 +44,8 @@ impl CertificateProgram {
 
     /// What CONNECT and the steps before say must not contradict the certificate.
     fn settle(&self, attempt: &ConnectAttempt, patch: IdentityPatch) -> ConnectVerdict {
-        let identity = &attempt.identity;
-        for (what, before, now) in [
-            ("tenant", &identity.tenant, &patch.tenant),
-            ("username", &identity.username, &patch.username),
-            ("client id", &identity.client_id, &patch.client_id),
-        ] {
-            if let (Some(before), Some(now)) = (before, now)
-                && before != now
-            {
-                return deny(format!("its {what} is {now:?}, but a step before says {before:?}"));
-            }
+        if let Some(why) = contradiction(&attempt.identity, &patch) {
+            return deny(why);
         }
         let claimed = attempt.username.as_deref();
         if self.settings.username_conflict == UsernameConflict::Refuse

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use hookmq_hooks::{
-    BoxFuture, ConnectAttempt, ConnectVerdict, FailureKind, HookSet, IdentityPatch, Program,
-    ProgramIdentity, Secret, StepFailure,
+    BoxFuture, ConnectAttempt, ConnectVerdict, FailureKind, HookSet, Program, ProgramIdentity,
+    Secret, StepFailure,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{builtin, deny, failure};
+use super::{builtin, deny, failure, named};
+use crate::client_id::NamedClientIdRule;
 use crate::{Directory, PasswordHash};
 
 /// Of credentials, in the database.
@@ -37,6 +38,8 @@ pub struct PasswordSettings {
     pub tenant: Option<Arc<str>>,
     /// Passwords that are tried at once; the others wait, until their connect timeout.
     pub checks: NonZeroUsize,
+    /// The client ids that belong to who knows the password; none: any.
+    pub client_id: Option<NamedClientIdRule>,
 }
 
 impl Default for PasswordSettings {
@@ -44,7 +47,7 @@ impl Default for PasswordSettings {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZeroUsize::get);
         let checks = NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN);
-        Self { tenant: None, checks }
+        Self { tenant: None, checks, client_id: None }
     }
 }
 
@@ -78,11 +81,11 @@ impl PasswordProgram {
         let is_known = known.is_some();
         let is_right = self.check(known, password.clone()).await?;
         Ok(match (is_known, is_right) {
-            (true, true) => ConnectVerdict::Accept(IdentityPatch {
-                tenant: Some(tenant.clone()),
-                username: Some(username.as_str().into()),
-                ..IdentityPatch::default()
-            }),
+            (true, true) => {
+                let (username, rule) = (username.as_str().into(), self.settings.client_id.as_ref());
+                named(attempt, tenant.clone(), username, rule)
+                    .map_or_else(ConnectVerdict::from, ConnectVerdict::Accept)
+            }
             (true, false) => deny(format!("{username:?} of {tenant:?}: the password is wrong")),
             (false, _) => deny(format!("{username:?} of {tenant:?} has no password that counts")),
         })

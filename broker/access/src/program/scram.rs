@@ -10,8 +10,9 @@ use hookmq_hooks::{
     IdentityPatch, Program, ProgramIdentity, Secret, StepFailure,
 };
 
-use super::{builtin, deny, failure};
+use super::{builtin, deny, failure, named};
 use crate::Directory;
+use crate::client_id::NamedClientIdRule;
 use crate::scram::{ClientFirst, SCRAM_SHA_256, ScramSecret};
 
 /// Of credentials, in the database.
@@ -34,6 +35,8 @@ pub struct ScramSettings {
     /// That a client is shown whose name is not known. Should be as many as credentials have, or
     /// those who are known can be told from those who are not.
     pub iterations: NonZeroU32,
+    /// The client ids that belong to who knows the password; none: any.
+    pub client_id: Option<NamedClientIdRule>,
 }
 
 impl ScramSettings {
@@ -44,7 +47,7 @@ impl ScramSettings {
 
 impl Default for ScramSettings {
     fn default() -> Self {
-        Self { tenant: None, iterations: Self::ITERATIONS }
+        Self { tenant: None, iterations: Self::ITERATIONS, client_id: None }
     }
 }
 
@@ -88,14 +91,16 @@ impl ScramProgram {
             return Ok(deny("the client has broken off"));
         };
         Ok(match challenged.finish(answer.expose()) {
-            Ok(last_word) if is_known => ConnectVerdict::Authenticated {
-                patch: IdentityPatch {
-                    tenant: Some(tenant.clone()),
-                    username: Some(username),
-                    ..IdentityPatch::default()
-                },
-                data: Secret::new(last_word.into()),
-            },
+            Ok(last_word) if is_known => {
+                let rule = self.settings.client_id.as_ref();
+                match named(attempt, tenant.clone(), username, rule) {
+                    Ok(patch) => {
+                        let data = Secret::new(last_word.into());
+                        ConnectVerdict::Authenticated { patch, data }
+                    }
+                    Err(refused) => refused.into(),
+                }
+            }
             Err(error) if is_known => deny(format!("{username:?} of {tenant:?}: {error}")),
             _ => deny(format!("{username:?} of {tenant:?} has no credential that counts")),
         })
@@ -111,8 +116,8 @@ impl Program for ScramProgram {
         HookSet { connect: true, ..HookSet::default() }
     }
 
-    fn authentication_methods(&self) -> &[&str] {
-        &[SCRAM_SHA_256]
+    fn knows_method(&self, method: &str) -> bool {
+        method == SCRAM_SHA_256
     }
 
     fn connect<'a>(

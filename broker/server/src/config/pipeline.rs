@@ -1,11 +1,14 @@
 //! The `pipeline` section: the steps of the four hooks as a [`Blueprint`].
 
 mod certificate;
+mod jwt;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use hookmq_access::{AnonymousSettings, CertificateSettings, PasswordSettings, ScramSettings};
+use hookmq_access::{
+    AnonymousSettings, CertificateSettings, JwtSettings, PasswordSettings, ScramSettings,
+};
 use hookmq_codec::TopicName;
 use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
@@ -27,10 +30,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The builtin steps and the hooks that they answer.
-const BUILTINS: [(&str, &[Hook]); 6] = [
+const BUILTINS: [(&str, &[Hook]); 7] = [
     ("anonymous", &[Hook::Connect]),
     ("certificate", &[Hook::Connect]),
     ("database", &[Hook::Connect, Hook::Authorize]),
+    ("jwt", &[Hook::Connect, Hook::Authorize]),
     ("open", &[Hook::Authorize]),
     ("password", &[Hook::Connect]),
     ("scram", &[Hook::Connect]),
@@ -145,7 +149,7 @@ struct StepCheck<'a> {
 
 impl StepCheck<'_> {
     /// None where the step has no program.
-    fn step(mut self, document: StepDocument) -> Option<StepSpec> {
+    fn step(mut self, mut document: StepDocument) -> Option<StepSpec> {
         let program = self.program(&document)?;
         if document.control.is_some() && self.hook != Hook::Connect {
             self.problem("control", "only connect steps have one");
@@ -157,6 +161,9 @@ impl StepCheck<'_> {
         self.settings(&program, &document.config);
         if program.kind == ProgramKind::Builtin && &*program.name == "certificate" {
             self.mappings(&document);
+        }
+        if program.kind == ProgramKind::Builtin && &*program.name == "jwt" {
+            self.tokens(&mut document.config);
         }
         let settings = match document.sandboxed {
             true => self.sandbox(&program),
@@ -240,6 +247,7 @@ impl StepCheck<'_> {
         let problem = match (program.kind, &*program.name) {
             (ProgramKind::Builtin, "anonymous") => problem_of::<AnonymousSettings>(settings),
             (ProgramKind::Builtin, "certificate") => problem_of::<CertificateSettings>(settings),
+            (ProgramKind::Builtin, "jwt") => problem_of::<JwtSettings>(settings),
             (ProgramKind::Builtin, "password") => problem_of::<PasswordSettings>(settings),
             (ProgramKind::Builtin, "scram") => problem_of::<ScramSettings>(settings),
             _ => return self.check.problem(&path, "this step takes none"),

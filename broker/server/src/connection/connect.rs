@@ -14,7 +14,7 @@ use hookmq_codec::{
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, Authentication, CertificateFacts, Client, ConnectAttempt, ConnectionFacts,
-    Decision, Identity, Secret,
+    Decision, Identity, Secret, resembles_token,
 };
 use tokio::io::AsyncReadExt;
 
@@ -52,6 +52,17 @@ pub struct Refusal {
     pub note: Option<String>,
     /// Where a bound of the broker refuses, and not what the client is.
     pub bound: Option<Bound>,
+}
+
+impl Refusal {
+    /// Takes a user name that is a token out of what is logged.
+    fn conceal_token(&mut self) {
+        const TOKEN: &str = "(a token)";
+        if let Some(username) = self.username.take_if(|username| resembles_token(username)) {
+            self.reason = self.reason.replace(&username, TOKEN);
+            self.username = Some(TOKEN.into());
+        }
+    }
 }
 
 /// A client as the connect hooks establish it, with the last word of its authentication method.
@@ -120,6 +131,7 @@ pub async fn connect<S: Stream>(
         Err(mut refusal) => {
             refusal.client_id = connect.client_id.to_owned();
             refusal.username = connect.username.map(str::to_owned);
+            refusal.conceal_token();
             let maximum_packet_size = connect.properties.maximum_packet_size;
             let terms = RefusalTerms {
                 version: connect.version,

@@ -15,13 +15,16 @@ use crate::config::Network;
 pub(super) fn may_reach(host: &Host, address: IpAddr, networks: &[Network]) -> bool {
     match host {
         Host::Address(granted) => *granted == address,
-        Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => {
-            address.to_canonical().is_loopback()
-        }
+        Host::Name(_) if is_this_machine(host) => address.to_canonical().is_loopback(),
         Host::Name(_) => {
             is_public(address) || networks.iter().any(|network| network.contains(address))
         }
     }
+}
+
+/// By its name.
+pub(super) fn is_this_machine(host: &Host) -> bool {
+    matches!(host, Host::Name(name) if name == "localhost" || name.ends_with(".localhost"))
 }
 
 /// By the registries of special-purpose addresses (RFC 6890).

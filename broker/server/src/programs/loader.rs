@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hookmq_access::{
-    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, OpenProgram, PasswordProgram,
-    ScramProgram,
+    AnonymousProgram, CertificateProgram, DatabaseProgram, Directory, FetchKeySet, JwtProgram,
+    KeyError, OpenProgram, PasswordProgram, ScramProgram,
 };
 use hookmq_hooks::{
     AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
@@ -21,6 +21,7 @@ use super::lent::{self, Lent};
 use super::plugin_host::plugin_host;
 use super::sandbox::{self, SANDBOX_FILE, SandboxedRule, sandbox_settings};
 use crate::config::{Config, PluginsConfig};
+use crate::outbound::{KeySets, Outbound};
 
 /// The engines, and where the operator's files are.
 pub struct Loader {
@@ -29,6 +30,8 @@ pub struct Loader {
     /// Present where a step is a plugin: its address space is not for nothing.
     host: Option<PluginHost>,
     plugins: PluginsConfig,
+    /// Present where a step takes keys from a URL.
+    key_sets: Option<Arc<dyn FetchKeySet>>,
 }
 
 /// Why a program is not loaded, or not changed.
@@ -48,6 +51,8 @@ pub enum ProgramError {
     NoSuchHook { program: String, hook: Hook },
     #[error("the settings of {name}: {error}")]
     Settings { name: Arc<str>, error: serde_json::Error },
+    #[error("the keys of the step: {0}")]
+    Keys(#[from] KeyError),
     #[error("there is no builtin {0:?}")]
     NoSuchBuiltin(Arc<str>),
     #[error(transparent)]
@@ -108,6 +113,7 @@ impl Loader {
             rules_dir: config.rules.dir.clone(),
             host: has_plugins.then(|| plugin_host(config, services)).transpose()?,
             plugins: config.plugins.clone(),
+            key_sets: key_sets(config)?,
         })
     }
 
@@ -195,12 +201,19 @@ fn rules(config: &Config, services: &Arc<Services>) -> RuleEngine {
         .with_log(Arc::new(log_of_rule))
 }
 
+/// Makes a builtin step. One with keys in URLs begins to ask for them.
 pub(super) fn builtin(
+    loader: &Loader,
     step: &StepSpec,
     directory: Option<&Directory>,
 ) -> Result<Arc<dyn Program>, ProgramError> {
     let name = &step.program.name;
     match (&**name, directory) {
+        ("jwt", _) if step.settings.is_null() => Ok(Arc::new(JwtProgram::authorizer())),
+        ("jwt", _) => {
+            let key_sets = loader.key_sets.as_ref();
+            Ok(Arc::new(JwtProgram::new(given_settings(step)?, key_sets)?))
+        }
         ("certificate", _) => Ok(Arc::new(CertificateProgram::new(settings(step)?))),
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
@@ -218,9 +231,29 @@ pub(super) fn builtin(
 fn settings<T: DeserializeOwned + Default>(step: &StepSpec) -> Result<T, ProgramError> {
     match &step.settings {
         Value::Null => Ok(T::default()),
-        settings => serde_json::from_value(settings.clone())
-            .map_err(|error| ProgramError::Settings { name: step.program.name.clone(), error }),
+        _ => given_settings(step),
     }
+}
+
+fn given_settings<T: DeserializeOwned>(step: &StepSpec) -> Result<T, ProgramError> {
+    serde_json::from_value(step.settings.clone())
+        .map_err(|error| ProgramError::Settings { name: step.program.name.clone(), error })
+}
+
+/// Who asks URLs for keys, where a step has one.
+fn key_sets(config: &Config) -> Result<Option<Arc<dyn FetchKeySet>>, HostError> {
+    let has_url = |step: &StepSpec| {
+        let keys = step.settings.get("keys").and_then(Value::as_array);
+        keys.is_some_and(|keys| keys.iter().any(|key| key.get("jwks_url").is_some()))
+    };
+    let is_jwt =
+        |step: &StepSpec| step.program.kind == ProgramKind::Builtin && &*step.program.name == "jwt";
+    if !config.pipeline.all().any(|(_, step)| is_jwt(step) && has_url(step)) {
+        return Ok(None);
+    }
+    let outbound = Outbound::of_operator(&config.plugins.http);
+    let outbound = outbound.map_err(|error| HostError(error.to_string()))?;
+    Ok(Some(Arc::new(KeySets::new(outbound))))
 }
 
 pub(super) fn log_of_rule(level: LogLevel, rule: &str, text: &str) {

@@ -5,6 +5,8 @@ use std::fmt;
 use hookmq_hooks::CertificateFacts;
 use serde::Deserialize;
 
+use crate::name::ambiguity;
+
 /// The longest text that comes of a template, in bytes.
 const LONGEST: usize = 256;
 
@@ -120,21 +122,10 @@ impl Field {
             [value] => value,
             several => return Err(Unfit::Several(self, several.len())),
         };
-        if value.contains(['*', '+', '#']) {
-            return Err(Unfit::Ambiguous(self, "a wildcard"));
+        match ambiguity(value) {
+            Some(what) => Err(Unfit::Ambiguous(self, what)),
+            None => Ok(value),
         }
-        if value.trim() != value {
-            return Err(Unfit::Ambiguous(self, "white space at its beginning or end"));
-        }
-        // What is seen is not what is compared: marks of direction, characters without a width, and
-        // characters with another spelling.
-        if !stringprep::saslprep(value).is_ok_and(|prepared| prepared == *value) {
-            return Err(Unfit::Ambiguous(
-                self,
-                "characters that SASLprep does not leave as they are",
-            ));
-        }
-        Ok(value)
     }
 }
 

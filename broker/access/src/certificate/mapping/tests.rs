@@ -54,6 +54,9 @@ fn everything_can_come_from_the_certificate() {
     assert_eq!(patch.roles, ["device".into(), "of-acme".into()].into());
     let attributes = [("uri", "urn:pump:7"), ("print", "ff"), ("issuer", "CN=CA")];
     assert_eq!(patch.attributes, attributes.map(|(name, it)| (name.into(), it.into())).into());
+    assert_eq!(patch.vouched_by, Some(Voucher::Tls));
+    let proxied = CertificateFacts { vouched_by_proxy: true, ..certificate() };
+    assert_eq!(mapping.identify(&proxied).unwrap().vouched_by, Some(Voucher::Proxy));
 }
 
 #[test]

@@ -80,6 +80,39 @@ fn steps_are_checked_where_they_stand() {
 }
 
 #[test]
+fn keys_of_tokens_are_read_from_beside_the_configuration() {
+    let scene = |step: &str| {
+        let connect = format!("  connect:\n    - {step}\n");
+        let scene = Scene::new(&SOUND.replace("  connect:\n", &connect));
+        scene.write("right", &"x".repeat(32), 0o600);
+        scene.write("open", &"x".repeat(32), 0o644);
+        scene
+    };
+    let jwt =
+        |key: &str| format!("{{builtin: jwt, config: {{username: \"{{sub}}\", keys: [{key}]}}}}");
+    let right = "{secret_file: right, algorithms: [HS256]}";
+    assert!(scene(&jwt(right)).load().is_ok(), "{:?}", scene(&jwt(right)).report());
+    let at = "mq.yaml:6:";
+    for (step, expected) in [
+        (jwt("{secret_file: wrong, algorithms: [HS256]}"), "keys[0].secret_file: cannot read"),
+        (jwt("{secret_file: open, algorithms: [HS256]}"), "keys[0].secret_file: "),
+        (jwt("{secret_file: right, algorithms: [none]}"), "unknown variant `none`"),
+        (
+            jwt("{jwks_url: \"http://id.example/\", algorithms: [ES256]}"),
+            "it must begin with https",
+        ),
+        (jwt(&format!("{right}, {{algorithms: [ES256]}}")), "keys[1]: keys have one of"),
+        (jwt(""), "config.keys: without a key"),
+        ("{builtin: jwt}".into(), "config: `jwt` needs"),
+        ("{builtin: password, config: {client_id: x}}".into(), "it is the same for everybody"),
+    ] {
+        let report = scene(&step).report();
+        let found = report.iter().any(|it| it.starts_with(at) && it.contains(expected));
+        assert!(found, "{step}: {report:?}");
+    }
+}
+
+#[test]
 fn dead_letters_need_a_topic_and_a_publish_step() {
     let with = |hook: &str, topic: &str| {
         let step = format!("{{rule: r, on_failure: {{dead_letter: {topic}}}}}");
