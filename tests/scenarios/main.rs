@@ -1,5 +1,6 @@
 //! What an operator does with the broker, from the first start to the last, with the tools at hand.
 
+mod acl_diff;
 mod authoring;
 mod configuration;
 mod database_outage;
@@ -7,6 +8,7 @@ mod explain;
 mod first_light;
 mod hot_swap;
 mod imports;
+mod own_queries;
 mod site;
 mod sys;
 mod versions;

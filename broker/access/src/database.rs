@@ -1,19 +1,28 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
+mod foreign;
+mod prospect;
 mod seed;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgArguments, PgPoolOptions};
 use sqlx::query::QueryAs;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{
+    Connection, Executor, FromRow, IntoArguments, PgPool, Pool, Postgres, Sqlite, SqlitePool,
+};
 
+pub use self::foreign::ForeignQueries;
+pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
 use crate::settings::Kind;
 use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
 
@@ -29,6 +38,8 @@ pub struct Database {
     pools: Pools,
     url: DatabaseUrl,
     timeout: Duration,
+    /// Where the tables are not the broker's own.
+    queries: Option<Arc<ForeignQueries>>,
 }
 
 #[derive(Clone)]
@@ -48,10 +59,12 @@ pub enum QueryError {
     Timeout(Duration),
     #[error("the file cannot be created: {0}")]
     File(#[from] std::io::Error),
+    #[error("the query `{name}`: {why}")]
+    Query { name: &'static str, why: String },
 }
 
 /// One row of a look-up: the principal, and one of its permissions.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Default, FromRow)]
 pub(crate) struct LookupRow {
     pub tenant_enabled: bool,
     pub principal_enabled: Option<bool>,
@@ -134,7 +147,8 @@ impl Database {
                     .connect_lazy_with(sqlite_options(path, timeout)),
             ),
         };
-        Self { pools, url: settings.url.clone(), timeout }
+        let queries = settings.queries.clone().map(Arc::new);
+        Self { pools, url: settings.url.clone(), timeout, queries }
     }
 
     /// For one connection more, which Postgres calls on when something changes.
@@ -180,23 +194,12 @@ impl Database {
     /// All about a principal in one round trip: at most one row more than [`MAX_PERMISSIONS`], and
     /// none where the tenant is unknown.
     pub(crate) async fn look_up(&self, key: &PrincipalKey) -> Result<Vec<LookupRow>, QueryError> {
-        let (tenant, username) = (key.tenant.to_string(), key.username.to_string());
-        let client_id = key.client_id.as_deref().map(str::to_owned);
-        let limit = MAX_PERMISSIONS as i64 + 1;
+        if let Some(queries) = &self.queries {
+            return self.look_up_foreign(queries, key).await;
+        }
         match &self.pools {
-            Pools::Postgres(pool) => {
-                let roles: Vec<String> = key.roles.iter().map(|role| role.to_string()).collect();
-                let query = sqlx::query_as(include_str!("database/look_up_postgres.sql"));
-                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
-                self.fetch(pool, query.bind(limit)).await
-            }
-            Pools::Sqlite(pool) => {
-                let roles: Vec<&str> = key.roles.iter().map(|role| &**role).collect();
-                let roles = serde_json::Value::from(roles).to_string();
-                let query = sqlx::query_as(include_str!("database/look_up_sqlite.sql"));
-                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
-                self.fetch(pool, query.bind(limit)).await
-            }
+            Pools::Postgres(pool) => self.fetch(pool, look_up_postgres(key)).await,
+            Pools::Sqlite(pool) => self.fetch(pool, look_up_sqlite(key)).await,
         }
     }
 
@@ -207,6 +210,9 @@ impl Database {
         username: &str,
         kind: &'static str,
     ) -> Result<Vec<CredentialRow>, QueryError> {
+        if let Some(queries) = &self.queries {
+            return self.foreign_credential(queries, tenant, username).await;
+        }
         let sql = include_str!("database/credential.sql");
         let (tenant, username) = (tenant.to_owned(), username.to_owned());
         match &self.pools {
@@ -294,6 +300,29 @@ impl Database {
             .await
             .unwrap_or(Err(QueryError::Timeout(self.timeout)))
     }
+}
+
+/// At most one row more than [`MAX_PERMISSIONS`].
+const LOOK_UP_LIMIT: i64 = MAX_PERMISSIONS as i64 + 1;
+
+fn look_up_postgres(key: &PrincipalKey) -> QueryAs<'static, Postgres, LookupRow, PgArguments> {
+    let roles: Vec<String> = key.roles.iter().map(|role| role.to_string()).collect();
+    sqlx::query_as(include_str!("database/look_up_postgres.sql"))
+        .bind(key.tenant.to_string())
+        .bind(key.username.to_string())
+        .bind(key.client_id.as_deref().map(str::to_owned))
+        .bind(roles)
+        .bind(LOOK_UP_LIMIT)
+}
+
+fn look_up_sqlite(key: &PrincipalKey) -> QueryAs<'static, Sqlite, LookupRow, SqliteArguments> {
+    let roles: Vec<&str> = key.roles.iter().map(|role| &**role).collect();
+    sqlx::query_as(include_str!("database/look_up_sqlite.sql"))
+        .bind(key.tenant.to_string())
+        .bind(key.username.to_string())
+        .bind(key.client_id.as_deref().map(str::to_owned))
+        .bind(serde_json::Value::from(roles).to_string())
+        .bind(LOOK_UP_LIMIT)
 }
 
 async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), QueryError> {

@@ -22,6 +22,7 @@ use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
 pub(crate) use grants::{Grants, Registry};
+pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
 
 /// Whose answer is wanted.
@@ -33,6 +34,13 @@ pub struct PrincipalKey {
     pub client_id: Option<Arc<str>>,
     /// Given by other steps, beside those in the database.
     pub roles: BTreeSet<Arc<str>>,
+}
+
+impl PrincipalKey {
+    /// All texts in it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        [&self.tenant, &self.username].into_iter().chain(&self.client_id).chain(&self.roles)
+    }
 }
 
 /// Whether the database can be asked.
@@ -89,6 +97,8 @@ struct Shared {
     expired: AtomicBool,
     /// The change log is to be read now: a look-up has failed, or the database has called.
     look_now: Notify,
+    /// The database has called. Where it has no change log, everybody is looked up again.
+    called: AtomicBool,
     news: News,
 }
 
@@ -106,6 +116,7 @@ impl Directory {
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),
+            called: AtomicBool::new(false),
             news: News::default(),
             settings,
         });
@@ -163,8 +174,7 @@ impl Directory {
 
 impl Shared {
     async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
-        let names = [&key.tenant, &key.username].into_iter().chain(&key.client_id);
-        if names.chain(&key.roles).any(|name| name.contains('\0')) {
+        if key.names().any(|name| name.contains('\0')) {
             // Postgres cannot even be asked about it.
             return Ok(Err(NotAdmitted::NoSuchPrincipal));
         }

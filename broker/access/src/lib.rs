@@ -22,15 +22,17 @@ pub use certificate::{
     Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
     proxied_certificate,
 };
-pub use database::{Database, QueryError};
+pub use database::{
+    Database, ForeignQueries, MAX_COMPARED, Prospect, ProspectError, QueryError, Whom,
+};
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
     PrincipalKey, Readiness,
 };
 pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{
-    BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
-    PermissionSet, Ruling, Terms,
+    BoundPermissions, Comparison, DenialReason, Difference, FilterPattern, Holder, Leave,
+    NotApplied, PatternError, Permission, PermissionSet, ReceiveAsked, Ruling, Terms, compare,
 };
 pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,

@@ -1,6 +1,7 @@
 //! What all connections share: tenants, the pipeline, the store, limits and counters.
 
 pub mod bans;
+pub mod identities;
 pub mod limits;
 pub mod mailbox;
 pub mod metrics;

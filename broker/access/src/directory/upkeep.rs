@@ -9,8 +9,8 @@ use rand::Rng;
 use tokio::task::JoinSet;
 
 use super::{DirectoryError, Grants, PrincipalKey, Readiness, Shared};
-use crate::QueryError;
 use crate::database::{LogLine, LogMark};
+use crate::{ForeignQueries, QueryError};
 
 /// Lines of the change log that are compared with those seen before.
 const LOG_WINDOW: usize = 1000;
@@ -53,6 +53,8 @@ struct Contact {
     migrated: bool,
     last: Option<Instant>,
     log: Option<(LogMark, HashSet<LogLine>)>,
+    /// Where there is no change log: what the operator's query has said, and since when all is known.
+    foreign: Option<(Option<String>, Instant)>,
 }
 
 /// Who is concerned by what the change log says.
@@ -73,7 +75,10 @@ enum ContactError {
 
 impl ContactError {
     fn is_from_database(&self) -> bool {
-        matches!(self, Self::Query(QueryError::Sql(sqlx::Error::Database(_))))
+        matches!(
+            self,
+            Self::Query(QueryError::Sql(sqlx::Error::Database(_)) | QueryError::Query { .. })
+        )
     }
 }
 
@@ -81,6 +86,9 @@ impl Contact {
     /// One round: what has changed since the last one is in force afterwards.
     async fn renew(&mut self, shared: &Arc<Shared>) -> Result<(), ContactError> {
         let database = &shared.database;
+        if let Some(queries) = database.foreign() {
+            return self.renew_foreign(shared, queries).await;
+        }
         if !self.migrated {
             database.migrate().await?;
             self.migrated = true;
@@ -106,6 +114,35 @@ impl Contact {
             self.log = Some((mark, lines.into_iter().collect()));
         }
         self.last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The same where the tables are not the broker's own. Nothing says who is concerned: everybody is
+    /// looked up again when the database calls, when the query `changes` says something else, and when
+    /// what is known is as old as it may become.
+    async fn renew_foreign(
+        &mut self,
+        shared: &Arc<Shared>,
+        queries: &ForeignQueries,
+    ) -> Result<(), ContactError> {
+        if !self.migrated {
+            shared.database.check_queries(queries).await?;
+            self.migrated = true;
+            shared.bans.send_replace(Some(Arc::default()));
+        }
+        let called = shared.called.swap(false, Ordering::AcqRel);
+        let mark = shared.database.foreign_mark().await?;
+        let (now, known) = (Instant::now(), self.foreign.as_ref());
+        let is_current = known.is_some_and(|(seen, since)| {
+            !called && *seen == mark && now - *since < shared.settings.cache_ttl
+        });
+        if !is_current {
+            if known.is_some() {
+                shared.apply(&Changes::Everybody).await?;
+            }
+            self.foreign = Some((mark, now));
+        }
+        self.last = Some(now);
         Ok(())
     }
 }
