@@ -6,6 +6,7 @@ mod configuration;
 mod database_outage;
 mod explain;
 mod first_light;
+mod go_auth;
 mod hot_swap;
 mod imports;
 mod own_queries;

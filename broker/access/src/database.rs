@@ -1,6 +1,7 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
 mod foreign;
+mod look_up;
 mod prospect;
 mod seed;
 
@@ -12,19 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::query::QueryAs;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{
-    Connection, Executor, FromRow, IntoArguments, PgPool, Pool, Postgres, Sqlite, SqlitePool,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
 
-pub use self::foreign::ForeignQueries;
+pub use self::foreign::{ForeignQueries, ForeignUser, MAX_USERS};
+use self::look_up::{look_up_postgres, look_up_sqlite};
 pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
 use crate::settings::Kind;
-use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
+use crate::{DatabaseSettings, DatabaseUrl, PrincipalKey};
 
 /// A large table may take its time to be altered.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -191,7 +189,7 @@ impl Database {
             .unwrap_or(Err(QueryError::Timeout(MIGRATION_TIMEOUT)))
     }
 
-    /// All about a principal in one round trip: at most one row more than [`MAX_PERMISSIONS`], and
+    /// All about a principal in one round trip: at most one row more than [`crate::MAX_PERMISSIONS`], and
     /// none where the tenant is unknown.
     pub(crate) async fn look_up(&self, key: &PrincipalKey) -> Result<Vec<LookupRow>, QueryError> {
         if let Some(queries) = &self.queries {
@@ -300,29 +298,6 @@ impl Database {
             .await
             .unwrap_or(Err(QueryError::Timeout(self.timeout)))
     }
-}
-
-/// At most one row more than [`MAX_PERMISSIONS`].
-const LOOK_UP_LIMIT: i64 = MAX_PERMISSIONS as i64 + 1;
-
-fn look_up_postgres(key: &PrincipalKey) -> QueryAs<'static, Postgres, LookupRow, PgArguments> {
-    let roles: Vec<String> = key.roles.iter().map(|role| role.to_string()).collect();
-    sqlx::query_as(include_str!("database/look_up_postgres.sql"))
-        .bind(key.tenant.to_string())
-        .bind(key.username.to_string())
-        .bind(key.client_id.as_deref().map(str::to_owned))
-        .bind(roles)
-        .bind(LOOK_UP_LIMIT)
-}
-
-fn look_up_sqlite(key: &PrincipalKey) -> QueryAs<'static, Sqlite, LookupRow, SqliteArguments> {
-    let roles: Vec<&str> = key.roles.iter().map(|role| &**role).collect();
-    sqlx::query_as(include_str!("database/look_up_sqlite.sql"))
-        .bind(key.tenant.to_string())
-        .bind(key.username.to_string())
-        .bind(key.client_id.as_deref().map(str::to_owned))
-        .bind(serde_json::Value::from(roles).to_string())
-        .bind(LOOK_UP_LIMIT)
 }
 
 async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), QueryError> {

@@ -23,7 +23,8 @@ pub use certificate::{
     proxied_certificate,
 };
 pub use database::{
-    Database, ForeignQueries, MAX_COMPARED, Prospect, ProspectError, QueryError, Whom,
+    Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_USERS, Prospect, ProspectError,
+    QueryError, Whom,
 };
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,

@@ -4,10 +4,12 @@
 //! be those that are known, and of the types that are wanted.
 
 mod rows;
+mod users;
 
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Column, Executor, Postgres, SqlSafeStr, Statement, Type, TypeInfo};
 
+pub use self::users::{ForeignUser, MAX_USERS};
 use super::{Database, Pools, QueryError};
 
 /// The queries. Each is for one principal, and may have its parameters by name: `{username}`,
@@ -152,7 +154,9 @@ impl Database {
 
     /// Name and type of each column. SQLite knows types of values only.
     async fn columns(&self, shape: &Shape, sql: &str) -> Result<Vec<Found>, sqlx::Error> {
-        let sql = AssertSqlSafe(shape.numbered(sql)).into_sql_str();
+        // Asked as it will be: not everything that is a statement may stand in another one.
+        let sql = format!("SELECT * FROM (\n{}\n) AS found", shape.numbered(sql));
+        let sql = AssertSqlSafe(sql).into_sql_str();
         Ok(match &self.pools {
             Pools::Postgres(pool) => {
                 let types = shape.parameters.map(|parameter| match parameter {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqliteConnection};
 
-use super::{Database, QueryError, look_up_postgres, look_up_sqlite, sqlite_options};
+use super::look_up::{look_up_postgres, look_up_sqlite};
+use super::{Database, QueryError, sqlite_options};
 use crate::directory::{Answer, DirectoryError, read_answer};
 use crate::settings::Kind;
 use crate::{NotAdmitted, PrincipalKey};

@@ -54,7 +54,7 @@ struct Contact {
     last: Option<Instant>,
     log: Option<(LogMark, HashSet<LogLine>)>,
     /// Where there is no change log: what the operator's query has said, and since when all is known.
-    foreign: Option<(Option<String>, Instant)>,
+    foreign: Option<(String, Instant)>,
 }
 
 /// Who is concerned by what the change log says.
@@ -131,7 +131,7 @@ impl Contact {
             shared.bans.send_replace(Some(Arc::default()));
         }
         let called = shared.called.swap(false, Ordering::AcqRel);
-        let mark = shared.database.foreign_mark().await?;
+        let mark = shared.database.foreign_mark(queries).await?;
         let (now, known) = (Instant::now(), self.foreign.as_ref());
         let is_current = known.is_some_and(|(seen, since)| {
             !called && *seen == mark && now - *since < shared.settings.cache_ttl

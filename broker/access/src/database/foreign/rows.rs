@@ -9,20 +9,23 @@ use super::{
     ACCESS, ACL, CHANGES, CLIENT_ID, CREDENTIAL, ForeignQueries, PERMISSIONS, PRINCIPAL, ROLES,
     SUPERUSER, Shape, TENANT,
 };
-use crate::database::{CredentialRow, Database, LOOK_UP_LIMIT, LookupRow, Pools, QueryError};
+use crate::database::{CredentialRow, Database, LookupRow, Pools, QueryError};
 use crate::{MAX_PERMISSIONS, PrincipalKey};
 
 /// A row, whatever its columns are.
-struct Object(Map<String, Value>);
+pub(super) struct Object(Map<String, Value>);
 
 /// Whom a query is for.
 #[derive(Default)]
-struct Asked<'a> {
-    username: &'a str,
-    tenant: &'a str,
-    client_id: Option<&'a str>,
-    access: i32,
+pub(super) struct Asked<'a> {
+    pub(super) username: &'a str,
+    pub(super) tenant: &'a str,
+    pub(super) client_id: Option<&'a str>,
+    pub(super) access: i32,
 }
+
+/// Rows of a query; a principal with more permissions is refused.
+const MOST: usize = MAX_PERMISSIONS + 1;
 
 /// What `{access}` is, and the action that the answer permits.
 const ACCESSES: [(i32, &str); 3] = [(1, "receive"), (2, "publish"), (4, "subscribe")];
@@ -48,7 +51,7 @@ impl Database {
             ..LookupRow::default()
         };
         if let Some(sql) = &queries.principal {
-            let rows = self.ask(&PRINCIPAL, sql, &asked).await?;
+            let rows = self.ask(&PRINCIPAL, sql, &asked, 1).await?;
             let Some(Object(row)) = rows.into_iter().next() else {
                 first.principal_enabled = None;
                 return Ok(vec![first]);
@@ -58,7 +61,7 @@ impl Database {
         }
         let mut roles: Vec<Value> = key.roles.iter().map(|role| (&**role).into()).collect();
         if let Some(sql) = &queries.roles {
-            roles.extend(self.ask(&ROLES, sql, &asked).await?.into_iter().filter_map(only));
+            roles.extend(self.ask(&ROLES, sql, &asked, MOST).await?.into_iter().filter_map(only));
         }
         first.roles = Value::from(roles).to_string();
         let permissions = self.permissions(queries, asked).await?;
@@ -68,13 +71,13 @@ impl Database {
         Ok(rows)
     }
 
-    async fn permissions(
+    pub(super) async fn permissions(
         &self,
         queries: &ForeignQueries,
         mut asked: Asked<'_>,
     ) -> Result<Vec<LookupRow>, QueryError> {
         if let Some(sql) = &queries.superuser {
-            let mut rows = self.ask(&SUPERUSER, sql, &asked).await?.into_iter();
+            let mut rows = self.ask(&SUPERUSER, sql, &asked, 1).await?.into_iter();
             if rows.next().and_then(only).is_some_and(|value| is_true(&value)) {
                 let all = EVERYTHING.into_iter().zip(1..);
                 return Ok(all.map(|((action, filter), id)| allow(id, action, filter)).collect());
@@ -82,7 +85,8 @@ impl Database {
         }
         let mut permissions = Vec::new();
         if let Some(sql) = &queries.permissions {
-            for (Object(row), id) in self.ask(&PERMISSIONS, sql, &asked).await?.into_iter().zip(1..)
+            for (Object(row), id) in
+                self.ask(&PERMISSIONS, sql, &asked, MOST).await?.into_iter().zip(1..)
             {
                 permissions.push(permission(id, &row));
             }
@@ -90,7 +94,7 @@ impl Database {
         for (access, action) in ACCESSES {
             asked.access = access;
             let Some(sql) = &queries.acl else { break };
-            for topic in self.ask(&ACL, sql, &asked).await?.into_iter().filter_map(only) {
+            for topic in self.ask(&ACL, sql, &asked, MOST).await?.into_iter().filter_map(only) {
                 let Value::String(topic) = topic else { continue };
                 let filter = topic.replace("%u", "{username}").replace("%c", "{client_id}");
                 let id = permissions.len() as i64 + 1;
@@ -112,34 +116,37 @@ impl Database {
             return Err(QueryError::Query { name: CREDENTIAL.name, why });
         };
         let asked = Asked { username, tenant, ..Asked::default() };
-        let secret = self.ask(&CREDENTIAL, sql, &asked).await?.into_iter().next().and_then(only);
+        let secret = self.ask(&CREDENTIAL, sql, &asked, 1).await?.into_iter().next().and_then(only);
         let secret = secret.and_then(|it| it.as_str().map(str::to_owned));
         // Nobody asks for this key: SCRAM needs the broker's own tables.
         Ok(vec![CredentialRow { stranger_key: String::new(), secret }])
     }
 
-    /// What says whether something has changed, if there is a query for it.
-    pub(crate) async fn foreign_mark(&self) -> Result<Option<String>, QueryError> {
-        let Some(sql) = self.foreign().and_then(|queries| queries.changes.as_ref()) else {
-            return Ok(None);
-        };
-        let rows = self.ask(&CHANGES, sql, &Asked::default()).await?;
-        Ok(Some(rows.into_iter().next().and_then(only).unwrap_or_default().to_string()))
+    /// What says whether something has changed, where there is a query for it. Where there is none, that
+    /// the database answers.
+    pub(crate) async fn foreign_mark(
+        &self,
+        queries: &ForeignQueries,
+    ) -> Result<String, QueryError> {
+        let sql = queries.changes.as_deref().unwrap_or("SELECT 1 AS changes");
+        let rows = self.ask(&CHANGES, sql, &Asked::default(), 1).await?;
+        Ok(rows.into_iter().next().and_then(only).unwrap_or_default().to_string())
     }
 
-    /// The rows of a query: at most one more than a principal may have permissions.
-    async fn ask(
+    /// The rows of a query, at most `limit`.
+    pub(super) async fn ask(
         &self,
         shape: &Shape,
         sql: &str,
         asked: &Asked<'_>,
+        limit: usize,
     ) -> Result<Vec<Object>, QueryError> {
         let sql = shape.numbered(sql);
         // On a line of its own, so that a comment at the query's end does not reach it.
         match &self.pools {
             Pools::Postgres(pool) => {
                 let sql = format!(
-                    "SELECT CAST(to_jsonb(found) AS text) FROM (\n{sql}\n) AS found LIMIT {LOOK_UP_LIMIT}"
+                    "SELECT CAST(to_jsonb(found) AS text) FROM (\n{sql}\n) AS found LIMIT {limit}"
                 );
                 let mut query = sqlx::query_as(AssertSqlSafe(sql));
                 for parameter in shape.parameters {
@@ -151,7 +158,7 @@ impl Database {
                 self.fetch(pool, query).await
             }
             Pools::Sqlite(pool) => {
-                let sql = format!("SELECT * FROM (\n{sql}\n) LIMIT {LOOK_UP_LIMIT}");
+                let sql = format!("SELECT * FROM (\n{sql}\n) LIMIT {limit}");
                 let mut query = sqlx::query_as(AssertSqlSafe(sql));
                 for parameter in shape.parameters {
                     query = match parameter {
@@ -203,12 +210,12 @@ impl FromRow<'_, SqliteRow> for Object {
 }
 
 /// The value of the only column.
-fn only(Object(row): Object) -> Option<Value> {
+pub(super) fn only(Object(row): Object) -> Option<Value> {
     row.into_iter().map(|(_, value)| value).next()
 }
 
 /// A boolean, or a number that is more than 0. Nothing else is taken for true.
-fn is_true(value: &Value) -> bool {
+pub(super) fn is_true(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| value.as_i64().is_some_and(|number| number > 0))
 }
 

@@ -65,27 +65,31 @@ struct Held {
 /// Asks the broker, page by page.
 pub(super) fn connected(api: &Api, tenant: Option<&str>) -> Result<Vec<Compared>> {
     let mut clients: Vec<Compared> = Vec::new();
-    let mut after = None;
+    let mut next = None;
     loop {
-        let path = match after {
-            None => "/identities".to_owned(),
-            Some(place) => format!("/identities?after={place}"),
-        };
+        let tenant = tenant.map(|name| format!("tenant={}", escaped(name)));
+        let after = next.map(|place: String| format!("after={place}"));
+        let wanted: Vec<_> = tenant.into_iter().chain(after).collect();
+        let path = format!("/identities?{}", wanted.join("&"));
         let answer = api.request(Method::GET, &path, vec![])?;
         let page: Page = serde_json::from_value(answer).context("the broker's answer")?;
-        let wanted = |item: &Item| tenant.is_none_or(|tenant| tenant == &*item.tenant);
-        for item in page.items.into_iter().filter(wanted) {
+        for item in page.items {
             clients.push(item.into_compared()?);
         }
         ensure!(
             clients.len() <= MAX_COMPARED,
             "more than {MAX_COMPARED} clients are connected: name a --tenant"
         );
-        after = page.next;
-        if after.is_none() {
+        next = page.next;
+        if next.is_none() {
             return Ok(clients);
         }
     }
+}
+
+/// Whatever is in it, for an address.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 impl Item {
