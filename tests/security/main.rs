@@ -8,6 +8,7 @@ mod certificates;
 mod integers;
 mod limits;
 mod malformed;
+mod mapped;
 mod mapping;
 mod material;
 mod memory;

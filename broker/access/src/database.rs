@@ -104,6 +104,25 @@ pub(crate) struct BanRow {
     pub expires_at: Option<i64>,
 }
 
+/// A certificate mapping that counts.
+#[derive(Debug, FromRow)]
+pub(crate) struct MappingRow {
+    pub id: i64,
+    pub priority: i64,
+    pub trust_anchor: String,
+    pub vouched_by: String,
+    pub issuer: Option<String>,
+    pub match_field: Option<String>,
+    pub match_value: Option<String>,
+    pub tenant: String,
+    pub username: String,
+    pub client_id: Option<String>,
+    /// A JSON array.
+    pub roles: String,
+    /// A JSON object.
+    pub attributes: String,
+}
+
 /// How far the change log has come. A sequence number alone would miss what commits late, and what
 /// another server has written under the same number after a failover.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -255,6 +274,15 @@ impl Database {
                 let sql = include_str!("database/bans_sqlite.sql");
                 self.fetch(pool, sqlx::query_as(sql).bind(limit)).await
             }
+        }
+    }
+
+    /// The certificate mappings that count, the oldest first.
+    pub(crate) async fn mappings(&self, limit: usize) -> Result<Vec<MappingRow>, QueryError> {
+        let (sql, limit) = (include_str!("database/mappings.sql"), limit as i64);
+        match &self.pools {
+            Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit)).await,
+            Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit)).await,
         }
     }
 

@@ -6,6 +6,7 @@ mod concerned;
 mod credentials;
 mod grants;
 mod listening;
+mod mappings;
 mod principal;
 mod upkeep;
 
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings};
+use crate::{Bans, Database, DatabaseSettings, Mappings};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -91,6 +92,8 @@ struct Shared {
     readiness: watch::Sender<Readiness>,
     /// None until they have been read.
     bans: watch::Sender<Option<Arc<Bans>>>,
+    /// None until they have been read.
+    mappings: watch::Sender<Option<Arc<Mappings>>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
@@ -113,6 +116,7 @@ impl Directory {
             registry: Arc::default(),
             readiness: watch::Sender::new(Readiness::Starting),
             bans: watch::Sender::default(),
+            mappings: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),

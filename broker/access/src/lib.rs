@@ -19,8 +19,8 @@ mod settings;
 pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
-    Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
-    proxied_certificate,
+    Mapping, MappingSource, Mappings, TemplateError, UsernameConflict, VouchedBy,
+    certificate_facts, crl_facts, proxied_certificate,
 };
 pub use database::{
     Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_USERS, Prospect, ProspectError,

@@ -137,9 +137,11 @@ impl Directory {
         same.then(|| key.clone())
     }
 
-    /// Why a client that the step `database` let in may do nothing any more, if that is so.
+    /// Why a client may do nothing any more that the step `database`, or `certificate` by the table's
+    /// mappings, has let in, if that is so.
     pub fn dismissed(&self, client: &Client) -> Option<String> {
-        grants(client)?.standing().as_ref().as_ref().err().cloned()
+        let standing = grants(client).and_then(|it| it.standing().as_ref().as_ref().err().cloned());
+        standing.or_else(|| self.mapped_otherwise(client))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod bans;
 pub mod identities;
 pub mod limits;
 pub mod mailbox;
+pub mod mappings;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;

@@ -101,12 +101,21 @@ impl Contact {
             }
             let lines = database.log_lines(LOG_WINDOW).await?;
             match &self.log {
-                None => shared.read_bans().await?,
+                None => {
+                    shared.read_bans().await?;
+                    shared.read_mappings().await?;
+                }
                 Some((_, seen)) => {
                     let changes = Changes::between(seen, &lines);
-                    let of_bans = |line: &LogLine| is_of_bans(line) && !seen.contains(line);
-                    if changes == Changes::Everybody || lines.iter().any(of_bans) {
+                    let concerns = |table: &str| {
+                        let new = |line: &LogLine| line.is_of(table) && !seen.contains(line);
+                        changes == Changes::Everybody || lines.iter().any(new)
+                    };
+                    if concerns(BANS) {
                         shared.read_bans().await?;
+                    }
+                    if concerns(MAPPINGS) {
+                        shared.read_mappings().await?;
                     }
                     shared.apply(&changes).await?;
                 }
@@ -129,6 +138,7 @@ impl Contact {
             shared.database.check_queries(queries).await?;
             self.migrated = true;
             shared.bans.send_replace(Some(Arc::default()));
+            shared.mappings.send_replace(Some(Arc::default()));
         }
         let called = shared.called.swap(false, Ordering::AcqRel);
         let mark = shared.database.foreign_mark(queries).await?;
@@ -163,10 +173,10 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        // Bans change nobody's rights.
+        // Bans and mappings change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !is_of_bans(line))
+            .filter(|line| !line.is_of(BANS) && !line.is_of(MAPPINGS))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
@@ -183,8 +193,14 @@ impl Changes {
     }
 }
 
-fn is_of_bans(line: &LogLine) -> bool {
-    line.what.starts_with("bans ")
+/// Tables that are read as a whole.
+const BANS: &str = "bans";
+const MAPPINGS: &str = "certificate_mappings";
+
+impl LogLine {
+    fn is_of(&self, table: &str) -> bool {
+        self.what.split(' ').next() == Some(table)
+    }
 }
 
 impl Shared {

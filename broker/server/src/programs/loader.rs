@@ -201,7 +201,9 @@ pub(super) fn builtin(
 ) -> Result<Arc<dyn Program>, ProgramError> {
     let name = &step.program.name;
     match (&**name, directory) {
-        ("certificate", _) => Ok(Arc::new(CertificateProgram::new(settings(step)?))),
+        ("certificate", directory) => {
+            Ok(Arc::new(CertificateProgram::new(settings(step)?, directory.cloned())))
+        }
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
