@@ -11,6 +11,7 @@ mod integers;
 mod intermediates;
 mod limits;
 mod malformed;
+mod mapped;
 mod mapping;
 mod material;
 mod memory;

@@ -21,7 +21,11 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::{FromDer, TbsCertificate, X509Certificate, X509Error, X509Name};
 
 pub use self::crl::{CrlFacts, crl_facts};
-pub use self::mapping::{CertificateSettings, Mapping, TemplateError, UsernameConflict, VouchedBy};
+pub use self::mapping::{
+    CertificateSettings, Mapping, MappingSource, Mappings, TemplateError, UsernameConflict,
+    VouchedBy,
+};
+pub(crate) use self::mapping::{MAX_MAPPINGS, Mapped};
 pub use self::proxied::proxied_certificate;
 
 /// Longest certificate that is read, in bytes; a TLS handshake message is not longer.

@@ -1,11 +1,15 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
+mod foreign;
+mod look_up;
+mod prospect;
 mod seed;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -14,8 +18,11 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
 
+pub use self::foreign::{ForeignQueries, ForeignUser, MAX_USERS};
+use self::look_up::{look_up_postgres, look_up_sqlite};
+pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
 use crate::settings::Kind;
-use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
+use crate::{DatabaseSettings, DatabaseUrl, PrincipalKey};
 
 /// A large table may take its time to be altered.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -29,6 +36,8 @@ pub struct Database {
     pools: Pools,
     url: DatabaseUrl,
     timeout: Duration,
+    /// Where the tables are not the broker's own.
+    queries: Option<Arc<ForeignQueries>>,
 }
 
 #[derive(Clone)]
@@ -48,10 +57,12 @@ pub enum QueryError {
     Timeout(Duration),
     #[error("the file cannot be created: {0}")]
     File(#[from] std::io::Error),
+    #[error("the query `{name}`: {why}")]
+    Query { name: &'static str, why: String },
 }
 
 /// One row of a look-up: the principal, and one of its permissions.
-#[derive(Debug, FromRow)]
+#[derive(Debug, Default, FromRow)]
 pub(crate) struct LookupRow {
     pub tenant_enabled: bool,
     pub principal_enabled: Option<bool>,
@@ -91,6 +102,25 @@ pub(crate) struct BanRow {
     pub reason: String,
     /// Seconds since 1970. None: for good.
     pub expires_at: Option<i64>,
+}
+
+/// A certificate mapping that counts.
+#[derive(Debug, FromRow)]
+pub(crate) struct MappingRow {
+    pub id: i64,
+    pub priority: i64,
+    pub trust_anchor: String,
+    pub vouched_by: String,
+    pub issuer: Option<String>,
+    pub match_field: Option<String>,
+    pub match_value: Option<String>,
+    pub tenant: String,
+    pub username: String,
+    pub client_id: Option<String>,
+    /// A JSON array.
+    pub roles: String,
+    /// A JSON object.
+    pub attributes: String,
 }
 
 /// How far the change log has come. A sequence number alone would miss what commits late, and what
@@ -134,7 +164,8 @@ impl Database {
                     .connect_lazy_with(sqlite_options(path, timeout)),
             ),
         };
-        Self { pools, url: settings.url.clone(), timeout }
+        let queries = settings.queries.clone().map(Arc::new);
+        Self { pools, url: settings.url.clone(), timeout, queries }
     }
 
     /// For one connection more, which Postgres calls on when something changes.
@@ -177,26 +208,15 @@ impl Database {
             .unwrap_or(Err(QueryError::Timeout(MIGRATION_TIMEOUT)))
     }
 
-    /// All about a principal in one round trip: at most one row more than [`MAX_PERMISSIONS`], and
+    /// All about a principal in one round trip: at most one row more than [`crate::MAX_PERMISSIONS`], and
     /// none where the tenant is unknown.
     pub(crate) async fn look_up(&self, key: &PrincipalKey) -> Result<Vec<LookupRow>, QueryError> {
-        let (tenant, username) = (key.tenant.to_string(), key.username.to_string());
-        let client_id = key.client_id.as_deref().map(str::to_owned);
-        let limit = MAX_PERMISSIONS as i64 + 1;
+        if let Some(queries) = &self.queries {
+            return self.look_up_foreign(queries, key).await;
+        }
         match &self.pools {
-            Pools::Postgres(pool) => {
-                let roles: Vec<String> = key.roles.iter().map(|role| role.to_string()).collect();
-                let query = sqlx::query_as(include_str!("database/look_up_postgres.sql"));
-                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
-                self.fetch(pool, query.bind(limit)).await
-            }
-            Pools::Sqlite(pool) => {
-                let roles: Vec<&str> = key.roles.iter().map(|role| &**role).collect();
-                let roles = serde_json::Value::from(roles).to_string();
-                let query = sqlx::query_as(include_str!("database/look_up_sqlite.sql"));
-                let query = query.bind(tenant).bind(username).bind(client_id).bind(roles);
-                self.fetch(pool, query.bind(limit)).await
-            }
+            Pools::Postgres(pool) => self.fetch(pool, look_up_postgres(key)).await,
+            Pools::Sqlite(pool) => self.fetch(pool, look_up_sqlite(key)).await,
         }
     }
 
@@ -207,6 +227,9 @@ impl Database {
         username: &str,
         kind: &'static str,
     ) -> Result<Vec<CredentialRow>, QueryError> {
+        if let Some(queries) = &self.queries {
+            return self.foreign_credential(queries, tenant, username).await;
+        }
         let sql = include_str!("database/credential.sql");
         let (tenant, username) = (tenant.to_owned(), username.to_owned());
         match &self.pools {
@@ -251,6 +274,15 @@ impl Database {
                 let sql = include_str!("database/bans_sqlite.sql");
                 self.fetch(pool, sqlx::query_as(sql).bind(limit)).await
             }
+        }
+    }
+
+    /// The certificate mappings that count, the oldest first.
+    pub(crate) async fn mappings(&self, limit: usize) -> Result<Vec<MappingRow>, QueryError> {
+        let (sql, limit) = (include_str!("database/mappings.sql"), limit as i64);
+        match &self.pools {
+            Pools::Postgres(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit)).await,
+            Pools::Sqlite(pool) => self.fetch(pool, sqlx::query_as(sql).bind(limit)).await,
         }
     }
 

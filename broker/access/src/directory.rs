@@ -6,6 +6,7 @@ mod concerned;
 mod credentials;
 mod grants;
 mod listening;
+mod mappings;
 mod principal;
 mod upkeep;
 
@@ -17,11 +18,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings};
+use crate::{Bans, Database, DatabaseSettings, Mappings};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
 pub(crate) use grants::{Grants, Registry};
+pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
 
 /// Whose answer is wanted.
@@ -33,6 +35,13 @@ pub struct PrincipalKey {
     pub client_id: Option<Arc<str>>,
     /// Given by other steps, beside those in the database.
     pub roles: BTreeSet<Arc<str>>,
+}
+
+impl PrincipalKey {
+    /// All texts in it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        [&self.tenant, &self.username].into_iter().chain(&self.client_id).chain(&self.roles)
+    }
 }
 
 /// Whether the database can be asked.
@@ -83,12 +92,16 @@ struct Shared {
     readiness: watch::Sender<Readiness>,
     /// None until they have been read.
     bans: watch::Sender<Option<Arc<Bans>>>,
+    /// None until they have been read.
+    mappings: watch::Sender<Option<Arc<Mappings>>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
     expired: AtomicBool,
     /// The change log is to be read now: a look-up has failed, or the database has called.
     look_now: Notify,
+    /// The database has called. Where it has no change log, everybody is looked up again.
+    called: AtomicBool,
     news: News,
 }
 
@@ -103,9 +116,11 @@ impl Directory {
             registry: Arc::default(),
             readiness: watch::Sender::new(Readiness::Starting),
             bans: watch::Sender::default(),
+            mappings: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),
+            called: AtomicBool::new(false),
             news: News::default(),
             settings,
         });
@@ -163,8 +178,7 @@ impl Directory {
 
 impl Shared {
     async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
-        let names = [&key.tenant, &key.username].into_iter().chain(&key.client_id);
-        if names.chain(&key.roles).any(|name| name.contains('\0')) {
+        if key.names().any(|name| name.contains('\0')) {
             // Postgres cannot even be asked about it.
             return Ok(Err(NotAdmitted::NoSuchPrincipal));
         }

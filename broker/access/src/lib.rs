@@ -22,19 +22,22 @@ mod token;
 pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
-    Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
-    proxied_certificate,
+    Mapping, MappingSource, Mappings, TemplateError, UsernameConflict, VouchedBy,
+    certificate_facts, crl_facts, proxied_certificate,
 };
 pub use client_id::NamedClientIdRule;
-pub use database::{Database, QueryError};
+pub use database::{
+    Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_USERS, Prospect, ProspectError,
+    QueryError, Whom,
+};
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
     PrincipalKey, Readiness,
 };
 pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{
-    BoundPermissions, DenialReason, FilterPattern, Holder, NotApplied, PatternError, Permission,
-    PermissionSet, Ruling, Terms,
+    BoundPermissions, Comparison, DenialReason, Difference, FilterPattern, Holder, Leave,
+    NotApplied, PatternError, Permission, PermissionSet, ReceiveAsked, Ruling, Terms, compare,
 };
 pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, JwtProgram,

@@ -4,6 +4,7 @@
 //! with the highest priority, then the most specific filter, then deny before allow.
 
 mod bound;
+mod comparison;
 mod pattern;
 
 use std::cmp::Reverse;
@@ -14,6 +15,7 @@ use hookmq_codec::Qos;
 use hookmq_hooks::{Action, Attribute, Client, Effect};
 
 pub use bound::{BoundPermissions, DenialReason, NotApplied, Ruling};
+pub use comparison::{Comparison, Difference, Leave, ReceiveAsked, compare};
 pub use pattern::{FilterPattern, PatternError};
 
 /// One row of the table `permissions` that was selected for a principal.
@@ -31,7 +33,7 @@ pub struct Permission {
 }
 
 /// Whether a permission allows, and how much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Terms {
     Deny,
     Allow { maximum_qos: Qos, retain: bool },

@@ -130,9 +130,22 @@ impl Directory {
         Ok(Ok(()))
     }
 
-    /// Why a client that the step `database` let in may do nothing any more, if that is so.
+    /// What the step `database` has looked the client up by, if it was asked and the client is still
+    /// the one that was looked up.
+    pub fn looked_up(client: &Client) -> Option<PrincipalKey> {
+        let key = grants(client)?.key();
+        let client_id = client.client_id_bound.then_some(&client.client_id);
+        let same = key.tenant == client.tenant
+            && key.username == client.username
+            && key.client_id.as_ref() == client_id;
+        same.then(|| key.clone())
+    }
+
+    /// Why a client may do nothing any more that the step `database`, or `certificate` by the table's
+    /// mappings, has let in, if that is so.
     pub fn dismissed(&self, client: &Client) -> Option<String> {
-        grants(client)?.standing().as_ref().as_ref().err().cloned()
+        let standing = grants(client).and_then(|it| it.standing().as_ref().as_ref().err().cloned());
+        standing.or_else(|| self.mapped_otherwise(client))
     }
 }
 

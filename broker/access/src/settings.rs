@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::ForeignQueries;
+
 /// Where principals and permissions are kept, and on what terms they are asked for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +32,8 @@ pub struct DatabaseSettings {
     /// How long known principals go on after the last contact with the database.
     #[serde(rename = "keep_known_ms", deserialize_with = "milliseconds")]
     pub keep_known: Duration,
+    /// Where the tables are not the broker's own. Nothing is written there then.
+    pub queries: Option<ForeignQueries>,
 }
 
 impl Default for DatabaseSettings {
@@ -42,6 +46,7 @@ impl Default for DatabaseSettings {
             cache_ttl: Duration::from_secs(30),
             cached_principals: 10_000,
             keep_known: Duration::from_secs(300),
+            queries: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod explain;
+mod identities;
 mod life;
 mod metrics;
 mod programs;
@@ -86,6 +87,7 @@ impl Admin {
             .route("/ready", get(state::ready))
             .route("/metrics", get(metrics::metrics))
             .route("/clients", get(state::clients))
+            .route("/identities", get(identities::page))
             .route("/clients/{tenant}/{client_id}", delete(state::disconnect))
             .route("/tls", get(tls::state))
             .route("/tls/reload", post(tls::reload))

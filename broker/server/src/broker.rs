@@ -1,8 +1,10 @@
 //! What all connections share: tenants, the pipeline, the store, limits and counters.
 
 pub mod bans;
+pub mod identities;
 pub mod limits;
 pub mod mailbox;
+pub mod mappings;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;

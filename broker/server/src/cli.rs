@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{ExplainOptions, ImportCommand, PluginCommand, RuleCommand};
+use crate::commands::{AclCommand, ExplainOptions, ImportCommand, PluginCommand, RuleCommand};
 use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::credential::CredentialCommand;
 use crate::demo::{self, Demo, DemoPaths};
@@ -31,6 +31,9 @@ pub enum Command {
     /// Make what a client is authenticated by, for the table `credentials`.
     #[command(subcommand)]
     Credential(CredentialCommand),
+    /// Tell what a change of permissions would do, before it is made.
+    #[command(subcommand)]
+    Acl(AclCommand),
     /// Bring clients and permissions along from another broker.
     #[command(subcommand)]
     Import(ImportCommand),

@@ -1,5 +1,6 @@
 //! Commands that speak to a running broker, or work on files without one.
 
+mod acl;
 mod api;
 mod bench;
 mod explain;
@@ -8,6 +9,7 @@ mod plugin;
 mod rule;
 mod version;
 
+pub use self::acl::AclCommand;
 pub use self::explain::ExplainOptions;
 pub use self::import::ImportCommand;
 pub use self::plugin::PluginCommand;

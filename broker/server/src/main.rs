@@ -31,6 +31,10 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Acl(command) => match command.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Plugin(command) => command.run(),
         Command::Explain(options) => options.run(),
         Command::CompilePlugin(options) => {

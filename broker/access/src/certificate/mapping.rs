@@ -3,14 +3,20 @@
 //! A field that could be read in two ways is refused, not guessed at: two common names, no name, a
 //! name that means something in a topic filter, or that looks like another one.
 
+mod table;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use hookmq_hooks::{CertificateFacts, IdentityPatch, Voucher};
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
+pub use self::table::Mappings;
+pub(crate) use self::table::{MAX_MAPPINGS, Mapped};
 use self::template::Template;
 pub use self::template::TemplateError;
 
@@ -19,9 +25,50 @@ pub use self::template::TemplateError;
 #[serde(deny_unknown_fields)]
 pub struct CertificateSettings {
     /// The first that concerns a certificate decides about it.
-    pub mappings: Vec<Mapping>,
+    pub mappings: MappingSource,
     #[serde(default)]
     pub username_conflict: UsernameConflict,
+}
+
+/// Where the mappings are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappingSource {
+    Listed(Vec<Mapping>),
+    /// In the table `certificate_mappings`.
+    Database,
+}
+
+impl Default for MappingSource {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+/// A list, or the word `database`.
+impl<'de> Deserialize<'de> for MappingSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Expected;
+        impl<'de> Visitor<'de> for Expected {
+            type Value = MappingSource;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of mappings, or `database`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "database" => Ok(MappingSource::Database),
+                    other => Err(E::invalid_value(Unexpected::Str(other), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                let list = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                Ok(MappingSource::Listed(list))
+            }
+        }
+        deserializer.deserialize_any(Expected)
+    }
 }
 
 /// What becomes of a client whose CONNECT names another user than its certificate.

@@ -27,19 +27,28 @@ impl Directory {
     /// # Errors
     /// Where the database is away and they have never been read.
     pub async fn known_bans(&self) -> Result<Arc<Bans>, DirectoryError> {
-        if let Some(bans) = self.bans() {
-            return Ok(bans);
+        self.known(self.watch_bans(), "the bans").await
+    }
+
+    /// What is read as a whole, once it has been read.
+    pub(super) async fn known<T>(
+        &self,
+        mut read: watch::Receiver<Option<Arc<T>>>,
+        what: &str,
+    ) -> Result<Arc<T>, DirectoryError> {
+        if let Some(known) = read.borrow().clone() {
+            return Ok(known);
         }
-        let (mut bans, mut readiness) = (self.watch_bans(), self.readiness());
+        let mut readiness = self.readiness();
         let away = |it: &Readiness| matches!(it, Readiness::NotReady { .. });
         let known = async {
             tokio::select! {
-                known = bans.wait_for(Option::is_some) => known.ok().and_then(|it| it.clone()),
+                known = read.wait_for(Option::is_some) => known.ok().and_then(|it| it.clone()),
                 _ = readiness.wait_for(away) => None,
             }
         };
         let known = tokio::time::timeout(self.shared.settings.timeout, known).await;
-        let unknown = || DirectoryError::Unavailable("the bans have not been read yet".into());
+        let unknown = || DirectoryError::Unavailable(format!("{what} have not been read yet"));
         known.ok().flatten().ok_or_else(unknown)
     }
 }

@@ -40,7 +40,7 @@ pub enum NotAdmitted {
 }
 
 /// Makes an answer of the rows of a look-up.
-pub(super) fn read(rows: Vec<LookupRow>) -> Result<Answer, DirectoryError> {
+pub(crate) fn read(rows: Vec<LookupRow>) -> Result<Answer, DirectoryError> {
     let Some(first) = rows.first() else { return Ok(Err(NotAdmitted::NoSuchTenant)) };
     let own_attributes = match (first.tenant_enabled, first.principal_enabled) {
         (false, _) => return Ok(Err(NotAdmitted::TenantDisabled)),

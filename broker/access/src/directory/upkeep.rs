@@ -9,8 +9,8 @@ use rand::Rng;
 use tokio::task::JoinSet;
 
 use super::{DirectoryError, Grants, PrincipalKey, Readiness, Shared};
-use crate::QueryError;
 use crate::database::{LogLine, LogMark};
+use crate::{ForeignQueries, QueryError};
 
 /// Lines of the change log that are compared with those seen before.
 const LOG_WINDOW: usize = 1000;
@@ -53,6 +53,8 @@ struct Contact {
     migrated: bool,
     last: Option<Instant>,
     log: Option<(LogMark, HashSet<LogLine>)>,
+    /// Where there is no change log: what the operator's query has said, and since when all is known.
+    foreign: Option<(String, Instant)>,
 }
 
 /// Who is concerned by what the change log says.
@@ -73,7 +75,10 @@ enum ContactError {
 
 impl ContactError {
     fn is_from_database(&self) -> bool {
-        matches!(self, Self::Query(QueryError::Sql(sqlx::Error::Database(_))))
+        matches!(
+            self,
+            Self::Query(QueryError::Sql(sqlx::Error::Database(_)) | QueryError::Query { .. })
+        )
     }
 }
 
@@ -81,6 +86,9 @@ impl Contact {
     /// One round: what has changed since the last one is in force afterwards.
     async fn renew(&mut self, shared: &Arc<Shared>) -> Result<(), ContactError> {
         let database = &shared.database;
+        if let Some(queries) = database.foreign() {
+            return self.renew_foreign(shared, queries).await;
+        }
         if !self.migrated {
             database.migrate().await?;
             self.migrated = true;
@@ -93,12 +101,21 @@ impl Contact {
             }
             let lines = database.log_lines(LOG_WINDOW).await?;
             match &self.log {
-                None => shared.read_bans().await?,
+                None => {
+                    shared.read_bans().await?;
+                    shared.read_mappings().await?;
+                }
                 Some((_, seen)) => {
                     let changes = Changes::between(seen, &lines);
-                    let of_bans = |line: &LogLine| is_of_bans(line) && !seen.contains(line);
-                    if changes == Changes::Everybody || lines.iter().any(of_bans) {
+                    let concerns = |table: &str| {
+                        let new = |line: &LogLine| line.is_of(table) && !seen.contains(line);
+                        changes == Changes::Everybody || lines.iter().any(new)
+                    };
+                    if concerns(BANS) {
                         shared.read_bans().await?;
+                    }
+                    if concerns(MAPPINGS) {
+                        shared.read_mappings().await?;
                     }
                     shared.apply(&changes).await?;
                 }
@@ -106,6 +123,36 @@ impl Contact {
             self.log = Some((mark, lines.into_iter().collect()));
         }
         self.last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The same where the tables are not the broker's own. Nothing says who is concerned: everybody is
+    /// looked up again when the database calls, when the query `changes` says something else, and when
+    /// what is known is as old as it may become.
+    async fn renew_foreign(
+        &mut self,
+        shared: &Arc<Shared>,
+        queries: &ForeignQueries,
+    ) -> Result<(), ContactError> {
+        if !self.migrated {
+            shared.database.check_queries(queries).await?;
+            self.migrated = true;
+            shared.bans.send_replace(Some(Arc::default()));
+            shared.mappings.send_replace(Some(Arc::default()));
+        }
+        let called = shared.called.swap(false, Ordering::AcqRel);
+        let mark = shared.database.foreign_mark(queries).await?;
+        let (now, known) = (Instant::now(), self.foreign.as_ref());
+        let is_current = known.is_some_and(|(seen, since)| {
+            !called && *seen == mark && now - *since < shared.settings.cache_ttl
+        });
+        if !is_current {
+            if known.is_some() {
+                shared.apply(&Changes::Everybody).await?;
+            }
+            self.foreign = Some((mark, now));
+        }
+        self.last = Some(now);
         Ok(())
     }
 }
@@ -126,10 +173,10 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        // Bans change nobody's rights.
+        // Bans and mappings change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !is_of_bans(line))
+            .filter(|line| !line.is_of(BANS) && !line.is_of(MAPPINGS))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
@@ -146,8 +193,14 @@ impl Changes {
     }
 }
 
-fn is_of_bans(line: &LogLine) -> bool {
-    line.what.starts_with("bans ")
+/// Tables that are read as a whole.
+const BANS: &str = "bans";
+const MAPPINGS: &str = "certificate_mappings";
+
+impl LogLine {
+    fn is_of(&self, table: &str) -> bool {
+        self.what.split(' ').next() == Some(table)
+    }
 }
 
 impl Shared {

@@ -18,7 +18,7 @@ pub struct BoundPermissions {
 }
 
 #[derive(Debug, Clone)]
-struct Rule {
+pub(super) struct Rule {
     permission: Arc<Permission>,
     reach: Reach,
     /// Bytes of the filter before its first wildcard level. Most filters are told from a topic by
@@ -108,13 +108,17 @@ impl BoundPermissions {
     /// An allow speaks for a requested filter that it covers, a denial for one that it touches: a
     /// subscription is allowed only as a whole.
     pub fn decide(&self, access: &Access<'_>) -> Ruling {
-        let rules = match access.action {
+        let first = self.rules(access.action).iter().find(|rule| rule.speaks(access));
+        first.map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
+    }
+
+    /// In order of precedence.
+    pub(super) fn rules(&self, action: Action) -> &[Rule] {
+        match action {
             Action::Publish => &self.publish,
             Action::Subscribe => &self.subscribe,
             Action::Receive => &self.receive,
-        };
-        let first = rules.iter().find(|rule| rule.speaks(access));
-        first.map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
+        }
     }
 
     /// Whether any permission is about what the holder receives, message by message.
@@ -166,7 +170,12 @@ impl Rule {
         }
     }
 
-    fn filter(&self) -> Option<&str> {
+    pub(super) fn permission(&self) -> &Permission {
+        &self.permission
+    }
+
+    /// With the holder's values. None: everything.
+    pub(super) fn filter(&self) -> Option<&str> {
         match &self.reach {
             Reach::Written => Some(self.permission.filter.as_str()),
             Reach::Filled(filter) => Some(filter),

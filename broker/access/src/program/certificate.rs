@@ -2,30 +2,63 @@
 
 use hookmq_codec::ReasonCode;
 use hookmq_hooks::{
-    BoxFuture, ConnectAttempt, ConnectVerdict, HookSet, IdentityPatch, Program, ProgramIdentity,
-    StepFailure, note,
+    BoxFuture, CertificateFacts, ConnectAttempt, ConnectVerdict, FailureKind, HookSet,
+    IdentityPatch, Program, ProgramIdentity, StepFailure, note,
 };
 
-use super::{builtin, contradiction, deny};
-use crate::certificate::{CertificateSettings, UsernameConflict};
+use super::{builtin, contradiction, deny, failure};
+use crate::Directory;
+use crate::certificate::{CertificateSettings, Mapped, Mapping, MappingSource, UsernameConflict};
 
 /// Accepts clients with a certificate that one of its mappings concerns, and vouches for what that
 /// makes of it. Refuses all others.
 pub struct CertificateProgram {
     identity: ProgramIdentity,
     settings: CertificateSettings,
+    /// Asked where the mappings are in its table.
+    directory: Option<Directory>,
 }
 
 impl CertificateProgram {
-    pub fn new(settings: CertificateSettings) -> Self {
-        Self { identity: builtin("certificate"), settings }
+    pub fn new(settings: CertificateSettings, directory: Option<Directory>) -> Self {
+        Self { identity: builtin("certificate"), settings, directory }
     }
 
-    fn identify(&self, attempt: &ConnectAttempt) -> ConnectVerdict {
+    async fn identify(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
         let Some(certificate) = &attempt.certificate else {
-            return deny("the client has shown no certificate");
+            return Ok(deny("the client has shown no certificate"));
         };
-        let mappings = (1..).zip(&self.settings.mappings);
+        match &self.settings.mappings {
+            MappingSource::Listed(mappings) => Ok(self.by_list(attempt, certificate, mappings)),
+            MappingSource::Database => self.by_table(attempt, certificate).await,
+        }
+    }
+
+    async fn by_table(
+        &self,
+        attempt: &ConnectAttempt,
+        certificate: &CertificateFacts,
+    ) -> Result<ConnectVerdict, StepFailure> {
+        let missing = || StepFailure::new(FailureKind::Error, "there is no section `database`");
+        let directory = self.directory.as_ref().ok_or_else(missing)?;
+        let mappings = directory.known_mappings().await.map_err(failure)?;
+        Ok(match mappings.identify(certificate) {
+            Ok((id, mut patch)) => {
+                note("mapping", || id.to_string());
+                patch.attachments.extend([Mapped::new(&patch).attached()]);
+                self.settle(attempt, patch)
+            }
+            Err(why) => deny(why),
+        })
+    }
+
+    fn by_list(
+        &self,
+        attempt: &ConnectAttempt,
+        certificate: &CertificateFacts,
+        mappings: &[Mapping],
+    ) -> ConnectVerdict {
+        let mappings = (1..).zip(mappings);
         let Some((number, mapping)) = mappings.into_iter().find(|(_, it)| it.concerns(certificate))
         else {
             let (anchor, voucher) = (&certificate.trust_anchor, certificate.vouched_by_proxy);
@@ -74,6 +107,6 @@ impl Program for CertificateProgram {
         &'a self,
         attempt: &'a ConnectAttempt,
     ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
-        Box::pin(async { Ok(self.identify(attempt)) })
+        Box::pin(self.identify(attempt))
     }
 }

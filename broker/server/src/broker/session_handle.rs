@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use hookmq_codec::ReasonCode;
+use hookmq_codec::{Qos, ReasonCode, TopicFilter};
 use hookmq_core::{Message, QueueLimits, Session, SharedId};
 use hookmq_hooks::Client;
 use hookmq_store::SessionKey;
@@ -49,8 +49,12 @@ pub struct Control {
     pending: AtomicBool,
     /// Whether the client's rights may have changed.
     judge: AtomicBool,
+    inquiry: Mutex<Option<Inquiry>>,
     request: Mutex<Option<Request>>,
 }
+
+/// Where a connection is to tell the filters that its session is subscribed to.
+pub type Inquiry = oneshot::Sender<Vec<(TopicFilter, Qos)>>;
 
 /// What a connection is to do at once.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub enum Asked {
     Disconnect(ReasonCode),
     /// Judge again what the client may do; asked once.
     Judge,
+    /// Tell the session's subscriptions: see [`Control::inquiry`].
+    Tell,
 }
 
 impl SessionHandle {
@@ -132,6 +138,16 @@ impl SessionHandle {
         }
     }
 
+    /// Asks the connection, if there is one, for its subscriptions. Whoever has asked before and has no
+    /// answer yet gets none.
+    pub(super) fn inquire(&self, inquiry: Inquiry) {
+        if let Slot::Online(control) = &*self.slot.lock() {
+            *control.inquiry.lock() = Some(inquiry);
+            control.pending.store(true, Ordering::Release);
+            self.mailbox.wake();
+        }
+    }
+
     /// Asks the connection, if there is one, to end.
     pub fn disconnect(&self, reason_code: ReasonCode) {
         if let Slot::Online(control) = &*self.slot.lock() {
@@ -160,7 +176,8 @@ impl SessionHandle {
 impl Control {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { client: Mutex::new(client), pending, judge, request: Mutex::default() }
+        let (inquiry, request) = (Mutex::default(), Mutex::default());
+        Self { client: Mutex::new(client), pending, judge, inquiry, request }
     }
 
     /// The client as it has authenticated again.
@@ -196,9 +213,18 @@ impl Control {
             None => {
                 // In this order: whoever asks meanwhile is heard now or the next time.
                 self.pending.store(false, Ordering::Release);
-                self.judge.swap(false, Ordering::AcqRel).then_some(Asked::Judge)
+                let tell = self.inquiry.lock().is_some();
+                let judge = self.judge.swap(false, Ordering::AcqRel);
+                // One thing at a time: the other is asked next.
+                self.pending.fetch_or(judge && tell, Ordering::AcqRel);
+                judge.then_some(Asked::Judge).or(tell.then_some(Asked::Tell))
             }
         }
+    }
+
+    /// Where the subscriptions are to be told, if somebody waits for it.
+    pub fn inquiry(&self) -> Option<Inquiry> {
+        self.inquiry.lock().take()
     }
 
     /// Where the session is to be sent, if a newer connection waits for it, and whether it ends there.

@@ -2,6 +2,7 @@
 
 mod acl;
 mod dynsec;
+mod go_auth;
 mod sql;
 
 use std::fs;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use hookmq_access::{FilterPattern, PasswordHash};
 
+use self::go_auth::GoAuthOptions;
 pub(crate) use self::sql::{Effect, Permission, Subject};
 
 /// Bytes of a file.
@@ -20,6 +22,9 @@ const LONGEST_FILE: u64 = 256 << 20;
 pub enum ImportCommand {
     /// Read Mosquitto's files, print SQL for the tables, and tell what could not be expressed.
     Mosquitto(MosquittoOptions),
+    /// Read the database of mosquitto-go-auth, print SQL for the tables, and tell what could not be
+    /// expressed.
+    GoAuth(GoAuthOptions),
 }
 
 /// At least one file.
@@ -73,9 +78,11 @@ impl ImportCommand {
     /// # Errors
     /// Where a file cannot be read, or none is named.
     pub fn run(&self) -> Result<()> {
-        let Self::Mosquitto(options) = self;
-        let import = options.read()?;
-        print!("{}", import.to_sql(&options.tenant)?);
+        let (import, tenant) = match self {
+            Self::Mosquitto(options) => (options.read()?, &*options.tenant),
+            Self::GoAuth(options) => (options.read()?, options.tenant()),
+        };
+        print!("{}", import.to_sql(tenant)?);
         for note in &import.notes {
             eprintln!("hookmq: {note}");
         }

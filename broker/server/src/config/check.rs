@@ -26,6 +26,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let data_dir = check.resolve(&document.data_dir);
     let listeners = check.listeners(document.listeners);
     let has_database = document.database.is_some();
+    let has_queries = document.database.as_ref().is_some_and(|it| it.queries.is_some());
     let database =
         document.database.and_then(|database| database::check(&mut check, database, &data_dir));
     let admin = document.admin.map(|admin| check.admin(admin, &data_dir));
@@ -38,6 +39,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         plugins: &plugins,
         rules: &rules,
         has_database,
+        has_queries,
     };
     let pipeline = pipeline::check(&mut check, document.pipeline, &surroundings);
     if !check.problems.is_empty() {

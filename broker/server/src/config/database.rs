@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 use std::time::Duration;
 
-use hookmq_access::{DatabaseSettings, DatabaseUrl};
+use hookmq_access::{DatabaseSettings, DatabaseUrl, ForeignQueries};
 
 use super::check::Check;
 use super::document::DatabaseDocument;
@@ -19,7 +19,7 @@ pub(super) fn check(
 ) -> Option<DatabaseSettings> {
     let section = KeyPath::root("database");
     let (path, url) = match (&document.url, &document.url_file) {
-        (None, None) => (section, Ok(DatabaseUrl::sqlite(data_dir.join("hookmq.db")))),
+        (None, None) => (section.clone(), Ok(DatabaseUrl::sqlite(data_dir.join("hookmq.db")))),
         (Some(url), None) => (section.key("url"), expand(url).and_then(|url| parse(check, &url))),
         (None, Some(file)) => {
             let url = read_url(&check.resolve(file));
@@ -27,6 +27,9 @@ pub(super) fn check(
         }
         (Some(_), Some(_)) => (section.key("url_file"), Err("there is `url`, too".into())),
     };
+    if let Some(queries) = &document.queries {
+        check_queries(check, &section, queries);
+    }
     let url = url.map_err(|message| check.problem(&path, message)).ok()?;
     Some(DatabaseSettings {
         url,
@@ -36,7 +39,16 @@ pub(super) fn check(
         cache_ttl: Duration::from_millis(document.cache_ttl_ms),
         cached_principals: document.cached_principals,
         keep_known: Duration::from_millis(document.keep_known_ms),
+        queries: document.queries,
     })
+}
+
+/// What the queries themselves are like, only the database can say.
+fn check_queries(check: &mut Check, section: &KeyPath, queries: &ForeignQueries) {
+    if queries.permissions.is_none() && queries.acl.is_none() && queries.superuser.is_none() {
+        let message = "without `permissions`, `acl` or `superuser`, nobody could do anything";
+        check.problem(&section.key("queries"), message);
+    }
 }
 
 fn read_url(file: &Path) -> Result<String, String> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookmq_access::DatabaseSettings;
+use hookmq_access::{DatabaseSettings, ForeignQueries};
 use hookmq_codec::{TopicError, TopicFilter};
 use hookmq_hooks::{Control, Explain};
 use hookmq_script::RuleLimits;
@@ -81,6 +81,7 @@ pub(super) struct DatabaseDocument {
     #[serde(deserialize_with = "positive")]
     pub cached_principals: usize,
     pub keep_known_ms: u64,
+    pub queries: Option<ForeignQueries>,
 }
 
 impl Default for DatabaseDocument {
@@ -95,6 +96,7 @@ impl Default for DatabaseDocument {
             cache_ttl_ms: milliseconds(settings.cache_ttl),
             cached_principals: settings.cached_principals,
             keep_known_ms: milliseconds(settings.keep_known),
+            queries: None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) plugins: &'a PluginsConfig,
     pub(super) rules: &'a RulesConfig,
     pub(super) has_database: bool,
+    /// The tables are somebody else's, and queries are for what they hold.
+    pub(super) has_queries: bool,
 }
 
 /// The builtin steps and the hooks that they answer.
@@ -219,6 +221,9 @@ impl StepCheck<'_> {
         }
         if matches!(name, "database" | "password" | "scram") && !self.surroundings.has_database {
             self.problem("builtin", "it needs the section `database`");
+        }
+        if name == "scram" && self.surroundings.has_queries {
+            self.problem("builtin", "it needs the broker's own tables: leave out database.queries");
         }
     }
 

@@ -191,16 +191,18 @@ impl<S: Stream> Driver<S> {
     /// Takes turns until there is nothing to do, or the socket takes no more.
     fn poll_turns(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
         for _ in 0..TURNS {
-            match self.opened.control.asked() {
-                None => {}
-                Some(Asked::TakeOver { ends_session }) => {
-                    return Poll::Ready(Ending::TakenOver { ends_session });
-                }
-                Some(Asked::Disconnect(code)) => return Poll::Ready(Ending::Told(code)),
-                Some(Asked::Judge) => {
-                    if let Err(ending) = self.judge_again() {
-                        return Poll::Ready(ending);
+            while let Some(asked) = self.opened.control.asked() {
+                match asked {
+                    Asked::TakeOver { ends_session } => {
+                        return Poll::Ready(Ending::TakenOver { ends_session });
                     }
+                    Asked::Disconnect(code) => return Poll::Ready(Ending::Told(code)),
+                    Asked::Judge => {
+                        if let Err(ending) = self.judge_again() {
+                            return Poll::Ready(ending);
+                        }
+                    }
+                    Asked::Tell => self.tell_subscriptions(),
                 }
             }
             if self.authentication.is_some()

@@ -70,6 +70,16 @@ impl<S: Stream> Driver<S> {
         Ok(())
     }
 
+    /// Tells whoever asks what the client is subscribed to.
+    #[cold]
+    pub(super) fn tell_subscriptions(&self) {
+        let Some(inquiry) = self.opened.control.inquiry() else { return };
+        let held = self.opened.session.subscriptions.iter();
+        let held = held.map(|(filter, it)| (filter.clone(), it.options.maximum_qos));
+        // Whoever has asked may have left.
+        let _ = inquiry.send(held.collect());
+    }
+
     fn judge_subscriptions(&self) -> Judgement {
         let mut judgement = Judgement::default();
         let subscriptions = &self.opened.session.subscriptions;

@@ -214,7 +214,9 @@ pub(super) fn builtin(
             let key_sets = loader.key_sets.as_ref();
             Ok(Arc::new(JwtProgram::new(given_settings(step)?, key_sets)?))
         }
-        ("certificate", _) => Ok(Arc::new(CertificateProgram::new(settings(step)?))),
+        ("certificate", directory) => {
+            Ok(Arc::new(CertificateProgram::new(settings(step)?, directory.cloned())))
+        }
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),

@@ -22,7 +22,7 @@ enum Part {
 }
 
 /// What a certificate says, under the name that templates have for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Field {
     CommonName,
     Organization,
@@ -61,7 +61,7 @@ pub(super) enum Unfit {
 }
 
 impl Field {
-    const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::CommonName,
         Self::Organization,
         Self::OrganizationalUnit,
@@ -77,7 +77,7 @@ impl Field {
         Self::TrustAnchor,
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::CommonName => "cn",
             Self::Organization => "o",
@@ -115,7 +115,7 @@ impl Field {
     }
 
     /// The only value, if it can mean one thing only.
-    fn value(self, certificate: &CertificateFacts) -> Result<&str, Unfit> {
+    pub(super) fn value(self, certificate: &CertificateFacts) -> Result<&str, Unfit> {
         let value = match self.values(certificate) {
             [] => return Err(Unfit::Absent(self)),
             [value] if value.is_empty() => return Err(Unfit::Absent(self)),

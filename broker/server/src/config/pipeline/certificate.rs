@@ -1,6 +1,6 @@
 //! The step `certificate` at its listeners: which anchors its mappings may mean.
 
-use hookmq_access::{CertificateSettings, Mapping, VouchedBy};
+use hookmq_access::{CertificateSettings, Mapping, MappingSource, VouchedBy};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,15 +20,25 @@ impl StepCheck<'_> {
                 Err(_) => return,
             },
         };
-        if settings.mappings.is_empty() {
+        let surroundings = self.surroundings;
+        let mappings = match settings.mappings {
+            MappingSource::Listed(mappings) => mappings,
+            MappingSource::Database => {
+                if !surroundings.has_database || surroundings.has_queries {
+                    let message = "it needs the section `database`, without `queries`";
+                    self.check.problem(&path.key("mappings"), message);
+                }
+                return;
+            }
+        };
+        if mappings.is_empty() {
             self.check.problem(&path, "without `mappings`, nobody could connect");
         }
-        let surroundings = self.surroundings;
         let listeners = surroundings.listeners.iter();
         let concerned: Vec<_> = listeners
             .filter(|listener| at.is_empty() || at.iter().any(|name| **name == *listener.name))
             .collect();
-        for (index, mapping) in settings.mappings.iter().enumerate() {
+        for (index, mapping) in mappings.iter().enumerate() {
             let path = path.key("mappings").index(index);
             if let Some(problem) = problem(mapping, &concerned) {
                 self.check.problem(&path.key(problem.0), problem.1);

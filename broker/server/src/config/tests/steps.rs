@@ -176,3 +176,25 @@ fn limits_of_a_plugin_that_no_step_uses_are_a_mistake() {
         "mq.yaml:11:5: plugins.limits.stamb: no step uses a plugin named \"stamb\"",
     );
 }
+
+#[test]
+fn queries_permit_something_and_scram_is_not_for_them() {
+    let with = |step: &str, queries: &str| {
+        let steps = SOUND.replace("  connect:\n", &format!("  connect:\n    - {step}\n"));
+        format!("{steps}database: {{queries: {{{queries}}}}}\n")
+    };
+    let acl = "acl: SELECT 'a/#' AS topic";
+    assert!(Scene::new(&with("{builtin: database}", acl)).load().is_ok());
+    assert_problem(
+        &with("{builtin: database}", "roles: SELECT 'a' AS role"),
+        "mq.yaml:10:12: database.queries: without `permissions`, `acl` or `superuser`, nobody",
+    );
+    assert_problem(
+        &with("{builtin: scram}", acl),
+        "mq.yaml:6:8: pipeline.connect[0].builtin: it needs the broker's own tables",
+    );
+    assert_problem(
+        &with("{builtin: database}", "permission: SELECT 1"),
+        "mq.yaml:10:22: database.queries.permission: unknown field `permission`, expected one of",
+    );
+}
