@@ -1,6 +1,8 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
 mod seed;
+mod tenants;
+mod tokens;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -14,6 +16,8 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
 
+pub use self::tenants::{QuotaChange, TenantChange, TenantRecord};
+pub use self::tokens::TokenRecord;
 use crate::settings::Kind;
 use crate::{DatabaseSettings, DatabaseUrl, MAX_PERMISSIONS, PrincipalKey};
 

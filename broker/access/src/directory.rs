@@ -7,6 +7,7 @@ mod credentials;
 mod grants;
 mod listening;
 mod principal;
+mod tenancy;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings};
+use crate::{Bans, Database, DatabaseSettings, Tenancy};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -83,6 +84,7 @@ struct Shared {
     readiness: watch::Sender<Readiness>,
     /// None until they have been read.
     bans: watch::Sender<Option<Arc<Bans>>>,
+    tenancy: watch::Sender<Arc<Tenancy>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
@@ -103,6 +105,7 @@ impl Directory {
             registry: Arc::default(),
             readiness: watch::Sender::new(Readiness::Starting),
             bans: watch::Sender::default(),
+            tenancy: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),

@@ -2,7 +2,7 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`Bans`] say who is kept out. [`ScramSecret`] and [`PasswordHash`] are what is kept of a
+//! and decides. [`Bans`] say who is kept out, and each [`Quota`] what a tenant may use. [`ScramSecret`] and [`PasswordHash`] are what is kept of a
 //! password. [`CertificateProgram`], [`DatabaseProgram`], [`PasswordProgram`], [`ScramProgram`],
 //! [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
 
@@ -13,6 +13,7 @@ mod directory;
 mod password;
 mod permissions;
 mod program;
+mod quota;
 mod scram;
 mod settings;
 
@@ -22,7 +23,7 @@ pub use certificate::{
     Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
     proxied_certificate,
 };
-pub use database::{Database, QueryError};
+pub use database::{Database, QueryError, QuotaChange, TenantChange, TenantRecord, TokenRecord};
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
     PrincipalKey, Readiness,
@@ -36,5 +37,6 @@ pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, OpenProgram,
     PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
 };
+pub use quota::{MAX_TENANTS, Quota, Tenancy};
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};

@@ -93,11 +93,22 @@ impl Contact {
             }
             let lines = database.log_lines(LOG_WINDOW).await?;
             match &self.log {
-                None => shared.read_bans().await?,
+                None => {
+                    // Who knows the bans knows this, too.
+                    shared.read_tenancy().await?;
+                    shared.read_bans().await?;
+                }
                 Some((_, seen)) => {
                     let changes = Changes::between(seen, &lines);
-                    let of_bans = |line: &LogLine| is_of_bans(line) && !seen.contains(line);
-                    if changes == Changes::Everybody || lines.iter().any(of_bans) {
+                    let news_of = |tables: &[&str]| {
+                        let is_new = |line: &&LogLine| !seen.contains(*line);
+                        changes == Changes::Everybody
+                            || lines.iter().filter(is_new).any(|line| line.is_of(tables))
+                    };
+                    if news_of(&["quotas", "tenants"]) {
+                        shared.read_tenancy().await?;
+                    }
+                    if news_of(&["bans"]) {
                         shared.read_bans().await?;
                     }
                     shared.apply(&changes).await?;
@@ -126,10 +137,10 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        // Bans change nobody's rights.
+        // These change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !is_of_bans(line))
+            .filter(|line| !line.is_of(&["bans", "quotas"]))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
@@ -146,8 +157,10 @@ impl Changes {
     }
 }
 
-fn is_of_bans(line: &LogLine) -> bool {
-    line.what.starts_with("bans ")
+impl LogLine {
+    fn is_of(&self, tables: &[&str]) -> bool {
+        self.what.split(' ').next().is_some_and(|table| tables.contains(&table))
+    }
 }
 
 impl Shared {
