@@ -24,6 +24,8 @@ pub enum Kind {
     Banned,
     /// Has failed, or connected, too often.
     HeldBack,
+    /// Its tenant uses all that it may.
+    Quota,
     /// A request to the admin API that changes something, or asks steps.
     Admin,
     /// A request to the admin API without its token.
@@ -78,13 +80,14 @@ pub struct Act<'a> {
 }
 
 impl Kind {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 
     pub fn of(refusal: &Refusal) -> Self {
         match (&refusal.step, refusal.reason_code) {
             (Some(_), _) => Self::Step,
             (None, ReasonCode::Banned) => Self::Banned,
             (None, ReasonCode::ConnectionRateExceeded) => Self::HeldBack,
+            (None, ReasonCode::QuotaExceeded) => Self::Quota,
             _ => Self::Connect,
         }
     }
@@ -95,6 +98,7 @@ impl Kind {
             Self::Connect => "connect",
             Self::Banned => "banned",
             Self::HeldBack => "held_back",
+            Self::Quota => "quota",
             Self::Admin => "admin",
             Self::AdminRefused => "admin_refused",
         }
