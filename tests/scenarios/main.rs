@@ -9,4 +9,5 @@ mod hot_swap;
 mod imports;
 mod site;
 mod sys;
+mod tenants;
 mod versions;
