@@ -1,5 +1,6 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
+mod bans;
 mod seed;
 mod tenants;
 mod tokens;
@@ -16,6 +17,7 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
 
+pub use self::bans::{BanRecord, MAX_TENANT_BANS, NewBan};
 pub use self::tenants::{QuotaChange, TenantChange, TenantRecord};
 pub use self::tokens::TokenRecord;
 use crate::settings::Kind;
@@ -52,6 +54,14 @@ pub enum QueryError {
     Timeout(Duration),
     #[error("the file cannot be created: {0}")]
     File(#[from] std::io::Error),
+}
+
+impl QueryError {
+    /// Whether the tables do not take what was to be written.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.is_check_violation() || error.is_foreign_key_violation()
+    }
 }
 
 /// One row of a look-up: the principal, and one of its permissions.

@@ -23,7 +23,10 @@ pub use certificate::{
     Mapping, TemplateError, UsernameConflict, VouchedBy, certificate_facts, crl_facts,
     proxied_certificate,
 };
-pub use database::{Database, QueryError, QuotaChange, TenantChange, TenantRecord, TokenRecord};
+pub use database::{
+    BanRecord, Database, MAX_TENANT_BANS, NewBan, QueryError, QuotaChange, TenantChange,
+    TenantRecord, TokenRecord,
+};
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
     PrincipalKey, Readiness,

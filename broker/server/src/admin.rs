@@ -1,5 +1,6 @@
 //! The REST admin API: what runs, who is connected, and how to change it. All of it asks for a token.
 
+mod bans;
 mod caller;
 mod error;
 mod explain;

@@ -1,5 +1,7 @@
 //! Tokens for the admin API, each good for one tenant. Only their hashes are kept.
 
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Database, Pools, QueryError};
@@ -33,13 +35,13 @@ impl Database {
             "{RECORD} JOIN tenants ON tenants.name = tenant AND enabled \
             WHERE hash = $1 AND (expires_at IS NULL OR {is_good})"
         );
-        Ok(self.token_records(sql, &[hash]).await?.into_iter().next())
+        Ok(self.ask(sql, &[hash]).await?.into_iter().next())
     }
 
     /// The tokens of a tenant by name, those that are over, too.
     pub async fn tokens(&self, tenant: &str) -> Result<Vec<TokenRecord>, QueryError> {
         let sql = format!("{RECORD} WHERE tenant = $1 ORDER BY admin_tokens.name LIMIT {SHOWN}");
-        self.token_records(sql, &[tenant]).await
+        self.ask(sql, &[tenant]).await
     }
 
     /// Keeps a token, for so many seconds or for good; none where the tenant has one of the name.
@@ -50,34 +52,32 @@ impl Database {
         hash: &str,
         seconds: Option<u32>,
     ) -> Result<Option<TokenRecord>, QueryError> {
-        let expires_at = match (&self.pools, seconds) {
-            (_, None) => "NULL".to_owned(),
-            (Pools::Postgres(_), Some(seconds)) => format!("now() + interval '{seconds} seconds'"),
-            (Pools::Sqlite(_), Some(seconds)) => {
-                format!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+{seconds} seconds')")
-            }
-        };
+        let expires_at = self.in_seconds(seconds);
         let sql = format!(
             "INSERT INTO admin_tokens (tenant, name, hash, expires_at) \
             VALUES ($1, $2, $3, {expires_at}) ON CONFLICT (tenant, name) DO NOTHING \
             RETURNING tenant, name, CAST(created_at AS text) AS created_at, \
             CAST(expires_at AS text) AS expires_at"
         );
-        Ok(self.token_records(sql, &[tenant, name, hash]).await?.into_iter().next())
+        Ok(self.ask(sql, &[tenant, name, hash]).await?.into_iter().next())
     }
 
     /// Deletes a token; false where there is none.
     pub async fn delete_token(&self, tenant: &str, name: &str) -> Result<bool, QueryError> {
         let sql = "DELETE FROM admin_tokens WHERE tenant = $1 AND name = $2 \
             RETURNING tenant, name, CAST(created_at AS text) AS created_at, NULL AS expires_at";
-        Ok(!self.token_records(sql.into(), &[tenant, name]).await?.is_empty())
+        Ok(!self.ask::<TokenRecord>(sql.into(), &[tenant, name]).await?.is_empty())
     }
 
-    async fn token_records(
+    /// The rows of a statement whose parameters are texts.
+    pub(super) async fn ask<Row>(
         &self,
         sql: String,
         values: &[&str],
-    ) -> Result<Vec<TokenRecord>, QueryError> {
+    ) -> Result<Vec<Row>, QueryError>
+    where
+        Row: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
         let values = values.iter().map(|value| (*value).to_owned());
         match &self.pools {
             Pools::Postgres(pool) => {

@@ -35,6 +35,8 @@ impl Caller {
             (Method::GET | Method::HEAD | Method::PATCH, "/api/v1/tenants/{name}") => {
                 is_own("name")
             }
+            (Method::GET | Method::HEAD | Method::POST, "/api/v1/tenants/{name}/bans")
+            | (Method::DELETE, "/api/v1/tenants/{name}/bans/{id}") => is_own("name"),
             (Method::DELETE, "/api/v1/clients/{tenant}/{client_id}") => is_own("tenant"),
             (Method::GET | Method::HEAD, "/api/v1/clients") => true,
             (Method::POST, "/api/v1/explain") => true,

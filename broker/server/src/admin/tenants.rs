@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::{Admin, tokens};
+use super::{Admin, bans, tokens};
 use crate::broker::meter::Bound;
 use crate::broker::metrics::TenantTraffic;
 
@@ -54,6 +54,8 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/tenants/{name}", get(show).patch(alter).delete(remove))
         .route("/tenants/{name}/tokens", get(tokens::list).post(tokens::create))
         .route("/tenants/{name}/tokens/{token}", delete(tokens::revoke))
+        .route("/tenants/{name}/bans", get(bans::list).post(bans::create))
+        .route("/tenants/{name}/bans/{id}", delete(bans::lift))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
@@ -152,7 +154,10 @@ pub(super) fn tables(admin: &Admin) -> Result<(&Directory, &Database), ApiError>
 }
 
 pub(super) fn unavailable(error: hookmq_access::QueryError) -> ApiError {
-    ApiError::unavailable(format!("the database: {error}"))
+    match error.is_refusal() {
+        true => ApiError::refused(format!("the tables do not take it: {error}")),
+        false => ApiError::unavailable(format!("the database: {error}")),
+    }
 }
 
 pub(super) fn no_such_tenant() -> ApiError {
