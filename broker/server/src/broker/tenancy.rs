@@ -10,6 +10,7 @@ use hookmq_hooks::Client;
 use hookmq_store::Change;
 
 use super::Broker;
+use super::limits::Limits;
 use super::meter::{Bound, Place};
 use super::tenant::Tenant;
 
@@ -45,9 +46,7 @@ impl Broker {
             (ReasonCode::QuotaExceeded, reason)
         })
     }
-}
 
-impl Broker {
     /// What counts for a tenant, in use or not.
     pub fn quota_of(&self, tenant: &str) -> Quota {
         let tables = self.directory.as_ref().map(|it| it.watch_tenancy().borrow().clone());
@@ -100,7 +99,7 @@ pub async fn run(broker: Arc<Broker>, directory: Directory) {
 
 impl Tenant {
     /// Puts a quota in force, where it is another one.
-    fn set_quota(&self, quota: Quota, limits: &super::limits::Limits) {
+    fn set_quota(&self, quota: Quota, limits: &Limits) {
         if !self.meter.set(quota) {
             return;
         }
