@@ -12,4 +12,5 @@ mod imports;
 mod own_queries;
 mod site;
 mod sys;
+mod tenants;
 mod versions;

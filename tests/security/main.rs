@@ -23,6 +23,7 @@ mod permissions;
 mod properties;
 mod proxied;
 mod proxy;
+mod quotas;
 mod receive;
 mod revocation;
 mod shared_filters;

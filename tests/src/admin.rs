@@ -43,6 +43,10 @@ impl AdminClient {
         self.request("POST", path, body)
     }
 
+    pub fn patch(&self, path: &str, body: &[u8]) -> (u16, Value) {
+        self.request("PATCH", path, body)
+    }
+
     pub fn delete(&self, path: &str) -> (u16, Value) {
         self.request("DELETE", path, &[])
     }

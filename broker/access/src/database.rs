@@ -1,9 +1,12 @@
 //! Postgres or SQLite behind one small surface: migrations, one look-up, the change log.
 
+mod bans;
 mod foreign;
 mod look_up;
 mod prospect;
 mod seed;
+mod tenants;
+mod tokens;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -18,9 +21,12 @@ use sqlx::query::QueryAs;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePool};
 
+pub use self::bans::{BanRecord, MAX_TENANT_BANS, NewBan};
 pub use self::foreign::{ForeignQueries, ForeignUser, MAX_USERS};
 use self::look_up::{look_up_postgres, look_up_sqlite};
 pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
+pub use self::tenants::{QuotaChange, TenantChange, TenantRecord};
+pub use self::tokens::TokenRecord;
 use crate::settings::Kind;
 use crate::{DatabaseSettings, DatabaseUrl, PrincipalKey};
 
@@ -59,6 +65,14 @@ pub enum QueryError {
     File(#[from] std::io::Error),
     #[error("the query `{name}`: {why}")]
     Query { name: &'static str, why: String },
+}
+
+impl QueryError {
+    /// Whether the tables do not take what was to be written.
+    pub fn is_refusal(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.is_check_violation() || error.is_foreign_key_violation()
+    }
 }
 
 /// One row of a look-up: the principal, and one of its permissions.

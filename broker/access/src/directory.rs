@@ -8,6 +8,7 @@ mod grants;
 mod listening;
 mod mappings;
 mod principal;
+mod tenancy;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings, Mappings};
+use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -94,6 +95,7 @@ struct Shared {
     bans: watch::Sender<Option<Arc<Bans>>>,
     /// None until they have been read.
     mappings: watch::Sender<Option<Arc<Mappings>>>,
+    tenancy: watch::Sender<Arc<Tenancy>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
@@ -117,6 +119,7 @@ impl Directory {
             readiness: watch::Sender::new(Readiness::Starting),
             bans: watch::Sender::default(),
             mappings: watch::Sender::default(),
+            tenancy: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),

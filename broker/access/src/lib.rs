@@ -2,9 +2,10 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`Bans`] say who is kept out. [`ScramSecret`] and [`PasswordHash`] are what is kept of a
-//! password. [`CertificateProgram`], [`DatabaseProgram`], [`JwtProgram`], [`PasswordProgram`],
-//! [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are the builtin steps.
+//! and decides. [`Bans`] say who is kept out, and each [`Quota`] what a tenant may use. [`ScramSecret`]
+//! and [`PasswordHash`] are what is kept of a password. [`CertificateProgram`], [`DatabaseProgram`],
+//! [`JwtProgram`], [`PasswordProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are
+//! the builtin steps.
 
 mod bans;
 mod certificate;
@@ -15,6 +16,7 @@ mod name;
 mod password;
 mod permissions;
 mod program;
+mod quota;
 mod scram;
 mod settings;
 mod token;
@@ -27,8 +29,9 @@ pub use certificate::{
 };
 pub use client_id::NamedClientIdRule;
 pub use database::{
-    Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_USERS, Prospect, ProspectError,
-    QueryError, Whom,
+    BanRecord, Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_TENANT_BANS, MAX_USERS,
+    NewBan, Prospect, ProspectError, QueryError, QuotaChange, TenantChange, TenantRecord,
+    TokenRecord, Whom,
 };
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
@@ -43,6 +46,7 @@ pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, JwtProgram,
     OpenProgram, PasswordProgram, PasswordSettings, ScramProgram, ScramSettings,
 };
+pub use quota::{MAX_TENANTS, Quota, Tenancy};
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};
 pub use token::{

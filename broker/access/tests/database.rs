@@ -42,6 +42,7 @@ on_both! {
     more_permissions_than_the_bound_refuse_the_principal
     the_change_log_stays_short
     a_later_step_that_changes_the_identity_gets_nothing
+    quotas_and_disabled_tenants_are_told_as_they_change
 }
 
 const ACME: &str = "
@@ -51,6 +52,30 @@ const ACME: &str = "
     INSERT INTO permissions (tenant, subject_kind, subject, action, filter)
     VALUES ('acme', 'role', 'device', 'publish', 'devices/{username}/#');
 ";
+
+async fn quotas_and_disabled_tenants_are_told_as_they_change(world: World) {
+    let world = world.start_with(ACME).await;
+    let tenancy = world.directory().watch_tenancy();
+    world.execute("INSERT INTO quotas (tenant, sessions) VALUES ('acme', 0)").await.unwrap();
+    for nonsense in [
+        "connections = -1",
+        "messages_in_per_s = 0",
+        "bytes_out_per_s = 1000000000001",
+        "hook_calls_per_s = 4294967296",
+        "tenant = 'nobody'",
+    ] {
+        let refused = world.execute(&format!("UPDATE quotas SET {nonsense}")).await;
+        assert!(refused.is_err(), "{nonsense}");
+    }
+    let sessions = |tenant| tenancy.borrow().quota(tenant).and_then(|quota| quota.sessions);
+    eventually("the quota is told", || sessions("acme") == Some(0)).await;
+    world.execute("UPDATE tenants SET name = 'globex', enabled = false").await.unwrap();
+    eventually("it follows its tenant", || sessions("globex") == Some(0)).await;
+    assert!(tenancy.borrow().is_disabled("globex") && sessions("acme").is_none());
+    world.execute("DELETE FROM tenants").await.unwrap();
+    eventually("it goes with its tenant", || tenancy.borrow().quota("globex").is_none()).await;
+    assert!(!tenancy.borrow().is_disabled("globex"));
+}
 
 fn refused_because(verdict: ConnectVerdict) -> String {
     match verdict {

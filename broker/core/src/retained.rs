@@ -41,6 +41,16 @@ impl RetainedMessages {
         self.messages
     }
 
+    /// Bytes of all messages.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bounds what comes from now on; what is there stays.
+    pub fn set_limits(&mut self, limits: RetainedLimits) {
+        self.limits = limits;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.messages == 0
     }
@@ -69,6 +79,18 @@ impl RetainedMessages {
         node.message = Some(message.clone());
         (self.messages, self.bytes) = (messages, bytes);
         Ok(())
+    }
+
+    /// Takes all messages out.
+    pub fn take_all(&mut self) -> Vec<Message> {
+        let mut found = Vec::new();
+        let mut open = vec![std::mem::take(&mut self.root)];
+        while let Some(Node { message, children }) = open.pop() {
+            found.extend(message);
+            open.extend(children.into_values());
+        }
+        (self.messages, self.bytes) = (0, 0);
+        found
     }
 
     /// Takes the message on `topic` out.
@@ -197,6 +219,17 @@ mod tests {
         assert!(store.is_empty());
         assert!(store.root.children.is_empty());
         assert_eq!(store.bytes, 0);
+    }
+
+    #[test]
+    fn all_messages_are_taken_out_whatever_their_topics() {
+        let mut store = store();
+        for topic in ["a", "a/b/c", "$x/y", "/"] {
+            store.retain(&message(topic, b"x")).unwrap();
+        }
+        assert_eq!(store.take_all().len(), 4);
+        assert_eq!((store.len(), store.bytes()), (0, 0));
+        assert!(store.root.children.is_empty());
     }
 
     #[test]

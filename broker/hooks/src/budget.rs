@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Bounds per second; none where there is no bound.
@@ -20,7 +20,12 @@ pub struct TenantRates {
 /// before is over.
 #[derive(Debug)]
 pub struct TenantBudget {
-    rates: TenantRates,
+    /// Whether there is any bound.
+    limited: AtomicBool,
+    /// 0: no bound.
+    most_calls: AtomicU32,
+    most_busy_ms: AtomicU32,
+    most_emitted: AtomicU32,
     /// The first use; there are clients where there is no clock.
     begun: OnceLock<Instant>,
     /// Microseconds from `begun` to the present second's beginning.
@@ -39,30 +44,43 @@ impl Default for TenantBudget {
 
 impl TenantBudget {
     pub fn new(rates: TenantRates) -> Self {
-        Self {
-            rates,
+        let budget = Self {
+            limited: AtomicBool::new(false),
+            most_calls: AtomicU32::new(0),
+            most_busy_ms: AtomicU32::new(0),
+            most_emitted: AtomicU32::new(0),
             begun: OnceLock::new(),
             second: AtomicU64::new(0),
             calls: AtomicU32::new(0),
             busy_us: AtomicU64::new(0),
             emitted: AtomicU32::new(0),
             throttled: AtomicU64::new(0),
-        }
+        };
+        budget.set_rates(rates);
+        budget
+    }
+
+    /// Counts from now on, in the second that has begun, too.
+    pub fn set_rates(&self, rates: TenantRates) {
+        let or_zero = |bound: Option<NonZeroU32>| bound.map_or(0, NonZeroU32::get);
+        self.most_calls.store(or_zero(rates.calls), Relaxed);
+        self.most_busy_ms.store(or_zero(rates.busy_ms), Relaxed);
+        self.most_emitted.store(or_zero(rates.emitted), Relaxed);
+        self.limited.store(rates != TenantRates::default(), Relaxed);
     }
 
     /// Whether one more call may be made now.
     #[inline]
     pub fn admits_call(&self, now: Instant) -> bool {
-        self.rates == TenantRates::default() || self.admits_counted(now)
+        !self.limited.load(Relaxed) || self.admits_counted(now)
     }
 
     fn admits_counted(&self, now: Instant) -> bool {
         self.turn(now);
         let calls = self.calls.fetch_add(1, Relaxed);
-        let too_many = self.rates.calls.is_some_and(|most| calls >= most.get());
-        let too_long = self
-            .rates
-            .busy_ms
+        let bound = |most: &AtomicU32| NonZeroU32::new(most.load(Relaxed));
+        let too_many = bound(&self.most_calls).is_some_and(|most| calls >= most.get());
+        let too_long = bound(&self.most_busy_ms)
             .is_some_and(|most| self.busy_us.load(Relaxed) >= u64::from(most.get()) * 1000);
         if too_many || too_long {
             self.throttled.fetch_add(1, Relaxed);
@@ -73,7 +91,7 @@ impl TenantBudget {
     /// Adds the time of a call.
     #[inline]
     pub fn charge(&self, took: Duration) {
-        if self.rates.busy_ms.is_some() {
+        if self.most_busy_ms.load(Relaxed) > 0 {
             let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.busy_us.fetch_add(microseconds, Relaxed);
         }
@@ -82,7 +100,8 @@ impl TenantBudget {
     /// Whether so many messages more may be made now.
     #[inline]
     pub fn admits_emitted(&self, count: usize, now: Instant) -> bool {
-        let Some(most) = self.rates.emitted.filter(|_| count > 0) else { return true };
+        let most = NonZeroU32::new(self.most_emitted.load(Relaxed));
+        let Some(most) = most.filter(|_| count > 0) else { return true };
         self.turn(now);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let before = self.emitted.fetch_add(count, Relaxed);
@@ -156,6 +175,17 @@ mod tests {
         assert!(budget.admits_emitted(2, now));
         assert!(budget.admits_emitted(0, now));
         assert!(budget.admits_emitted(5, now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn changed_rates_count_from_the_next_call_on() {
+        let (budget, now) = (budget(1, 0, 0), Instant::now());
+        assert!(budget.admits_call(now) && !budget.admits_call(now));
+        budget.set_rates(TenantRates { calls: NonZeroU32::new(4), ..TenantRates::default() });
+        // Those that were refused have been counted, too.
+        assert!(budget.admits_call(now) && budget.admits_call(now) && !budget.admits_call(now));
+        budget.set_rates(TenantRates::default());
+        assert!((0..100).all(|_| budget.admits_call(now)));
     }
 
     #[test]

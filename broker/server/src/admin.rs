@@ -1,5 +1,7 @@
-//! The REST admin API: what runs, who is connected, and how to change it. All of it asks for the token.
+//! The REST admin API: what runs, who is connected, and how to change it. All of it asks for a token.
 
+mod bans;
+mod caller;
 mod error;
 mod explain;
 mod identities;
@@ -7,7 +9,9 @@ mod life;
 mod metrics;
 mod programs;
 mod state;
+mod tenants;
 mod tls;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,12 +23,13 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use hookmq_access::Directory;
+use hookmq_access::{Database, Directory};
 use hookmq_hooks::{ProgramKind, Secret};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::caller::Caller;
 use self::error::ApiError;
 use crate::audit::{Act, Kind};
 use crate::broker::Broker;
@@ -75,6 +80,11 @@ impl Admin {
         })
     }
 
+    /// The broker's own tables, where it has a database with them.
+    fn tables(&self) -> Option<&Database> {
+        self.directory.as_ref()?.tables()
+    }
+
     /// Serves until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
         let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
@@ -89,6 +99,7 @@ impl Admin {
             .route("/clients", get(state::clients))
             .route("/identities", get(identities::page))
             .route("/clients/{tenant}/{client_id}", delete(state::disconnect))
+            .merge(tenants::routes())
             .route("/tls", get(tls::state))
             .route("/tls/reload", post(tls::reload))
             .route("/pipeline", get(programs::pipeline))
@@ -112,29 +123,62 @@ impl Admin {
     }
 }
 
-/// Lets a request through that carries the token, within the time that any may take. What is more than
-/// a question is put on record, and whoever has no token.
-async fn authenticate(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let presented = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .map(HeaderValue::as_bytes)
-        .and_then(|value| value.split_first_chunk::<7>())
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-        .map(|(_, token)| token.trim_ascii());
-    let has_token = presented.is_some_and(|token| admin.is_token(token));
-    let mut record = Record::of(&admin, &request, has_token);
-    let response = match has_token {
-        true => match tokio::time::timeout(PATIENCE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => ApiError::timeout().into_response(),
-        },
-        false => ApiError::unauthorized().into_response(),
+/// Lets a request through that carries a token which is good for it, within the time that any may take.
+/// What is more than a question is put on record, and whoever has no such token.
+async fn authenticate(
+    State(admin): State<Arc<Admin>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let presented = presented(&request).map(<[u8]>::to_vec);
+    let caller = find_caller(&admin, presented).await;
+    let (caller, refusal) = match caller {
+        Err(error) => (None, Some(error)),
+        Ok(caller) => {
+            let refusal = match caller.may_make(&mut request).await {
+                true => None,
+                false => Some(ApiError::forbidden("a tenant's token is not good for this")),
+            };
+            (Some(caller), refusal)
+        }
+    };
+    let mut record = Record::of(&admin, &request, caller.as_ref(), refusal.is_none());
+    let response = match (caller, refusal) {
+        (_, Some(refusal)) => refusal.into_response(),
+        (caller, None) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            match tokio::time::timeout(PATIENCE, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => ApiError::timeout().into_response(),
+            }
+        }
     };
     if let Some(record) = &mut record {
         record.status = response.status();
     }
     response
+}
+
+/// Whose token the request carries.
+async fn find_caller(admin: &Admin, presented: Option<Vec<u8>>) -> Result<Caller, ApiError> {
+    let presented = presented.ok_or_else(ApiError::unauthorized)?;
+    if admin.is_token(&presented) {
+        return Ok(Caller::Broker);
+    }
+    let token = tokens::find(admin, &presented).await?.ok_or_else(ApiError::unauthorized)?;
+    Ok(Caller::Tenant { tenant: token.tenant.into(), token: token.name.into() })
+}
+
+fn presented(request: &Request) -> Option<&[u8]> {
+    request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes)
+        .and_then(|value| value.split_first_chunk::<7>())
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
+        .map(|(_, token)| token.trim_ascii())
 }
 
 /// What is written of a request when it has ended, be it because whoever asked has left.
@@ -149,9 +193,14 @@ struct Record {
 }
 
 impl Record {
-    fn of(admin: &Arc<Admin>, request: &Request, has_token: bool) -> Option<Self> {
+    fn of(
+        admin: &Arc<Admin>,
+        request: &Request,
+        caller: Option<&Caller>,
+        let_through: bool,
+    ) -> Option<Self> {
         let is_question = matches!(*request.method(), Method::GET | Method::HEAD);
-        let kind = match has_token {
+        let kind = match let_through {
             true if is_question => return None,
             true => Kind::Admin,
             false => Kind::AdminRefused,
@@ -161,7 +210,10 @@ impl Record {
             admin: admin.clone(),
             kind,
             peer: peer.map(|ConnectInfo(peer)| *peer),
-            actor: life::actor(request.headers()),
+            actor: match caller {
+                Some(Caller::Tenant { tenant, token }) => format!("token {token} of {tenant}"),
+                _ => life::actor(request.headers()),
+            },
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             // Of whoever does not wait for the answer.

@@ -30,6 +30,8 @@ pub enum Kind {
     Tls,
     /// The client may not publish, subscribe or receive this.
     Access,
+    /// Its tenant uses all that it may.
+    Quota,
     /// A request to the admin API that changes something, or asks steps.
     Admin,
     /// A request to the admin API without its token.
@@ -88,13 +90,14 @@ pub struct Act<'a> {
 }
 
 impl Kind {
-    const COUNT: usize = 8;
+    const COUNT: usize = 9;
 
     pub fn of(refusal: &Refusal) -> Self {
         match (&refusal.step, refusal.reason_code) {
             (Some(_), _) => Self::Step,
             (None, ReasonCode::Banned) => Self::Banned,
             (None, ReasonCode::ConnectionRateExceeded) => Self::HeldBack,
+            (None, ReasonCode::QuotaExceeded) => Self::Quota,
             _ => Self::Connect,
         }
     }
@@ -107,6 +110,7 @@ impl Kind {
             Self::HeldBack => "held_back",
             Self::Tls => "tls",
             Self::Access => "access",
+            Self::Quota => "quota",
             Self::Admin => "admin",
             Self::AdminRefused => "admin_refused",
         }

@@ -5,6 +5,7 @@ pub mod identities;
 pub mod limits;
 pub mod mailbox;
 pub mod mappings;
+pub mod meter;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;
@@ -13,6 +14,7 @@ pub mod session_handle;
 pub mod sessions;
 pub mod share;
 pub mod sys;
+pub mod tenancy;
 pub mod tenant;
 pub mod timers;
 pub mod topic_cache;
@@ -106,10 +108,13 @@ impl Broker {
             return tenant.clone();
         }
         let mut tenants = self.tenants.write();
-        let tenant = tenants
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Tenant::new(name.clone(), &self.limits)));
-        tenant.clone()
+        let new = || {
+            let tenant = Arc::new(Tenant::new(name.clone(), &self.limits));
+            // Under the lock: whoever changes what is said of tenants finds this one, or was before.
+            self.apply_tenancy(&tenant);
+            tenant
+        };
+        tenants.entry(name.clone()).or_insert_with(new).clone()
     }
 
     /// The tenants that have been used, by name.

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{AclCommand, ExplainOptions, ImportCommand, PluginCommand, RuleCommand};
+use crate::commands::{
+    AclCommand, ExplainOptions, ImportCommand, PluginCommand, RuleCommand, TenantCommand,
+};
 use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::credential::CredentialCommand;
 use crate::demo::{self, Demo, DemoPaths};
@@ -43,6 +45,9 @@ pub enum Command {
     /// Write, build and run plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// See and change the tenants of a running broker.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Ask a running broker what its steps would say, and why.
     Explain(Box<ExplainOptions>),
     /// Compile a plugin from standard input to standard output: what the broker has a child do.

@@ -7,6 +7,7 @@ mod explain;
 mod import;
 mod plugin;
 mod rule;
+mod tenant;
 mod version;
 
 pub use self::acl::AclCommand;
@@ -14,3 +15,4 @@ pub use self::explain::ExplainOptions;
 pub use self::import::ImportCommand;
 pub use self::plugin::PluginCommand;
 pub use self::rule::RuleCommand;
+pub use self::tenant::TenantCommand;

@@ -18,6 +18,7 @@ mod locate;
 mod pipeline;
 mod plugins;
 mod protocol;
+mod quotas;
 mod rights;
 mod steps;
 mod sys;

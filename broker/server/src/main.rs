@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Plugin(command) => command.run(),
+        Command::Tenant(command) => command.run(),
         Command::Explain(options) => options.run(),
         Command::CompilePlugin(options) => {
             compile_in_child(options.cpu_s, options.memory_bytes).map_err(Error::msg)

@@ -102,19 +102,25 @@ impl Contact {
             let lines = database.log_lines(LOG_WINDOW).await?;
             match &self.log {
                 None => {
+                    // Who knows the bans knows this, too.
+                    shared.read_tenancy().await?;
                     shared.read_bans().await?;
                     shared.read_mappings().await?;
                 }
                 Some((_, seen)) => {
                     let changes = Changes::between(seen, &lines);
-                    let concerns = |table: &str| {
-                        let new = |line: &LogLine| line.is_of(table) && !seen.contains(line);
-                        changes == Changes::Everybody || lines.iter().any(new)
+                    let news_of = |tables: &[&str]| {
+                        let is_new = |line: &&LogLine| !seen.contains(*line);
+                        changes == Changes::Everybody
+                            || lines.iter().filter(is_new).any(|line| line.is_of(tables))
                     };
-                    if concerns(BANS) {
+                    if news_of(&[QUOTAS, "tenants"]) {
+                        shared.read_tenancy().await?;
+                    }
+                    if news_of(&[BANS]) {
                         shared.read_bans().await?;
                     }
-                    if concerns(MAPPINGS) {
+                    if news_of(&[MAPPINGS]) {
                         shared.read_mappings().await?;
                     }
                     shared.apply(&changes).await?;
@@ -173,10 +179,10 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        // Bans and mappings change nobody's rights.
+        // These change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !line.is_of(BANS) && !line.is_of(MAPPINGS))
+            .filter(|line| !line.is_of(&[BANS, MAPPINGS, QUOTAS]))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
@@ -196,10 +202,11 @@ impl Changes {
 /// Tables that are read as a whole.
 const BANS: &str = "bans";
 const MAPPINGS: &str = "certificate_mappings";
+const QUOTAS: &str = "quotas";
 
 impl LogLine {
-    fn is_of(&self, table: &str) -> bool {
-        self.what.split(' ').next() == Some(table)
+    fn is_of(&self, tables: &[&str]) -> bool {
+        self.what.split(' ').next().is_some_and(|table| tables.contains(&table))
     }
 }
 

@@ -47,6 +47,14 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     pub fn timeout() -> Self {
         let message = "the request took too long";
         Self::new(StatusCode::REQUEST_TIMEOUT, "timeout", message)
@@ -73,7 +81,7 @@ impl From<ProgramError> for ApiError {
             ProgramError::NotInPipeline(_) => Self::not_found(message),
             ProgramError::NoCandidate(_)
             | ProgramError::NoPrevious(_)
-            | ProgramError::Overtaken(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
+            | ProgramError::Overtaken(_) => Self::conflict(message),
             ProgramError::Archive { .. } | ProgramError::Read { .. } => Self::internal(message),
             ProgramError::Rule(error) => Self {
                 problems: error.problems,

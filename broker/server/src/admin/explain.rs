@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use self::asked::Asked;
 use super::Admin;
+use super::caller::Caller;
 use super::error::ApiError;
 use super::life::Named;
 use super::programs::change;
@@ -21,10 +22,16 @@ use crate::programs::Replayed;
 /// Answers with an explanation for each hook that the question comes to.
 pub async fn explain(
     State(admin): State<Arc<Admin>>,
+    caller: Caller,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let asked: Asked =
         serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if let Some(tenant) = caller.tenant()
+        && !asked.is_about(tenant)
+    {
+        return Err(ApiError::forbidden("a tenant's token asks about its own clients"));
+    }
     let pipeline = admin.broker.pipeline.load();
     let (questions, from) = asked.questions(&admin, &pipeline).await?;
     let mut explanations: Vec<Explanation> = Vec::new();

@@ -12,6 +12,7 @@ use hookmq_hooks::{
 
 use super::Admin;
 use crate::admission::Bound;
+use crate::broker::meter;
 use crate::tls::Fault;
 
 /// Counters in Prometheus' text form.
@@ -74,6 +75,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     }
     steps(&mut text, &admin.broker.pipeline.load());
     tenants(&mut text, &admin);
+    quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
@@ -158,6 +160,17 @@ fn tenants(text: &mut String, admin: &Admin) {
         if count > 0 {
             let _ = writeln!(text, "hookmq_tenant_throttled_total{{tenant=\"{name}\"}} {count}");
         }
+    }
+}
+
+/// How often tenants have reached the bounds of their quotas.
+fn quotas(text: &mut String, admin: &Admin) {
+    let tenants = admin.broker.tenants();
+    text.push_str("# TYPE hookmq_quota_reached_total counter\n");
+    for bound in meter::Bound::ALL {
+        let count: u64 = tenants.iter().map(|tenant| tenant.meter.reached(bound)).sum();
+        let bound = bound.key();
+        let _ = writeln!(text, "hookmq_quota_reached_total{{bound=\"{bound}\"}} {count}");
     }
 }
 

@@ -11,6 +11,7 @@ use hookmq_codec::ReasonCode;
 use serde_json::{Value, json};
 
 use super::Admin;
+use super::caller::Caller;
 use super::error::ApiError;
 
 /// Clients of one answer at most.
@@ -59,13 +60,19 @@ pub struct ClientsQuery {
 pub async fn clients(
     State(admin): State<Arc<Admin>>,
     Query(query): Query<ClientsQuery>,
-) -> Json<Value> {
+    caller: Caller,
+) -> Result<Json<Value>, ApiError> {
+    let wanted = match (caller.tenant(), query.tenant) {
+        (None, asked) => asked,
+        (Some(own), None) => Some(own.to_string()),
+        (Some(own), Some(asked)) if asked == **own => Some(asked),
+        _ => return Err(ApiError::forbidden("these are another tenant's clients")),
+    };
     let mut items = Vec::new();
     let tenants = admin.broker.tenants();
-    let wanted = tenants
-        .iter()
-        .filter(|tenant| query.tenant.as_deref().is_none_or(|it| it == &*tenant.name));
-    for tenant in wanted {
+    let tenants =
+        tenants.iter().filter(|tenant| wanted.as_deref().is_none_or(|it| it == &*tenant.name));
+    for tenant in tenants {
         for session in tenant.sessions(PAGE - items.len()) {
             items.push(json!({
                 "tenant": &*tenant.name,
@@ -77,7 +84,7 @@ pub async fn clients(
             }));
         }
     }
-    Json(json!({"complete": items.len() < PAGE, "items": items}))
+    Ok(Json(json!({"complete": items.len() < PAGE, "items": items})))
 }
 
 /// Disconnects a client with "administrative action"; its session stays.

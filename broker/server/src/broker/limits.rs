@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookmq_access::Quota;
 use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::{QueueLimits, RetainedLimits};
 use hookmq_hooks::TenantRates;
@@ -64,6 +65,7 @@ pub struct Limits {
     /// Messages that hooks may make of one PUBLISH, all hops together.
     pub emitted_messages: usize,
     pub budgets: Budgets,
+    pub quotas: Quotas,
     pub abuse: AbuseOptions,
 }
 
@@ -78,6 +80,20 @@ pub struct Budgets {
 impl Budgets {
     pub fn of(&self, tenant: &str) -> TenantRates {
         self.tenants.get(tenant).copied().unwrap_or(self.others)
+    }
+}
+
+/// What each tenant may use that no table speaks of.
+#[derive(Debug, Clone, Default)]
+pub struct Quotas {
+    pub tenants: BTreeMap<Arc<str>, Quota>,
+    /// Of every other tenant.
+    pub others: Quota,
+}
+
+impl Quotas {
+    pub fn of(&self, tenant: &str) -> &Quota {
+        self.tenants.get(tenant).unwrap_or(&self.others)
     }
 }
 
@@ -123,6 +139,7 @@ impl Default for Limits {
             emitted_hops: 4,
             emitted_messages: 256,
             budgets: Budgets::default(),
+            quotas: Quotas::default(),
             abuse: AbuseOptions::default(),
         }
     }

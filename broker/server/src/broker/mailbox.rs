@@ -1,6 +1,7 @@
 //! What waits for one session: filled by publishers, emptied by the session's connection.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
@@ -8,21 +9,28 @@ use hookmq_codec::Qos;
 use hookmq_core::{Delivery, QueueLimits};
 use parking_lot::Mutex;
 
+use super::meter::QueuedBytes;
+
 /// A bounded queue of deliveries and the waker of the connection that empties it.
 ///
-/// At the bound a new delivery is dropped and counted: a slow consumer costs itself. While the client
-/// is away, QoS 0 is not kept. The connection holds at most one batch that it has taken but not sent.
+/// At the bound, its own or that of all the tenant's mailboxes together, a new delivery is dropped and
+/// counted: a slow consumer costs itself. While the client is away, QoS 0 is not kept. The connection
+/// holds at most one batch that it has taken but not sent.
 #[derive(Debug)]
 pub struct Mailbox {
     state: Mutex<State>,
     waker: AtomicWaker,
     limits: QueueLimits,
+    /// Of all mailboxes of the tenant.
+    account: Arc<QueuedBytes>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Delivery>,
     bytes: usize,
+    /// Of `bytes`, what the tenant's account has.
+    counted: usize,
     condition: Condition,
     /// Somebody has taken it on to wake the connection and it has not looked since.
     notified: bool,
@@ -51,8 +59,8 @@ pub enum Posted {
 }
 
 impl Mailbox {
-    pub fn new(limits: QueueLimits) -> Self {
-        Self { state: Mutex::default(), waker: AtomicWaker::new(), limits }
+    pub fn new(limits: QueueLimits, account: Arc<QueuedBytes>) -> Self {
+        Self { state: Mutex::default(), waker: AtomicWaker::new(), limits, account }
     }
 
     #[inline]
@@ -66,6 +74,12 @@ impl Mailbox {
         }
         if state.queue.len() >= self.limits.messages || state.bytes + size > self.limits.bytes {
             return Posted::Overflow;
+        }
+        if self.account.is_bounded() {
+            if !self.account.admits(size) {
+                return Posted::Overflow;
+            }
+            state.counted += size;
         }
         state.bytes += size;
         state.queue.push_back(delivery);
@@ -93,7 +107,20 @@ impl Mailbox {
         let mut state = self.state.lock();
         std::mem::swap(&mut state.queue, batch);
         state.bytes = 0;
+        if state.counted > 0 {
+            self.settle(&mut state);
+        }
         state.notified = false;
+    }
+
+    /// Has the tenant's account know what waits, if there is a bound now.
+    pub fn recount(&self) {
+        self.settle(&mut self.state.lock());
+    }
+
+    fn settle(&self, state: &mut State) {
+        let due = if self.account.is_bounded() { state.bytes } else { 0 };
+        self.account.recount(std::mem::replace(&mut state.counted, due), due);
     }
 
     /// Takes out what is `lost` to the client; gives how much that was.
@@ -108,7 +135,9 @@ impl Mailbox {
             }
             !lost
         });
-        before - queue.len()
+        let withheld = before - queue.len();
+        self.settle(&mut state);
+        withheld
     }
 
     /// A connection has come.
@@ -126,16 +155,25 @@ impl Mailbox {
         state.queue.shrink_to_fit();
         state.condition = Condition::Offline;
         state.notified = false;
+        self.settle(&mut state);
     }
 
     /// The session is over: nothing is queued any more.
     pub fn close(&self) {
-        *self.state.lock() = State { condition: Condition::Closed, ..State::default() };
+        let mut state = self.state.lock();
+        let counted = state.counted;
+        *state = State { condition: Condition::Closed, counted, ..State::default() };
+        self.settle(&mut state);
     }
 
     /// Deliveries that wait.
     pub fn queued(&self) -> usize {
         self.state.lock().queue.len()
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.state.lock().bytes
     }
 
     /// Gives memory back when nothing waits.
@@ -144,6 +182,12 @@ impl Mailbox {
         if state.queue.is_empty() {
             state.queue = VecDeque::new();
         }
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.account.recount(self.state.get_mut().counted, 0);
     }
 }
 
@@ -168,7 +212,7 @@ mod tests {
     }
 
     fn mailbox(messages: usize, bytes: usize) -> Mailbox {
-        Mailbox::new(QueueLimits { messages, bytes })
+        Mailbox::new(QueueLimits { messages, bytes }, Arc::default())
     }
 
     #[test]
@@ -188,6 +232,34 @@ mod tests {
             assert_eq!(mailbox.post(delivery(Qos::AtLeastOnce)), Posted::WakeLater);
             assert_eq!(mailbox.post(delivery(Qos::AtLeastOnce)), Posted::Overflow);
         }
+    }
+
+    #[test]
+    fn what_waits_is_on_the_account_while_that_has_a_bound() {
+        let account = Arc::new(QueuedBytes::default());
+        let size = delivery(Qos::AtLeastOnce).message.size();
+        let limits = QueueLimits { messages: 10, bytes: 10_000 };
+        let boxes = [(); 2].map(|()| Mailbox::new(limits, account.clone()));
+        boxes[0].post(delivery(Qos::AtLeastOnce));
+        account.bound(Some(2 * size as u64));
+        boxes.iter().for_each(Mailbox::recount);
+        assert_eq!(boxes[1].post(delivery(Qos::AtLeastOnce)), Posted::WakeLater);
+        assert_eq!(boxes[1].post(delivery(Qos::AtLeastOnce)), Posted::Overflow);
+        boxes[0].take(&mut VecDeque::new());
+        assert_eq!(boxes[1].post(delivery(Qos::AtLeastOnce)), Posted::Queued);
+        assert_eq!(boxes[0].post(delivery(Qos::AtLeastOnce)), Posted::Overflow);
+        boxes[1].set_offline(VecDeque::from([delivery(Qos::AtLeastOnce)]));
+        assert_eq!(account.queued(), 3 * size as u64, "what a connection gives back is kept");
+        account.bound(None);
+        boxes.iter().for_each(Mailbox::recount);
+        assert_eq!(account.queued(), 0);
+        account.bound(Some(u64::MAX));
+        boxes[1].recount();
+        boxes[1].close();
+        assert_eq!(account.queued(), 0);
+        boxes[0].post(delivery(Qos::AtLeastOnce));
+        drop(boxes);
+        assert_eq!(account.queued(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod traffic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::traffic::{Traffic, TrafficCounters};
+pub use self::traffic::{TenantTraffic, Traffic, TrafficCounters};
 use crate::admission::Bound;
 use crate::tls::Fault;
 

@@ -13,6 +13,7 @@ use hookmq_store::{Change, QueueKey};
 
 use super::Broker;
 use super::mailbox::Posted;
+use super::meter::Bound;
 use super::session_handle::SessionHandle;
 use super::share::Share;
 use super::sys::is_sys;
@@ -297,6 +298,7 @@ impl Desk {
         let mut changes = Vec::new();
         if retain {
             if self.tenant.retain(&message).is_err() {
+                self.tenant.meter.note(Bound::Retained);
                 // Before version 5 an acknowledgement can only accept [MQTT-4.8.0-2].
                 let disconnect = !self.client.connection.protocol.is_v5();
                 return Reply { disconnect, ..Reply::settled(ReasonCode::QuotaExceeded) };

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::mailbox::Mailbox;
+use super::meter::{Place, QueuedBytes};
+use super::metrics::TenantTraffic;
 use super::publisher::Will;
 
 /// A session as seen from outside: where its messages go and who owns its state.
@@ -24,6 +26,8 @@ pub struct SessionHandle {
     pub mailbox: Mailbox,
     /// Whether messages for it must be stored: it outlives its connection.
     durable: AtomicBool,
+    /// Whether it ends with its connection, whatever that has asked for, and leaves no will.
+    doomed: AtomicBool,
     /// Counts connections; what was scheduled under an older one is void.
     pub(super) epoch: AtomicU32,
     pub(super) slot: Mutex<Slot>,
@@ -46,6 +50,9 @@ pub(super) enum Slot {
 pub struct Control {
     /// Who is connected.
     client: Mutex<Arc<Client>>,
+    /// Among the connections of the tenant.
+    _place: Place,
+    pub traffic: TenantTraffic,
     pending: AtomicBool,
     /// Whether the client's rights may have changed.
     judge: AtomicBool,
@@ -82,14 +89,16 @@ impl SessionHandle {
         key: SessionKey,
         username: Arc<str>,
         limits: QueueLimits,
+        account: Arc<QueuedBytes>,
         control: Arc<Control>,
     ) -> Self {
         Self {
             id,
             key,
             username,
-            mailbox: Mailbox::new(limits),
+            mailbox: Mailbox::new(limits, account),
             durable: AtomicBool::new(false),
+            doomed: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             slot: Mutex::new(Slot::Online(control)),
         }
@@ -102,6 +111,15 @@ impl SessionHandle {
 
     pub fn set_durable(&self, durable: bool) {
         self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Acquire)
+    }
+
+    /// Has the session end with its connection.
+    pub(super) fn doom(&self) {
+        self.doomed.store(true, Ordering::Release);
     }
 
     /// Whether no connection has come since `epoch` was read.
@@ -119,6 +137,14 @@ impl SessionHandle {
 
     pub fn is_online(&self) -> bool {
         matches!(*self.slot.lock(), Slot::Online(_))
+    }
+
+    /// What has passed on the connection, if there is one.
+    pub(super) fn traffic(&self) -> [u64; 4] {
+        match &*self.slot.lock() {
+            Slot::Online(control) => control.traffic.sum(),
+            Slot::Offline { .. } | Slot::Ended => [0; 4],
+        }
     }
 
     /// The client that is connected.
@@ -174,10 +200,11 @@ impl SessionHandle {
 }
 
 impl Control {
-    pub(super) fn new(client: Arc<Client>) -> Self {
+    pub(super) fn new(client: Arc<Client>, place: Place) -> Self {
         let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));
         let (inquiry, request) = (Mutex::default(), Mutex::default());
-        Self { client: Mutex::new(client), pending, judge, inquiry, request }
+        let (client, traffic) = (Mutex::new(client), TenantTraffic::default());
+        Self { client, _place: place, traffic, pending, judge, inquiry, request }
     }
 
     /// The client as it has authenticated again.

@@ -12,6 +12,7 @@ use hookmq_store::{Change, SessionKey};
 use tokio::sync::oneshot;
 
 use super::Broker;
+use super::meter::{Bound, Place};
 use super::publisher::Will;
 use super::session_handle::{Control, Request, SessionHandle, Slot};
 use super::share::Share;
@@ -69,8 +70,9 @@ impl Broker {
         tenant: &Arc<Tenant>,
         client: &Arc<Client>,
         clean_start: bool,
+        place: Place,
     ) -> Result<OpenedSession, ReasonCode> {
-        let control = Arc::new(Control::new(client.clone()));
+        let control = Arc::new(Control::new(client.clone(), place));
         let (handle, session) = match self.find_session(tenant, client, clean_start, &control)? {
             Found::Fresh(handle) => (handle, None),
             Found::Waiting(handle, session, will) => {
@@ -88,7 +90,9 @@ impl Broker {
             }
         };
         match session {
-            Some(session) if !clean_start && session.outlives_connection() => {
+            Some(session)
+                if !clean_start && session.outlives_connection() && !handle.is_doomed() =>
+            {
                 handle.mailbox.set_online();
                 let shares = rejoin(tenant, &handle, &session);
                 Ok(OpenedSession { handle, control, session, present: true, shares })
@@ -144,7 +148,8 @@ impl Broker {
                 return;
             }
         }
-        if session.outlives_connection() {
+        // Under the locks: whoever dooms the session finds it waiting, or has done so before.
+        if session.outlives_connection() && !handle.is_doomed() {
             let delay = will.as_ref().map(|will| will.delay);
             let expiry_interval = session.expiry_interval;
             // Under the lock, so that a member that comes now finds what this one holds.
@@ -195,6 +200,22 @@ impl Broker {
         }
     }
 
+    /// Ends a session whose client is away.
+    pub(super) fn end_waiting(&self, tenant: &Tenant, handle: &Arc<SessionHandle>) {
+        let mut sessions = tenant.sessions.lock();
+        let mut slot = handle.slot.lock();
+        if !matches!(&*slot, Slot::Offline { .. }) {
+            return;
+        }
+        let ended = std::mem::replace(&mut *slot, Slot::Ended);
+        drop(slot);
+        sessions.remove(&handle.key.client_id);
+        drop(sessions);
+        if let Slot::Offline { session, .. } = ended {
+            self.forget(tenant, handle, session);
+        }
+    }
+
     fn find_session(
         &self,
         tenant: &Tenant,
@@ -204,6 +225,11 @@ impl Broker {
     ) -> Result<Found, ReasonCode> {
         let mut sessions = tenant.sessions.lock();
         let Some(handle) = sessions.get(&client.client_id) else {
+            let quota = tenant.meter.quota().sessions;
+            if quota.is_some_and(|most| sessions.len() as u64 >= most) {
+                tenant.meter.note(Bound::Sessions);
+                return Err(ReasonCode::QuotaExceeded);
+            }
             if sessions.len() >= self.limits.sessions {
                 return Err(ReasonCode::QuotaExceeded);
             }
@@ -303,8 +329,9 @@ impl Broker {
     ) -> Arc<SessionHandle> {
         let key = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
         let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
-        let limits = self.limits.queue;
-        Arc::new(SessionHandle::new(id, key, client.username.clone(), limits, control.clone()))
+        let (limits, account) = (self.limits.queue, tenant.meter.queued.clone());
+        let username = client.username.clone();
+        Arc::new(SessionHandle::new(id, key, username, limits, account, control.clone()))
     }
 
     fn schedule(

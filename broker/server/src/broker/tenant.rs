@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use hookmq_access::Quota;
 use hookmq_codec::{Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
 use hookmq_core::{
     Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages, SharedId,
@@ -14,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
 
 use super::limits::Limits;
+use super::meter::Meter;
 use super::session_handle::SessionHandle;
 use super::share::Share;
 
@@ -33,6 +35,8 @@ pub struct Tenant {
     announced: RwLock<RetainedMessages>,
     /// What its plugins and rules have used of what they may.
     pub budget: Arc<TenantBudget>,
+    /// What its clients have used of what they may.
+    pub meter: Meter,
     /// By client id.
     pub(super) sessions: Mutex<FxHashMap<Arc<str>, Arc<SessionHandle>>>,
 }
@@ -75,6 +79,7 @@ impl Tenant {
     pub fn new(name: Arc<str>, limits: &Limits) -> Self {
         Self {
             budget: Arc::new(TenantBudget::new(limits.budgets.of(&name))),
+            meter: Meter::default(),
             name,
             subscriptions: RwLock::default(),
             shares: Mutex::default(),
@@ -233,6 +238,45 @@ impl Tenant {
 
     pub fn retained_count(&self) -> usize {
         self.retained.read().len()
+    }
+
+    /// Bytes of the retained messages.
+    pub fn retained_bytes(&self) -> usize {
+        self.retained.read().bytes()
+    }
+
+    /// Forgets all that is retained, but for the broker's own.
+    pub(super) fn forget_retained(&self) -> Vec<Message> {
+        self.retained.write().take_all()
+    }
+
+    /// Messages and bytes that its clients have exchanged since the broker began, as
+    /// [`TenantTraffic::NAMES`](super::metrics::TenantTraffic::NAMES) calls them.
+    pub fn traffic(&self) -> [u64; 4] {
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        sessions.iter().fold(self.meter.gone.sum(), |mut sum, session| {
+            for (sum, count) in sum.iter_mut().zip(session.traffic()) {
+                *sum += count;
+            }
+            sum
+        })
+    }
+
+    /// Bytes that wait for its sessions.
+    pub fn queued_bytes(&self) -> usize {
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        sessions.iter().map(|session| session.mailbox.queued_bytes()).sum()
+    }
+
+    /// Bounds the retained messages by the broker's limits and the quota. What is retained stays.
+    pub(super) fn limit_retained(&self, limits: RetainedLimits, quota: &Quota) {
+        let least = |limit: usize, quota: Option<u64>| {
+            quota.map_or(limit, |quota| limit.min(usize::try_from(quota).unwrap_or(limit)))
+        };
+        self.retained.write().set_limits(RetainedLimits {
+            messages: least(limits.messages, quota.retained_messages),
+            bytes: least(limits.bytes, quota.retained_bytes),
+        });
     }
 
     pub fn retain(&self, message: &Message) -> Result<(), RetainedFull> {

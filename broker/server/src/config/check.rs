@@ -12,7 +12,9 @@ use super::admin::read_token;
 use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
-use super::{AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, rights};
+use super::{
+    AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, quotas, rights,
+};
 use crate::broker::limits::Limits;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
@@ -34,6 +36,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let rules = check.rules(&document.rules);
     let tls_reload_interval = check.reload_interval(&document.tls);
     let rights = rights::check(&mut check, document.permissions, &listeners);
+    let quotas = quotas::check(&mut check, document.quotas);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -52,6 +55,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         admin,
         limits: Limits {
             budgets: document.budgets.into(),
+            quotas,
             abuse: document.abuse.into(),
             ..document.limits.into()
         },

@@ -16,6 +16,7 @@ use super::limits::LimitsDocument;
 use super::listener::ListenerDocument;
 use super::plugins::PluginsDocument;
 use super::protocol::ProtocolDocument;
+use super::quotas::QuotasDocument;
 use super::rights::RightsDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
 use super::sys::SysDocument;
@@ -39,6 +40,7 @@ pub(super) struct Document {
     pub pipeline: PipelineDocument,
     pub steps: StepsDocument,
     pub budgets: BudgetsDocument,
+    pub quotas: QuotasDocument,
     pub log: LogDocument,
 }
 
@@ -60,6 +62,7 @@ impl Default for Document {
             pipeline: PipelineDocument::default(),
             steps: StepsDocument::default(),
             budgets: BudgetsDocument::default(),
+            quotas: QuotasDocument::default(),
             log: LogDocument::default(),
         }
     }

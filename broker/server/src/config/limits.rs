@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::document::positive;
 use crate::admission::AbuseOptions;
-use crate::broker::limits::{Budgets, Limits};
+use crate::broker::limits::{Budgets, Limits, Quotas};
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -147,6 +147,7 @@ impl From<LimitsDocument> for Limits {
             emitted_hops: document.emitted_hops,
             emitted_messages: document.emitted_messages,
             budgets: Budgets::default(),
+            quotas: Quotas::default(),
             abuse: AbuseOptions::default(),
         }
     }

@@ -283,8 +283,11 @@ async fn open(
         }
     }
     let tenant = broker.tenant(&client.tenant);
+    let place = broker
+        .admit_to_tenant(&tenant, &client)
+        .map_err(|(reason_code, reason)| refusal(reason_code, reason))?;
     let opened = broker
-        .open_session(&tenant, &client, connect.clean_start)
+        .open_session(&tenant, &client, connect.clean_start, place)
         .await
         .map_err(|reason_code| refusal(reason_code, "the session is not to be had"))?;
     let will = connect.will.as_ref().map(|will| {

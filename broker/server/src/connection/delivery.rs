@@ -11,6 +11,7 @@ use super::Stream;
 use super::aliases::{OutgoingAlias, OutgoingAliases};
 use super::buffers::WRITE_SIZE;
 use super::driver::{Driver, Terms};
+use crate::broker::meter::Bound;
 use crate::broker::share::Share;
 use crate::broker::topic_cache::TopicCache;
 
@@ -23,6 +24,8 @@ pub enum Stopped {
     WindowClosed,
     /// The output is to be written first.
     OutputFull,
+    /// The tenant has used up what its clients may be sent.
+    HeldBack,
 }
 
 /// The deliver steps of the topics that the client is sent, for one generation of the pipeline.
@@ -37,9 +40,23 @@ impl<S: Stream> Driver<S> {
     /// then from the mailbox, then from shared subscriptions.
     #[inline]
     pub(super) fn deliver(&mut self) -> Stopped {
+        let given = self.tenant.meter.outgoing.allowance(Instant::now);
+        self.sendable = given;
+        let stopped = self.deliver_all();
+        self.tenant.meter.outgoing.settle(given, self.sendable, Instant::now);
+        if stopped == Stopped::HeldBack {
+            self.hold(Bound::Outgoing);
+        }
+        stopped
+    }
+
+    #[inline]
+    fn deliver_all(&mut self) -> Stopped {
         match self.deliver_own() {
             stopped if self.opened.shares.is_empty() => stopped,
             Stopped::Empty => self.deliver_shared(),
+            // The other members have no more credit than this one.
+            Stopped::HeldBack => Stopped::HeldBack,
             stopped => {
                 self.pass_shares_on();
                 stopped
@@ -59,6 +76,9 @@ impl<S: Stream> Driver<S> {
                 self.queue_retained();
             }
             if self.batch.is_empty() {
+                if self.sendable.is_spent() && self.opened.handle.mailbox.queued() > 0 {
+                    return Stopped::HeldBack;
+                }
                 self.opened.handle.mailbox.take(&mut self.batch);
                 if self.batch.is_empty() {
                     return Stopped::Empty;
@@ -68,6 +88,9 @@ impl<S: Stream> Driver<S> {
             while let Some(delivery) = self.batch.front() {
                 if self.out.len() >= WRITE_SIZE {
                     return Stopped::OutputFull;
+                }
+                if self.sendable.is_spent() {
+                    return Stopped::HeldBack;
                 }
                 if delivery.qos > Qos::AtMostOnce && !self.opened.session.outgoing.is_open() {
                     return Stopped::WindowClosed;
@@ -88,7 +111,9 @@ impl<S: Stream> Driver<S> {
             let share = self.opened.shares[place].clone();
             for _ in 0..share.portion(session) {
                 if let Some(stopped) = self.has_no_room_for_shared() {
-                    self.pass_shares_on();
+                    if stopped != Stopped::HeldBack {
+                        self.pass_shares_on();
+                    }
                     return stopped;
                 }
                 let Some(message) = share.fetch() else { break };
@@ -96,6 +121,7 @@ impl<S: Stream> Driver<S> {
             }
             match self.has_no_room_for_shared() {
                 None => more |= share.rest(session),
+                Some(Stopped::HeldBack) => return Stopped::HeldBack,
                 Some(_) => share.pass_on(session),
             }
         }
@@ -107,6 +133,9 @@ impl<S: Stream> Driver<S> {
         let outgoing = &self.opened.session.outgoing;
         if self.out.len() >= WRITE_SIZE {
             return Some(Stopped::OutputFull);
+        }
+        if self.sendable.is_spent() {
+            return Some(Stopped::HeldBack);
         }
         let busy = outgoing.in_flight() >= usize::from(self.broker.limits.shared_inflight);
         (busy || !outgoing.is_open()).then_some(Stopped::WindowClosed)
@@ -142,6 +171,9 @@ impl<S: Stream> Driver<S> {
         loop {
             if self.out.len() >= WRITE_SIZE {
                 return Some(Stopped::OutputFull);
+            }
+            if self.sendable.is_spent() {
+                return Some(Stopped::HeldBack);
             }
             let in_flight = &mut self.opened.session.outgoing;
             match in_flight.poll_redelivery() {
@@ -180,7 +212,9 @@ impl<S: Stream> Driver<S> {
                 self.traffic.packets_sent += 1;
                 self.traffic.messages_sent += 1;
                 self.traffic.payload_bytes_sent += packet.payload.len() as u32;
-                return packet.encode(self.terms.version, &mut self.out);
+                let before = self.out.len();
+                packet.encode(self.terms.version, &mut self.out);
+                return self.sendable.spend(1, self.out.len() - before);
             }
         }
         // It was found in flight just now.
@@ -219,7 +253,9 @@ impl<S: Stream> Driver<S> {
             packet.packet_id = Some(self.opened.session.outgoing.assign(in_flight));
         }
         let payload = packet.payload.len();
+        let before = self.out.len();
         packet.encode(self.terms.version, &mut self.out);
+        self.sendable.spend(1, self.out.len() - before);
         self.traffic.packets_sent += 1;
         self.traffic.messages_sent += 1;
         self.traffic.payload_bytes_sent += payload as u32;

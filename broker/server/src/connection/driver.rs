@@ -4,6 +4,7 @@
 //! wakes each subscriber it touched once, and writes once.
 
 mod authentication;
+mod held;
 mod packets;
 mod timer;
 
@@ -14,12 +15,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{ProtocolVersion, ReasonCode, TopicFilter, decode_within, frame, needed};
+use hookmq_codec::{PacketType, ProtocolVersion, TopicFilter, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
 use tokio::io::ReadBuf;
 
 pub use self::authentication::Authentication;
+use self::held::Held;
 pub(super) use self::packets::{EXPLAINED, encode};
 use self::timer::{Timer, from_now};
 use super::Stream;
@@ -29,6 +31,7 @@ use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use super::receive::ReceiveCheck;
 use crate::broker::Broker;
+use crate::broker::meter::Allowance;
 use crate::broker::metrics::Traffic;
 use crate::broker::publisher::{Publisher, Will};
 use crate::broker::session_handle::Asked;
@@ -84,6 +87,12 @@ pub struct Driver<S> {
     pub(super) retained_due: VecDeque<TopicFilter>,
     /// Bytes of a packet that is not whole yet.
     partial: Vec<u8>,
+    /// Whether `partial` begins with whole packets, which wait for the tenant's credit.
+    holds_packets: bool,
+    /// None while there is credit, which is the rule.
+    held: Option<Box<Held>>,
+    /// What the tenant may be sent in this turn.
+    pub(super) sendable: Allowance,
     pub(super) out: Vec<u8>,
     /// How much of `out` the socket has taken.
     pub(super) written: usize,
@@ -127,6 +136,9 @@ impl<S: Stream> Driver<S> {
             batch: VecDeque::new(),
             retained_due: VecDeque::new(),
             partial: behind,
+            holds_packets: false,
+            held: None,
+            sendable: Allowance::UNBOUNDED,
             out: first_bytes,
             written: 0,
             deferred: VecDeque::new(),
@@ -177,10 +189,12 @@ impl<S: Stream> Driver<S> {
         if self.out.capacity() == 0 {
             self.out = lend_write_buffer();
         }
+        self.held = None;
         let polled = self.poll_turns(context);
         if self.out.is_empty() {
             return_write_buffer(std::mem::take(&mut self.out));
         }
+        self.opened.control.traffic.add_own(&self.traffic);
         self.broker.metrics.traffic.add(std::mem::take(&mut self.traffic));
         match polled {
             Poll::Ready(ending) => Poll::Ready(ending),
@@ -219,7 +233,10 @@ impl<S: Stream> Driver<S> {
                     return Poll::Pending;
                 }
             }
-            let read = self.poll_read(context);
+            let read = match self.holds_packets || self.tenant.meter.incoming.is_bounded() {
+                false => self.poll_read(context, READ_SIZE),
+                true => self.poll_read_metered(context),
+            };
             let stopped = self.deliver();
             self.publisher.flush();
             self.acknowledge(context.waker());
@@ -237,15 +254,16 @@ impl<S: Stream> Driver<S> {
         Poll::Pending
     }
 
-    /// Reads once and handles what is whole.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+    /// Reads once, `most` bytes at the most, and handles what is whole.
+    fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Result<(), Ending>> {
         if let Some(length) = needed(&self.partial).filter(|&length| length > READ_SIZE) {
             return self.poll_read_large(context, length - self.partial.len());
         }
         with_read_buffer(|buffer| {
             let held = self.partial.len();
             buffer[..held].copy_from_slice(&self.partial);
-            let mut room = ReadBuf::new(&mut buffer[held..]);
+            let end = buffer.len().min(held + most);
+            let mut room = ReadBuf::new(&mut buffer[held..end]);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))
                 .map_err(Ending::lost)?;
             let read = room.filled().len();
@@ -284,21 +302,34 @@ impl<S: Stream> Driver<S> {
         self.traffic.bytes_received += read as u32;
         if read == missing {
             let whole = std::mem::take(&mut self.partial);
-            self.take_in(&whole)?;
+            if self.take_in(&whole)? == 0 {
+                self.partial = whole;
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Handles the packets that are whole; gives the length of these.
+    /// Handles the packets that are whole, as far as the tenant's quota allows; gives the length of
+    /// these.
     fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Ending> {
         let now = Instant::now();
+        let given = self.tenant.meter.incoming.allowance(|| now);
+        let mut left = given;
         let mut used = 0;
+        self.holds_packets = false;
         while let Some(packet) = frame(&bytes[used..], self.broker.limits.maximum_packet_size)? {
+            if left.is_spent() {
+                self.holds_packets = true;
+                break;
+            }
+            let is_publish = bytes[used] >> 4 == PacketType::Publish as u8;
+            left.spend(i32::from(is_publish), packet.length);
             used += packet.length;
             let packet = decode_within(packet, self.terms.version, self.broker.limits.decode)?;
             self.traffic.packets_received += 1;
             self.handle_packet(packet, now)?;
         }
+        self.tenant.meter.incoming.settle(given, left, || now);
         if used > 0 {
             self.last_packet = now;
         }
@@ -345,44 +376,5 @@ impl<S: Stream> Driver<S> {
         if self.stalled.take().is_some() {
             self.last_packet = Instant::now();
         }
-    }
-
-    /// When the connection ends if nothing happens, and how: the client has been silent for too long
-    /// `[MQTT-3.1.2-22]`, does not read what it is sent, or what it has shown is not valid any more.
-    fn deadline(&self) -> Option<(Instant, Ending)> {
-        let waits = match self.stalled {
-            Some(since) => {
-                let deadline = since + self.broker.limits.write_timeout;
-                Some((deadline, Ending::Lost("it does not read".into())))
-            }
-            None if self.terms.silence.is_zero() => None,
-            None => {
-                let deadline = self.last_packet + self.terms.silence;
-                Some((deadline, Ending::Told(ReasonCode::KeepAliveTimeout)))
-            }
-        };
-        let expires = self.expires_at.map(|at| (at, Ending::Told(ReasonCode::MaximumConnectTime)));
-        waits.into_iter().chain(expires).min_by_key(|(deadline, _)| *deadline)
-    }
-
-    /// Ends the connection when it is time.
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
-        let Some((deadline, ending)) = self.deadline() else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Timer::new(deadline));
-        if deadline < timer.at {
-            timer.reset(deadline);
-        }
-        while timer.sleep.as_mut().poll(context).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(ending);
-            }
-            timer.reset(deadline);
-            self.opened.handle.mailbox.shrink();
-            self.opened.session.outgoing.shrink();
-            self.publisher.shrink();
-            self.batch.shrink_to_fit();
-            self.retained_due.shrink_to_fit();
-        }
-        Poll::Pending
     }
 }

@@ -147,7 +147,9 @@ impl<S: Stream> Driver<S> {
     /// Leaves the session, then the client: who waits for the session does not wait for the socket.
     pub(super) async fn finish(mut self: Box<Self>, ending: Ending) {
         self.report(&ending);
-        if self.opened.session.outlives_connection() {
+        if self.opened.handle.is_doomed() {
+            self.will = None;
+        } else if self.opened.session.outlives_connection() {
             self.queue_retained_for_later();
         }
         let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
@@ -157,7 +159,11 @@ impl<S: Stream> Driver<S> {
             WillDue::Now(will) => (Some(will), None),
             WillDue::Later(will) => (None, Some(will)),
         };
+        let control = opened.control.clone();
         broker.leave_session(&tenant, opened, batch, later);
+        tenant.meter.gone.add_gone(&control.traffic);
+        // It holds the connection's place in the tenant, too.
+        drop(control);
         if let Some(will) = now {
             broker.publish_will(&tenant, *will);
         }

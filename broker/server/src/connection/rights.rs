@@ -41,6 +41,9 @@ impl<S: Stream> Driver<S> {
             let reason = "the client is banned";
             return Err(Ending::Refused(ReasonCode::AdministrativeAction, reason));
         }
+        if self.tenant.meter.is_disabled() {
+            return Err(Ending::Refused(ReasonCode::NotAuthorized, "the tenant is disabled"));
+        }
         if let Some(reason) = self.broker.dismissed(&self.client) {
             let (tenant, client_id) = (&*self.client.tenant, &self.client.client_id);
             info!(tenant, ?client_id, reason, "client dismissed");

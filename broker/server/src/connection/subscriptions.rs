@@ -14,6 +14,7 @@ use super::Stream;
 use super::driver::{Driver, EXPLAINED, encode};
 use super::ending::Ending;
 use super::rights::subscribe_access;
+use crate::broker::meter::Bound;
 
 /// What one filter of a SUBSCRIBE came to.
 enum Answer {
@@ -148,6 +149,13 @@ impl<S: Stream> Driver<S> {
             return Answer::Refused(ReasonCode::TopicFilterInvalid);
         }
         if subscriptions.len() >= limits.filters_per_client && !subscriptions.contains_key(filter) {
+            return Answer::Refused(ReasonCode::QuotaExceeded);
+        }
+        let quota = self.tenant.meter.quota().subscriptions;
+        if quota.is_some_and(|most| self.tenant.subscription_count() as u64 >= most)
+            && !subscriptions.contains_key(filter)
+        {
+            self.tenant.meter.note(Bound::Subscriptions);
             return Answer::Refused(ReasonCode::QuotaExceeded);
         }
         let access = subscribe_access(filter, options.maximum_qos);

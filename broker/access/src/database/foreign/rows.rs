@@ -51,7 +51,7 @@ impl Database {
             ..LookupRow::default()
         };
         if let Some(sql) = &queries.principal {
-            let rows = self.ask(&PRINCIPAL, sql, &asked, 1).await?;
+            let rows = self.ask_foreign(&PRINCIPAL, sql, &asked, 1).await?;
             let Some(Object(row)) = rows.into_iter().next() else {
                 first.principal_enabled = None;
                 return Ok(vec![first]);
@@ -61,7 +61,9 @@ impl Database {
         }
         let mut roles: Vec<Value> = key.roles.iter().map(|role| (&**role).into()).collect();
         if let Some(sql) = &queries.roles {
-            roles.extend(self.ask(&ROLES, sql, &asked, MOST).await?.into_iter().filter_map(only));
+            roles.extend(
+                self.ask_foreign(&ROLES, sql, &asked, MOST).await?.into_iter().filter_map(only),
+            );
         }
         first.roles = Value::from(roles).to_string();
         let permissions = self.permissions(queries, asked).await?;
@@ -77,7 +79,7 @@ impl Database {
         mut asked: Asked<'_>,
     ) -> Result<Vec<LookupRow>, QueryError> {
         if let Some(sql) = &queries.superuser {
-            let mut rows = self.ask(&SUPERUSER, sql, &asked, 1).await?.into_iter();
+            let mut rows = self.ask_foreign(&SUPERUSER, sql, &asked, 1).await?.into_iter();
             if rows.next().and_then(only).is_some_and(|value| is_true(&value)) {
                 let all = EVERYTHING.into_iter().zip(1..);
                 return Ok(all.map(|((action, filter), id)| allow(id, action, filter)).collect());
@@ -86,7 +88,7 @@ impl Database {
         let mut permissions = Vec::new();
         if let Some(sql) = &queries.permissions {
             for (Object(row), id) in
-                self.ask(&PERMISSIONS, sql, &asked, MOST).await?.into_iter().zip(1..)
+                self.ask_foreign(&PERMISSIONS, sql, &asked, MOST).await?.into_iter().zip(1..)
             {
                 permissions.push(permission(id, &row));
             }
@@ -94,7 +96,9 @@ impl Database {
         for (access, action) in ACCESSES {
             asked.access = access;
             let Some(sql) = &queries.acl else { break };
-            for topic in self.ask(&ACL, sql, &asked, MOST).await?.into_iter().filter_map(only) {
+            for topic in
+                self.ask_foreign(&ACL, sql, &asked, MOST).await?.into_iter().filter_map(only)
+            {
                 let Value::String(topic) = topic else { continue };
                 let filter = topic.replace("%u", "{username}").replace("%c", "{client_id}");
                 let id = permissions.len() as i64 + 1;
@@ -116,7 +120,8 @@ impl Database {
             return Err(QueryError::Query { name: CREDENTIAL.name, why });
         };
         let asked = Asked { username, tenant, ..Asked::default() };
-        let secret = self.ask(&CREDENTIAL, sql, &asked, 1).await?.into_iter().next().and_then(only);
+        let secret =
+            self.ask_foreign(&CREDENTIAL, sql, &asked, 1).await?.into_iter().next().and_then(only);
         let secret = secret.and_then(|it| it.as_str().map(str::to_owned));
         // Nobody asks for this key: SCRAM needs the broker's own tables.
         Ok(vec![CredentialRow { stranger_key: String::new(), secret }])
@@ -129,12 +134,12 @@ impl Database {
         queries: &ForeignQueries,
     ) -> Result<String, QueryError> {
         let sql = queries.changes.as_deref().unwrap_or("SELECT 1 AS changes");
-        let rows = self.ask(&CHANGES, sql, &Asked::default(), 1).await?;
+        let rows = self.ask_foreign(&CHANGES, sql, &Asked::default(), 1).await?;
         Ok(rows.into_iter().next().and_then(only).unwrap_or_default().to_string())
     }
 
     /// The rows of a query, at most `limit`.
-    pub(super) async fn ask(
+    pub(super) async fn ask_foreign(
         &self,
         shape: &Shape,
         sql: &str,

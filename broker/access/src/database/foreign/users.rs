@@ -34,7 +34,7 @@ impl Database {
     ) -> Result<Vec<ForeignUser>, QueryError> {
         self.check_queries(queries).await?;
         let nobody = Asked::default();
-        let names = self.ask(&USERS, users, &nobody, MAX_USERS + 1).await?;
+        let names = self.ask_foreign(&USERS, users, &nobody, MAX_USERS + 1).await?;
         if names.len() > MAX_USERS {
             let why = format!("it names more than {MAX_USERS}");
             return Err(QueryError::Query { name: USERS.name, why });
@@ -66,7 +66,7 @@ impl Database {
         let superuser = match &queries.superuser {
             None => false,
             Some(sql) => {
-                let mut rows = self.ask(&SUPERUSER, sql, &asked(), 1).await?.into_iter();
+                let mut rows = self.ask_foreign(&SUPERUSER, sql, &asked(), 1).await?.into_iter();
                 rows.next().and_then(only).is_some_and(|value| is_true(&value))
             }
         };

@@ -77,6 +77,12 @@ fn default_action() -> AskedAction {
 }
 
 impl Asked {
+    /// Whether it is for a client of this tenant and nobody else: what was recorded may be another's,
+    /// and what connect steps would say is nobody's yet.
+    pub(super) fn is_about(&self, tenant: &str) -> bool {
+        self.recorded.is_none() && self.action != AskedAction::Connect && self.tenant == tenant
+    }
+
     pub(super) async fn questions(
         &self,
         admin: &Admin,
