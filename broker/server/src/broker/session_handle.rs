@@ -25,7 +25,7 @@ pub struct SessionHandle {
     /// Whether messages for it must be stored: it outlives its connection.
     durable: AtomicBool,
     /// Counts connections; what was scheduled under an older one is void.
-    pub(super) epoch: AtomicU32,
+    pub(crate) epoch: AtomicU32,
     pub(super) slot: Mutex<Slot>,
 }
 
