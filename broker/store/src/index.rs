@@ -6,16 +6,15 @@
 mod counts;
 mod plan;
 mod queue;
+mod session;
 mod slots;
-
-use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use crate::operation::Operation;
+use crate::operation::{Operation, SessionStep};
 use crate::{
-    InFlight, MessageId, Opening, QueueKey, Reference, RetainedKey, RetainedState, SessionKey,
-    SessionState, SharedKey, SharedState, StoredSubscription,
+    MessageId, Opening, QueueKey, Reference, RetainedKey, RetainedState, SessionKey, SessionState,
+    SharedKey, SharedState,
 };
 
 use counts::Counts;
@@ -112,10 +111,9 @@ impl Index {
         let Self { sessions, shared, retained, counts, freed } = self;
         let mut forget = || release(counts, freed, id);
         for state in sessions.iter_mut() {
-            state.queue.remove(id).into_iter().for_each(|_| forget());
-            let before = state.in_flight.len();
-            state.in_flight.retain(|it| it.message.as_ref().is_none_or(|it| it.id() != id));
-            (state.in_flight.len()..before).for_each(|_| forget());
+            while state.remove(id).is_some() {
+                forget();
+            }
             state.will.take_if(|will| will.id == id).into_iter().for_each(|_| forget());
         }
         for state in shared.iter_mut() {
@@ -145,10 +143,6 @@ impl Index {
                 (state.username, state.expiry_interval) = (username, expiry_interval);
                 (state.epoch, state.closed_at) = (epoch, None);
             }
-            Op::Close { session, at, expiry_interval } => {
-                let Some(state) = self.sessions.at(commit, &session) else { return };
-                (state.closed_at, state.expiry_interval) = (Some(at), expiry_interval);
-            }
             Op::End { session } => {
                 if self.sessions.at(commit, &session).is_none() {
                     return;
@@ -156,18 +150,13 @@ impl Index {
                 let Some(old) = self.sessions.remove(&session) else { return };
                 old.message_ids().for_each(|id| self.release(id));
             }
-            Op::SetWill { session, will } => {
+            Op::OfSession { session, step } => {
                 let Some(state) = self.sessions.at(commit, &session) else { return };
-                let new = will.as_ref().map(|it| it.id);
-                let old = std::mem::replace(&mut state.will, will).map(|it| it.id);
-                new.into_iter().for_each(|id| self.counts.add(id));
-                old.into_iter().for_each(|id| self.release(id));
-            }
-            Op::ScheduleWill { session, at } => {
-                let state = self.sessions.at(commit, &session);
-                if let Some(will) = state.and_then(|it| it.will.as_mut()) {
-                    will.due_at = Some(at);
+                if let SessionStep::SetWill(Some(will)) = &step {
+                    self.counts.add(will.id);
                 }
+                let let_go = state.apply(step);
+                let_go.into_iter().for_each(|id| self.release(id));
             }
             Op::Join { shared } => {
                 let queue = Queue::default();
@@ -194,49 +183,6 @@ impl Index {
             }
             Op::Push { queue, reference } => self.push(commit, &queue, reference),
             Op::Remove { queue, id } => self.remove(commit, &queue, id),
-            Op::Subscribe { session, subscription } => {
-                if let Some(state) = self.sessions.at(commit, &session) {
-                    subscribe(state, subscription);
-                }
-            }
-            Op::Unsubscribe { session, filter } => {
-                if let Some(state) = self.sessions.at(commit, &session) {
-                    state.subscriptions.retain(|it| it.filter != filter);
-                    state.subscriptions.shrink_to_fit();
-                }
-            }
-            Op::Assign { session, id, packet_id } => {
-                if let Some(state) = self.sessions.at(commit, &session)
-                    && let Some(reference) = state.queue.remove(id)
-                {
-                    state.in_flight.push_back(InFlight { packet_id, message: Some(reference) });
-                }
-            }
-            Op::Release { session, packet_id } => {
-                let Some(state) = self.sessions.at(commit, &session) else { return };
-                let slot = state.in_flight.iter_mut().find(|it| it.packet_id == packet_id);
-                let message = slot.and_then(|slot| slot.message.take());
-                message.into_iter().for_each(|it| self.release(it.id()));
-            }
-            Op::Complete { session, packet_id } => {
-                let Some(state) = self.sessions.at(commit, &session) else { return };
-                let found = state.in_flight.iter().position(|it| it.packet_id == packet_id);
-                let slot = found.and_then(|place| state.in_flight.remove(place));
-                let message = slot.and_then(|slot| slot.message);
-                message.into_iter().for_each(|it| self.release(it.id()));
-            }
-            Op::Receive { session, packet_id } => {
-                if let Some(state) = self.sessions.at(commit, &session)
-                    && !state.received.contains(&packet_id)
-                {
-                    state.received.push(packet_id);
-                }
-            }
-            Op::ReleaseReceived { session, packet_id } => {
-                if let Some(state) = self.sessions.at(commit, &session) {
-                    state.received.retain(|it| *it != packet_id);
-                }
-            }
         }
     }
 
@@ -258,22 +204,13 @@ impl Index {
     }
 
     fn remove(&mut self, commit: u64, key: &QueueKey, id: MessageId) {
-        let removed = self.queue_at(commit, key).and_then(|queue| queue.remove(id));
-        let removed = removed.is_some()
-            || match key {
-                QueueKey::Session(session) => self.remove_in_flight(commit, session, id),
-                QueueKey::Shared(_) => false,
-            };
-        if removed {
+        let removed = match key {
+            QueueKey::Session(key) => self.sessions.at(commit, key).and_then(|it| it.remove(id)),
+            QueueKey::Shared(key) => self.shared.at(commit, key).and_then(|it| it.queue.remove(id)),
+        };
+        if removed.is_some() {
             self.release(id);
         }
-    }
-
-    fn remove_in_flight(&mut self, commit: u64, session: &SessionKey, id: MessageId) -> bool {
-        let Some(state) = self.sessions.at(commit, session) else { return false };
-        let is_it = |slot: &InFlight| slot.message.as_ref().is_some_and(|it| it.id() == id);
-        let place = state.in_flight.iter().position(is_it);
-        place.and_then(|place| state.in_flight.remove(place)).is_some()
     }
 
     fn queue_at(&mut self, commit: u64, key: &QueueKey) -> Option<&mut Queue> {
@@ -344,19 +281,4 @@ fn release(counts: &mut Counts, freed: &mut Vec<MessageId>, id: MessageId) {
     if counts.remove(id) {
         freed.push(id);
     }
-}
-
-fn subscribe(state: &mut SessionState, new: StoredSubscription) {
-    match state.subscriptions.iter_mut().find(|it| it.filter == new.filter) {
-        Some(held) => *held = new,
-        None => {
-            state.subscriptions.reserve_exact(1);
-            state.subscriptions.push(new);
-        }
-    }
-}
-
-/// A packet id of the protocol as it is written down.
-pub(crate) fn number(packet_id: hookmq_codec::PacketId) -> NonZeroU16 {
-    NonZeroU16::new(packet_id.get()).expect("a packet id is not zero")
 }

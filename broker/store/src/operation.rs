@@ -22,30 +22,12 @@ pub(crate) enum Operation {
         epoch: u32,
         opening: Opening,
     },
-    Close {
-        session: SessionKey,
-        at: UnixMillis,
-        expiry_interval: u32,
-    },
     End {
         session: SessionKey,
     },
-    SetWill {
+    OfSession {
         session: SessionKey,
-        will: Option<StoredWill>,
-    },
-    ScheduleWill {
-        session: SessionKey,
-        at: UnixMillis,
-    },
-    Subscribe {
-        session: SessionKey,
-        subscription: StoredSubscription,
-    },
-    Unsubscribe {
-        session: SessionKey,
-        #[serde(with = "filter_text")]
-        filter: TopicFilter,
+        step: SessionStep,
     },
     /// One more member.
     Join {
@@ -63,27 +45,21 @@ pub(crate) enum Operation {
         queue: QueueKey,
         id: MessageId,
     },
-    Assign {
-        session: SessionKey,
-        id: MessageId,
-        packet_id: NonZeroU16,
-    },
-    Release {
-        session: SessionKey,
-        packet_id: NonZeroU16,
-    },
-    Complete {
-        session: SessionKey,
-        packet_id: NonZeroU16,
-    },
-    Receive {
-        session: SessionKey,
-        packet_id: NonZeroU16,
-    },
-    ReleaseReceived {
-        session: SessionKey,
-        packet_id: NonZeroU16,
-    },
     Retain(RetainedState),
     Forget(RetainedKey),
+}
+
+/// What happens within a session that goes on; as stable as [`Operation`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SessionStep {
+    Close { at: UnixMillis, expiry_interval: u32 },
+    SetWill(Option<StoredWill>),
+    ScheduleWill(UnixMillis),
+    Subscribe(StoredSubscription),
+    Unsubscribe(#[serde(with = "filter_text")] TopicFilter),
+    Assign { id: MessageId, packet_id: NonZeroU16 },
+    Release(NonZeroU16),
+    Complete(NonZeroU16),
+    Receive(NonZeroU16),
+    ReleaseReceived(NonZeroU16),
 }

@@ -253,3 +253,38 @@ fn described(error: rusqlite::Error) -> EngineError {
         _ => EngineError::Failed(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system whose power can be cut is not to be had here: that SQLite syncs where it says so is
+    /// SQLite's promise, that it is asked to is ours.
+    #[test]
+    fn sqlite_is_asked_to_sync_as_the_operator_said() {
+        for (synchronous, expected) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+            let place = tempfile::tempdir().unwrap();
+            let engine = SqliteEngine::open(&place.path().join("s"), synchronous).unwrap();
+            let pragma = |name| {
+                engine
+                    .connection
+                    .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                    .unwrap()
+            };
+            assert_eq!((pragma("synchronous"), pragma("wal_autocheckpoint")), (expected, 0));
+        }
+    }
+
+    #[test]
+    fn the_write_ahead_log_is_transferred_when_it_has_grown() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let mut engine = SqliteEngine::open(&path, Synchronous::Normal).unwrap();
+        for key in 0..20 {
+            let records = vec![(Table::Body, key, vec![7; 1 << 20])];
+            engine.write(&Batch { records, ..Batch::default() }).unwrap();
+        }
+        assert!(path.metadata().unwrap().len() > 10 << 20, "the file has what was transferred");
+        assert_eq!(engine.read(Table::Body, 0).unwrap().unwrap().len(), 1 << 20);
+    }
+}

@@ -1,12 +1,14 @@
 //! From changes to operations: what a change means for each unit, given how things stand.
 
-use hookmq_core::Message;
+use std::num::NonZeroU16;
 
-use super::{Index, number};
-use crate::operation::Operation;
+use hookmq_codec::{PacketId, TopicFilter};
+
+use super::Index;
+use crate::operation::{Operation, SessionStep};
 use crate::{
-    Change, NewRecord, Opening, QueueKey, QueuedCopy, Reference, RetainedKey, RetainedState,
-    SessionKey, SharedKey, StoredSubscription, StoredWill,
+    Change, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, RetainedKey,
+    RetainedState, SessionKey, SharedKey, StoredSubscription, StoredWill,
 };
 
 impl Index {
@@ -14,11 +16,6 @@ impl Index {
     /// it is applied again later.
     pub(crate) fn plan(&self, change: &Change, out: &mut Vec<Operation>) {
         use Operation as Op;
-        let begins =
-            |it: &Change| matches!(it, Change::SessionOpened { .. } | Change::Retained { .. });
-        if !begins(change) && concerned(change).is_some_and(|it| self.session(it).is_none()) {
-            return;
-        }
         match change {
             Change::SessionOpened { session, username, expiry_interval, epoch, opening } => {
                 if *opening == Opening::Clean {
@@ -32,47 +29,10 @@ impl Index {
                     opening: *opening,
                 });
             }
-            Change::SessionClosed { session, at, expiry_interval } => out.push(Op::Close {
-                session: session.clone(),
-                at: *at,
-                expiry_interval: *expiry_interval,
-            }),
             Change::SessionEnded { session } => {
                 self.leave_all(session, out);
-                out.push(Op::End { session: session.clone() });
-            }
-            Change::WillSet { session, will } => {
-                let stored = StoredWill {
-                    id: will.record.id,
-                    delay: will.delay,
-                    expiry_interval: will.expiry_interval,
-                    due_at: None,
-                };
-                out.push(Op::SetWill { session: session.clone(), will: Some(stored) });
-            }
-            Change::WillCleared { session } => {
-                out.push(Op::SetWill { session: session.clone(), will: None });
-            }
-            Change::WillScheduled { session, at } => {
-                out.push(Op::ScheduleWill { session: session.clone(), at: *at });
-            }
-            Change::Subscribed { session, filter, subscription } => {
-                let known = self.session(session).is_some_and(|it| it.is_subscribed(filter));
-                if filter.share_name().is_some() && !known {
-                    let (tenant, filter) = (session.tenant.clone(), filter.clone());
-                    out.push(Op::Join { shared: SharedKey { tenant, filter } });
-                }
-                let (filter, subscription) = (filter.clone(), *subscription);
-                let subscription = StoredSubscription { filter, subscription };
-                out.push(Op::Subscribe { session: session.clone(), subscription });
-            }
-            Change::Unsubscribed { session, filter } => {
-                let known = self.session(session).is_some_and(|it| it.is_subscribed(filter));
-                if filter.share_name().is_some() && known {
-                    let (tenant, filter) = (session.tenant.clone(), filter.clone());
-                    out.push(Op::Leave { shared: SharedKey { tenant, filter } });
-                }
-                out.push(Op::Unsubscribe { session: session.clone(), filter: filter.clone() });
+                let known = self.session(session).is_some();
+                out.extend(known.then(|| Op::End { session: session.clone() }));
             }
             Change::Queued { record, copies } => {
                 let known = copies.iter().filter(|copy| self.queue(&copy.queue).is_some());
@@ -86,32 +46,10 @@ impl Index {
             }
             Change::Moved { from, to, id } => {
                 let Some(reference) = self.find_reference(from, *id) else { return };
-                if self.queue(to).is_none() {
-                    return;
+                if self.queue(to).is_some() {
+                    out.push(Op::Remove { queue: from.clone(), id: *id });
+                    out.push(Op::Push { queue: to.clone(), reference });
                 }
-                out.push(Op::Remove { queue: from.clone(), id: *id });
-                out.push(Op::Push { queue: to.clone(), reference });
-            }
-            Change::PacketIdAssigned { session, id, packet_id } => out.push(Op::Assign {
-                session: session.clone(),
-                id: *id,
-                packet_id: number(*packet_id),
-            }),
-            Change::Released { session, packet_id } => {
-                let (session, packet_id) = (session.clone(), number(*packet_id));
-                out.push(Op::Release { session, packet_id });
-            }
-            Change::Completed { session, packet_id } => {
-                let (session, packet_id) = (session.clone(), number(*packet_id));
-                out.push(Op::Complete { session, packet_id });
-            }
-            Change::Received { session, packet_id } => {
-                let (session, packet_id) = (session.clone(), number(*packet_id));
-                out.push(Op::Receive { session, packet_id });
-            }
-            Change::ReceivedReleased { session, packet_id } => {
-                let (session, packet_id) = (session.clone(), number(*packet_id));
-                out.push(Op::ReleaseReceived { session, packet_id });
             }
             Change::Retained { tenant, record } => {
                 let topic = record.message.topic().as_str().into();
@@ -121,7 +59,28 @@ impl Index {
                     false => Op::Retain(RetainedState { retained, message: whole(record) }),
                 });
             }
+            other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
+    }
+
+    /// A step of a session, and what it means for a shared subscription.
+    fn plan_step(&self, (session, step): (&SessionKey, SessionStep)) -> Vec<Operation> {
+        let Some(state) = self.session(session) else { return Vec::new() };
+        let shared = |filter: &TopicFilter| {
+            let key = || SharedKey { tenant: session.tenant.clone(), filter: filter.clone() };
+            filter.share_name().is_some().then(key)
+        };
+        let membership = match &step {
+            SessionStep::Subscribe(new) if !state.is_subscribed(&new.filter) => {
+                shared(&new.filter).map(|shared| Operation::Join { shared })
+            }
+            SessionStep::Unsubscribe(filter) if state.is_subscribed(filter) => {
+                shared(filter).map(|shared| Operation::Leave { shared })
+            }
+            _ => None,
+        };
+        let step = Operation::OfSession { session: session.clone(), step };
+        membership.into_iter().chain([step]).collect()
     }
 
     /// The session leaves every shared subscription that it is a member of.
@@ -135,7 +94,7 @@ impl Index {
     }
 
     /// In the queue, or in flight.
-    fn find_reference(&self, key: &QueueKey, id: crate::MessageId) -> Option<Reference> {
+    fn find_reference(&self, key: &QueueKey, id: MessageId) -> Option<Reference> {
         if let Some(reference) = self.queue(key)?.find(id) {
             return Some(reference.clone());
         }
@@ -145,33 +104,50 @@ impl Index {
     }
 }
 
-/// The one session that a change is about.
-fn concerned(change: &Change) -> Option<&SessionKey> {
-    match change {
-        Change::SessionOpened { session, .. }
-        | Change::SessionClosed { session, .. }
-        | Change::SessionEnded { session }
-        | Change::WillSet { session, .. }
-        | Change::WillCleared { session }
-        | Change::WillScheduled { session, .. }
-        | Change::Subscribed { session, .. }
-        | Change::Unsubscribed { session, .. }
-        | Change::PacketIdAssigned { session, .. }
-        | Change::Released { session, .. }
-        | Change::Completed { session, .. }
-        | Change::Received { session, .. }
-        | Change::ReceivedReleased { session, .. } => Some(session),
-        Change::Queued { .. }
+/// The change as a step of one session, where it is that.
+fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
+    use SessionStep as Step;
+    Some(match change {
+        Change::SessionClosed { session, at, expiry_interval } => {
+            (session, Step::Close { at: *at, expiry_interval: *expiry_interval })
+        }
+        Change::WillSet { session, will } => {
+            let (id, delay, expiry_interval) = (will.record.id, will.delay, will.expiry_interval);
+            let will = StoredWill { id, delay, expiry_interval, due_at: None };
+            (session, Step::SetWill(Some(will)))
+        }
+        Change::WillCleared { session } => (session, Step::SetWill(None)),
+        Change::WillScheduled { session, at } => (session, Step::ScheduleWill(*at)),
+        Change::Subscribed { session, filter, subscription } => {
+            let (filter, subscription) = (filter.clone(), *subscription);
+            (session, Step::Subscribe(StoredSubscription { filter, subscription }))
+        }
+        Change::Unsubscribed { session, filter } => (session, Step::Unsubscribe(filter.clone())),
+        Change::PacketIdAssigned { session, id, packet_id } => {
+            (session, Step::Assign { id: *id, packet_id: number(packet_id) })
+        }
+        Change::Released { session, packet_id } => (session, Step::Release(number(packet_id))),
+        Change::Completed { session, packet_id } => (session, Step::Complete(number(packet_id))),
+        Change::Received { session, packet_id } => (session, Step::Receive(number(packet_id))),
+        Change::ReceivedReleased { session, packet_id } => {
+            (session, Step::ReleaseReceived(number(packet_id)))
+        }
+        Change::SessionOpened { .. }
+        | Change::SessionEnded { .. }
+        | Change::Queued { .. }
         | Change::Dequeued { .. }
         | Change::Moved { .. }
-        | Change::Retained { .. } => None,
-    }
+        | Change::Retained { .. } => return None,
+    })
+}
+
+fn number(packet_id: &PacketId) -> NonZeroU16 {
+    NonZeroU16::new(packet_id.get()).expect("a packet id is not zero")
 }
 
 fn reference(record: &NewRecord, copy: &QueuedCopy) -> Reference {
     let identifiers = copy.subscription_identifiers.as_deref().unwrap_or_default();
-    let size = Message::size(&record.message);
-    Reference::new(record.id, copy.qos, copy.retain, size)
+    Reference::new(record.id, copy.qos, copy.retain, record.message.size())
         .expiring(record.expires_at)
         .with_identifiers(identifiers)
 }
