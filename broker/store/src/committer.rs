@@ -3,6 +3,7 @@
 mod intake;
 mod waiting;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -49,9 +50,12 @@ pub struct StoreFailure(pub String);
 /// What is asked of the thread. Answers take in all that was appended before.
 pub enum Question {
     Page(PageRequest, Box<dyn FnOnce(Page) + Send>),
-    InFlight(SessionKey, Box<dyn FnOnce((Vec<StoredInFlight>, Vec<Damage>)) + Send>),
+    InFlight(SessionKey, Box<dyn FnOnce(InFlightAnswer) + Send>),
     Message(MessageId, Box<dyn FnOnce(Result<StoredMessage, Damage>) + Send>),
 }
+
+/// What was under way towards a client, and what of it cannot be read.
+pub type InFlightAnswer = (Vec<StoredInFlight>, Vec<Damage>);
 
 /// How often a full disk is looked at.
 const FULL_DISK: Duration = Duration::from_secs(1);
@@ -154,10 +158,14 @@ impl Committer {
         let shared = self.shared.clone();
         self.watch_space();
         let run = move || {
-            let ended = self.run();
+            let ended = catch_unwind(AssertUnwindSafe(|| self.run()));
             self.shared.intake.fail();
-            if let Err(error) = ended {
-                let failure = StoreFailure(error.to_string());
+            let failure = match ended {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("its thread has panicked".into()),
+            };
+            if let Some(failure) = failure.map(StoreFailure) {
                 error!(%failure, "nothing is acknowledged any more");
                 on_failure(failure);
             }
@@ -226,11 +234,12 @@ impl Committer {
             (None, None) => return,
         };
         let Ok(Space { free, total }) = space else { return };
-        // What the engine's file has no more use for is as good as free.
-        let own = self.ledger.engine().stats().map_or(0, |it| it.free_bytes);
         let is_full = self.shared.intake.is_full();
         let percent = u64::from(self.bounds.nearly_full) + if is_full { HYSTERESIS } else { 0 };
-        let full = free.saturating_add(own) < total / 100 * percent;
+        let bound = total / 100 * percent;
+        // What the engine's file has no more use for is as good as free.
+        let full = free < bound
+            && free + self.ledger.engine().stats().map_or(0, |it| it.free_bytes) < bound;
         if !self.shared.intake.set_full(full) {
             return;
         }
@@ -259,3 +268,6 @@ impl Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

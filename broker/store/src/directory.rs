@@ -35,6 +35,10 @@ pub struct Space {
 /// Bytes given up when the disk is full, so that deletions can be written down.
 const RESERVE: usize = 8 << 20;
 
+const DATABASE: &str = "store.sqlite";
+
+const FILES: [&str; 5] = [DATABASE, "store.sqlite-wal", "mark", "reserve", "lock"];
+
 /// A mark's two places are a sector apart: while one is written, the other stands.
 const PLACE: u64 = 4096;
 
@@ -43,6 +47,10 @@ impl Directory {
     pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        // Its name in the directory above is to survive, too.
+        let above = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let above = File::open(above.unwrap_or(Path::new(".")));
+        above.and_then(|it| it.sync_all()).map_err(failed)?;
         let lock = private(&path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -56,7 +64,12 @@ impl Directory {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.path.join("store.sqlite")
+        self.path.join(DATABASE)
+    }
+
+    /// Whether there is a store in the directory.
+    pub(crate) fn holds_store(path: &Path) -> bool {
+        path.join(DATABASE).exists()
     }
 
     /// The last commit that is known to have been durable; 0 where none is.
@@ -112,12 +125,12 @@ impl Directory {
         fs::remove_file(self.path.join("reserve")).is_ok()
     }
 
-    /// Files that somebody has put there with other permissions are the owner's alone from now on.
+    /// Files of the store that were put there with other permissions are the owner's alone from now on.
     fn make_private(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o600))?;
+        for name in FILES {
+            let path = self.path.join(name);
+            if fs::symlink_metadata(&path).is_ok_and(|it| it.is_file()) {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
             }
         }
         File::open(&self.path)?.sync_all()

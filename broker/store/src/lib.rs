@@ -35,7 +35,7 @@ pub use change::{
     Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
 };
 pub use clock::{UnixMillis, WallClock};
-pub use committer::{DurableStore, Question, StoreFailure};
+pub use committer::{DurableStore, InFlightAnswer, Question, StoreFailure};
 pub use directory::{DirectoryError, Space};
 pub use held::HeldStore;
 pub use index::{Index, Queue};

@@ -56,6 +56,8 @@ pub struct StoreBounds {
 pub enum OpenError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    #[error("{}: there is no store", .0.display())]
+    Missing(PathBuf),
     #[error("the store cannot be opened: {0}")]
     Engine(#[from] EngineError),
     /// All that is wrong with it.
@@ -165,6 +167,11 @@ impl Recovery {
     /// Sessions with subscriptions, queues and wills; shared subscriptions; where what is retained.
     pub fn index(&self) -> &Index {
         self.ledger.index()
+    }
+
+    /// The first id that is given next.
+    pub fn next_id(&self) -> MessageId {
+        self.ledger.next_id().max(MessageId(1))
     }
 
     /// A message that the index names, such as a will.

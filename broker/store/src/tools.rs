@@ -95,6 +95,7 @@ struct MessageLine {
 /// # Errors
 /// Where it cannot be read at all.
 pub fn check(directory: &Path) -> Result<Report, OpenError> {
+    expect_store(directory)?;
     let directory = Directory::open(directory)?;
     let engine = SqliteEngine::open(&directory.database(), Synchronous::Full)?;
     let bounds = CheckpointBounds::default();
@@ -109,6 +110,7 @@ pub fn check(directory: &Path) -> Result<Report, OpenError> {
 /// # Errors
 /// Where the store cannot be read at all.
 pub fn repair(directory: &Path) -> Result<Vec<Damage>, OpenError> {
+    expect_store(directory)?;
     let options = StoreOptions { on_damage: OnDamage::ServeRest, ..StoreOptions::new(directory) };
     Ok(Recovery::open(&options)?.damages().to_vec())
 }
@@ -118,6 +120,7 @@ pub fn repair(directory: &Path) -> Result<Vec<Damage>, OpenError> {
 /// # Errors
 /// As [`Recovery::open`].
 pub fn stats(directory: &Path) -> Result<Stats, OpenError> {
+    expect_store(directory)?;
     let options = StoreOptions { verify: Verify::Index, ..StoreOptions::new(directory) };
     Ok(stats_of(Recovery::open(&options)?.ledger())?)
 }
@@ -127,6 +130,7 @@ pub fn stats(directory: &Path) -> Result<Stats, OpenError> {
 /// # Errors
 /// As [`Recovery::open`]; and where there is no room for a copy, in which case all is as it was.
 pub fn compact(directory: &Path) -> Result<(), OpenError> {
+    expect_store(directory)?;
     let mut recovery = Recovery::open(&StoreOptions::new(directory))?;
     let ledger = recovery.ledger();
     ledger.finish(UnixMillis::now())?;
@@ -138,6 +142,7 @@ pub fn compact(directory: &Path) -> Result<(), OpenError> {
 /// # Errors
 /// As [`Recovery::open`], or of `out`.
 pub fn export(directory: &Path, out: &mut dyn Write) -> Result<(), ImportError> {
+    expect_store(directory)?;
     let mut recovery = Recovery::open(&StoreOptions::new(directory))?;
     let ledger = recovery.ledger();
     let mut write = |line: &Line| -> io::Result<()> {
@@ -182,6 +187,14 @@ pub fn import(directory: &Path, lines: &mut dyn BufRead) -> Result<Stats, Import
     read_lines(&mut ledger, lines)?;
     ledger.finish(UnixMillis::now()).map_err(OpenError::from)?;
     Ok(stats_of(&mut ledger).map_err(OpenError::from)?)
+}
+
+/// A slip of the pen makes no new store that is whole and empty.
+fn expect_store(directory: &Path) -> Result<(), OpenError> {
+    match Directory::holds_store(directory) {
+        true => Ok(()),
+        false => Err(OpenError::Missing(directory.to_owned())),
+    }
 }
 
 fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), ImportError> {

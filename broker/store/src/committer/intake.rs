@@ -25,7 +25,8 @@ pub(super) struct Intake {
 #[derive(Default)]
 struct Queue {
     commits: VecDeque<(Vec<Change>, usize)>,
-    /// Each with the last commit that its answer takes in.
+    /// Each with the last commit that its answer takes in. A session asks one at a time, so there are
+    /// no more than connections.
     questions: VecDeque<(u64, Question)>,
     changes: usize,
     bytes: usize,

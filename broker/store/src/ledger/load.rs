@@ -30,9 +30,9 @@ pub enum Damage {
     Checkpoint { piece: u32, error: RecordError },
     #[error("piece {piece} of the checkpoint is missing")]
     NoCheckpoint { piece: u32 },
-    #[error("message {}: {error}; it is due to {}", .id.0, .holders.join(", "))]
+    #[error("message {}: {error}; {}", .id.0, due_to(.holders))]
     Message { id: MessageId, error: RecordError, holders: Vec<String> },
-    #[error("message {} is missing; it is due to {}", .id.0, .holders.join(", "))]
+    #[error("message {} is missing; {}", .id.0, due_to(.holders))]
     NoMessage { id: MessageId, holders: Vec<String> },
     /// Space that is lost, and no message.
     #[error("message {} is due to nobody", .id.0)]
@@ -159,6 +159,13 @@ impl Ledger {
     }
 }
 
+fn due_to(holders: &[String]) -> String {
+    match holders {
+        [] => "to whom it is due was not looked for, as there are many".into(),
+        holders => format!("it is due to {}", holders.join(", ")),
+    }
+}
+
 fn is_written(engine: &mut dyn Engine) -> Result<bool, EngineError> {
     let mut written = false;
     for table in Table::ALL {
@@ -248,20 +255,28 @@ fn read_messages(
     index: &Index,
     damages: &mut Vec<Damage>,
 ) -> Result<(), EngineError> {
+    // Looking for the holders of one goes through the whole index.
+    const LOOKED_FOR: usize = 100;
+    let holders = |id, damages: &[Damage]| match damages.len() < LOOKED_FOR {
+        true => index.holders(id),
+        false => Vec::new(),
+    };
     let live = index.live();
     let mut due = live.iter().copied().peekable();
     engine.scan(Table::Body, 0..=u64::MAX, &mut |id, record| {
         let id = MessageId(id);
         while let Some(missing) = due.next_if(|it| *it < id) {
-            damages.push(Damage::missing(missing, index.holders(missing)));
+            damages.push(Damage::missing(missing, holders(missing, damages)));
         }
         if due.next_if_eq(&id).is_none() {
             damages.push(Damage::Orphan { id });
         } else if let Err(error) = Body::unseal(id, record) {
-            damages.push(Damage::body(id, error, index.holders(id)));
+            damages.push(Damage::body(id, error, holders(id, damages)));
         }
         true
     })?;
-    damages.extend(due.map(|id| Damage::missing(id, index.holders(id))));
+    for id in due {
+        damages.push(Damage::missing(id, holders(id, damages)));
+    }
     Ok(())
 }

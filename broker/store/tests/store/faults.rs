@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use hookmq_store::engine::{Batch, Engine, EngineError, EngineStats, MemoryEngine, Table, Visit};
-use hookmq_store::{DurableStore, Recovery, Room, Space, Store, StoreBounds, StoreOptions};
+use hookmq_store::{
+    DurableStore, MessageId, Question, Recovery, Room, Space, Store, StoreBounds, StoreOptions,
+};
 
 use crate::scenes::{append_durably, dequeued, opened, options, queued, until, wait, wait_durable};
 
@@ -132,7 +134,10 @@ fn while_the_disk_is_at_work_the_next_transaction_gathers() {
     store.append(vec![opened("a")]);
     until(|| lever.begun() == 1);
     let ids: Vec<_> = (0..500).map(|_| store.next_id()).collect();
-    let last = ids.iter().map(|id| store.append(vec![queued(*id, b"x", &["a"])])).last().unwrap();
+    for id in ids {
+        store.append(vec![queued(id, b"x", &["a"])]);
+    }
+    let last = store.append(vec![]);
     lever.set(Mood::Well);
     wait_durable(&*store, last);
     assert_eq!(lever.begun(), 2, "one for the first, one for all that came meanwhile");
@@ -145,12 +150,14 @@ fn a_transaction_has_bounds() {
     lever.set(Mood::Stuck);
     store.append(vec![opened("a")]);
     until(|| lever.begun() == 1);
-    let last = (0..95).map(|_| store.append(vec![queued(store.next_id(), b"x", &["a"])])).last();
+    for _ in 0..95 {
+        store.append(vec![queued(store.next_id(), b"x", &["a"])]);
+    }
     // One that is larger than the bound goes alone.
     let large = (0..30).map(|_| queued(store.next_id(), b"x", &["a"])).collect();
-    assert!(store.append(large) > last.unwrap());
+    let last = store.append(large);
     lever.set(Mood::Well);
-    wait_durable(&*store, hookmq_core::CommitSequence(last.unwrap().0 + 1));
+    wait_durable(&*store, last);
     assert_eq!(lever.begun(), 1 + 10 + 1);
 }
 
@@ -195,12 +202,24 @@ fn an_error_of_the_disk_ends_all_promises_and_is_reported_once() {
     assert!(failure.contains("input/output error"), "{failure}");
     // The disk is well again, and still nothing is tried: what it holds is unknown.
     let tried = lever.begun();
+    assert_eq!(tried, 2, "the session, and the message once");
     lever.set(Mood::Well);
     let later = store.append(vec![queued(store.next_id(), b"x", &["a"])]);
     assert!(later > before);
     store.close();
     assert_eq!((store.durable(), store.room(), lever.begun()), (before, Room::Failed, tried));
     assert!(failures.try_recv().is_err());
+}
+
+#[test]
+fn a_panic_of_the_store_is_a_failure_as_well() {
+    let Scene { store, failures, .. } = scene(StoreBounds::default());
+    let before = append_durably(&*store, vec![opened("a")]);
+    store.ask(Question::Message(MessageId(0), Box::new(|_| panic!("on purpose"))));
+    let failure = failures.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(failure.contains("panicked"), "{failure}");
+    store.append(vec![opened("b")]);
+    assert_eq!((store.durable(), store.room()), (before, Room::Failed));
 }
 
 #[test]

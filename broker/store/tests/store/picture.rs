@@ -17,11 +17,18 @@ pub struct Picture {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
     pub about: (String, u32, u32, Option<u64>),
-    pub will: Option<(MessageId, Body, u32, Option<u32>, Option<u64>)>,
+    pub will: Option<Will>,
     pub subscriptions: BTreeMap<String, String>,
     pub received: Vec<u16>,
     pub in_flight: Vec<(u16, Option<(MessageId, Due)>)>,
     pub queue: BTreeMap<MessageId, Due>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Will {
+    pub message: (MessageId, Body),
+    pub intervals: (u32, Option<u32>),
+    pub due_at: Option<u64>,
 }
 
 /// A message, as it is due.
@@ -97,7 +104,11 @@ pub fn read(ledger: &mut Ledger) -> Picture {
     for state in sessions {
         let will = state.will.map(|will| {
             let body = Body::stored(&ledger.message(will.id).unwrap());
-            (will.id, body, will.delay, will.expiry_interval, will.due_at.map(|it| it.0))
+            Will {
+                message: (will.id, body),
+                intervals: (will.delay, will.expiry_interval),
+                due_at: will.due_at.map(|it| it.0),
+            }
         });
         let subscriptions = state.subscriptions.iter();
         let subscriptions =
@@ -183,12 +194,15 @@ impl Picture {
                 (it.about.1, it.about.3) = (*expiry_interval, Some(at.0));
             }),
             Change::WillSet { session, will } => with(session, &mut |it| {
-                let body = Body::of(&will.record);
-                it.will = Some((will.record.id, body, will.delay, will.expiry_interval, None));
+                it.will = Some(Will {
+                    message: (will.record.id, Body::of(&will.record)),
+                    intervals: (will.delay, will.expiry_interval),
+                    due_at: None,
+                });
             }),
             Change::WillCleared { session } => with(session, &mut |it| it.will = None),
             Change::WillScheduled { session, at } => with(session, &mut |it| {
-                it.will.iter_mut().for_each(|will| will.4 = Some(at.0));
+                it.will.iter_mut().for_each(|will| will.due_at = Some(at.0));
             }),
             Change::Subscribed { session, filter, subscription } => with(session, &mut |it| {
                 it.subscriptions.insert(filter.to_string(), format!("{subscription:?}"));

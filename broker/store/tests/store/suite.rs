@@ -336,7 +336,7 @@ fn many_threads_append_at_once(disk: &dyn Disk) {
                     let commit = store.append(vec![queued(id, b"x", &[&client])]);
                     assert!(commit.0 > last);
                     last = commit.0;
-                    if id.0 % 7 == 0 {
+                    if id.0.is_multiple_of(7) {
                         crate::scenes::wait_durable(store, commit);
                     }
                 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use hookmq_store::tools::{self, ImportError};
-use hookmq_store::{CheckpointBounds, MessageId, Recovery, Store, StoreOptions};
+use hookmq_store::{CheckpointBounds, MessageId, OpenError, Recovery, Store, StoreOptions};
 
 use crate::model::Disk;
 use crate::model::Traffic;
@@ -78,7 +78,18 @@ fn an_export_to_a_pipe_that_breaks_is_an_error() {
         }
     }
     let place = tempfile::tempdir().unwrap();
+    Recovery::open(&StoreOptions::new(place.path())).unwrap();
     assert!(matches!(tools::export(place.path(), &mut Broken), Err(ImportError::Io(_))));
+}
+
+#[test]
+fn where_no_store_is_none_is_made() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("typo");
+    assert!(matches!(tools::check(&path), Err(OpenError::Missing(_))));
+    assert!(tools::stats(&path).is_err() && tools::compact(&path).is_err());
+    assert!(tools::repair(&path).is_err() && tools::export(&path, &mut Vec::new()).is_err());
+    assert!(!path.exists());
 }
 
 #[test]
