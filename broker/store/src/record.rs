@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use hookmq_codec::{Qos, TopicName};
 use hookmq_core::{Message, NewMessage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::engine::Table;
 use crate::{InFlight, MessageId, NewRecord, Reference, UnixMillis, WallClock};
@@ -30,7 +30,9 @@ pub enum RecordError {
 
 /// Wraps what `write` appends.
 pub(crate) fn seal(table: Table, key: u64, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut record = vec![FORMAT, 0, 0, 0, 0];
+    // Most messages fit, so that writing does not move what is written.
+    let mut record = Vec::with_capacity(512);
+    record.extend([FORMAT, 0, 0, 0, 0]);
     write(&mut record);
     let checksum = checksum(table, key, FORMAT, &record[HEADER..]);
     record[1..HEADER].copy_from_slice(&checksum.to_le_bytes());
@@ -82,12 +84,19 @@ pub(crate) fn read_whole<'a, T: Deserialize<'a>>(content: &'a [u8]) -> Result<T,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Body<'a> {
     pub topic: &'a str,
+    #[serde(serialize_with = "at_once")]
     pub forwarded_properties: &'a [u8],
+    #[serde(serialize_with = "at_once")]
     pub payload: &'a [u8],
     pub qos: u8,
     pub retain: bool,
     pub stored_at: UnixMillis,
     pub expires_at: Option<UnixMillis>,
+}
+
+/// Bytes as a whole: serde's own way is one by one, with the same result.
+fn at_once<S: Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
 }
 
 /// A message that was read back.
