@@ -104,12 +104,12 @@ fn power_cuts(seeds: impl Iterator<Item = u64>) {
 
 #[test]
 fn after_a_power_cut_what_was_durable_is_there_and_nothing_else() {
-    power_cuts(seeds(1200).filter(|seed| seed % 2 == 0));
+    power_cuts(seeds(1500).filter(|seed| seed % 2 == 0));
 }
 
 #[test]
 fn after_another_power_cut_what_was_durable_is_there_and_nothing_else() {
-    power_cuts(seeds(1200).filter(|seed| seed % 2 == 1));
+    power_cuts(seeds(1500).filter(|seed| seed % 2 == 1));
 }
 
 #[test]
