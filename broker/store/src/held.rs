@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use hookmq_core::CommitSequence;
 
-use crate::{Change, Store};
+use crate::{Change, MessageId, Question, Room, Store};
 
 /// Keeps every commit until it is released, to show what waits for it.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub struct HeldStore {
 struct State {
     commits: Vec<Vec<Change>>,
     durable: u64,
+    ids: u64,
     waiting: Vec<(u64, Waker)>,
 }
 
@@ -44,6 +45,12 @@ impl HeldStore {
 }
 
 impl Store for HeldStore {
+    fn next_id(&self) -> MessageId {
+        let mut state = self.state();
+        state.ids += 1;
+        MessageId(state.ids)
+    }
+
     fn append(&self, changes: Vec<Change>) -> CommitSequence {
         let mut state = self.state();
         state.commits.push(changes);
@@ -61,6 +68,16 @@ impl Store for HeldStore {
             false => state.waiting.push((commit.0, waker.clone())),
         }
     }
+
+    fn room(&self) -> Room {
+        Room::Open
+    }
+
+    fn wake_when_room(&self, waker: &Waker) {
+        waker.wake_by_ref();
+    }
+
+    fn ask(&self, _question: Question) {}
 }
 
 #[cfg(test)]

@@ -2,74 +2,76 @@
 //!
 //! A [`Store`] takes the changes of one packet as one commit and says which commits are durable.
 //! Acknowledgements wait for that ([`hookmq_core::Incoming`]); the engine decides how long it takes.
-//! [`MemoryStore`] keeps nothing beyond the process and so makes nobody wait.
+//!
+//! - [`Recovery`] opens a store, tells what is wrong with it and gives the broker what it begins with;
+//! - [`DurableStore`] is the store that is served: many append, one thread commits in groups;
+//! - [`Ledger`] is the same without the thread: changes to transactions, records to the [`Index`];
+//! - [`engine`] is what holds the bytes: SQLite or memory;
+//! - [`tools`] checks, exports, imports and compacts a store that nobody serves;
+//! - [`MemoryStore`] keeps nothing at all, and [`HeldStore`] is for tests of acknowledgements.
 
+mod change;
+mod clock;
+mod committer;
+mod directory;
+pub mod engine;
 mod held;
+mod index;
+mod ledger;
 mod memory;
+mod open;
+mod operation;
+mod record;
+mod reference;
+mod state;
+pub mod tools;
+mod wire;
 
-use std::sync::Arc;
 use std::task::Waker;
 
-use hookmq_codec::{Qos, TopicFilter};
-use hookmq_core::{CommitSequence, Message, Subscription};
+use hookmq_core::CommitSequence;
 
+pub use change::{
+    Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
+};
+pub use clock::{UnixMillis, WallClock};
+pub use committer::{DurableStore, InFlightAnswer, Question, StoreFailure};
+pub use directory::{DirectoryError, Space};
 pub use held::HeldStore;
+pub use index::{Index, Queue};
+pub use ledger::{CheckpointBounds, Damage, Ledger, OnDamage, Page, PageRequest, Verify};
 pub use memory::MemoryStore;
+pub use open::{Durability, OpenError, Recovery, StoreBounds, StoreOptions};
+pub use record::{FORMAT, RecordError, StoredDelivery, StoredInFlight, StoredMessage};
+pub use reference::{Parts, Reference};
+pub use state::{
+    InFlight, RetainedKey, RetainedState, SessionState, SharedState, StoredSubscription, StoredWill,
+};
 
-/// Whose session: unique within the broker.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey {
-    pub tenant: Arc<str>,
-    pub client_id: Arc<str>,
+pub(crate) use wire::{filter_text, granted};
+
+/// Whether the store takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Open,
+    /// The disk does not keep up: sockets of publishers are left unread until there is room.
+    Busy,
+    /// The disk is nearly full: a message that would have to be stored is refused (0x97, quota
+    /// exceeded) before it goes to anybody. Acknowledgements, deletions and sessions are taken.
+    Full,
+    /// The disk has failed: nothing becomes durable any more.
+    Failed,
 }
 
-/// What a message waits in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum QueueKey {
-    Session(SessionKey),
-    /// A shared subscription, by its whole filter; one of its members gets the message.
-    Shared {
-        tenant: Arc<str>,
-        filter: TopicFilter,
-    },
-}
-
-/// One thing that must not be forgotten once it is acknowledged.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// The session begins, or begins anew with nothing in it.
-    SessionOpened {
-        session: SessionKey,
-        username: Arc<str>,
-        expiry_interval: u32,
-    },
-    SessionEnded {
-        session: SessionKey,
-    },
-    Subscribed {
-        session: SessionKey,
-        filter: TopicFilter,
-        subscription: Subscription,
-    },
-    Unsubscribed {
-        session: SessionKey,
-        filter: TopicFilter,
-    },
-    /// The message is due from these queues at these QoS, which are above 0.
-    Queued {
-        message: Message,
-        queues: Vec<(QueueKey, Qos)>,
-    },
-    /// The message replaces the one on its topic; an empty payload removes it.
-    Retained {
-        tenant: Arc<str>,
-        message: Message,
-    },
-}
-
-/// An engine. Calls come from many connections at once and do not block on the disk.
+/// What holds the broker's promises. Calls come from many connections at once and do not block on the
+/// disk.
 pub trait Store: Send + Sync {
-    /// Queues `changes` as one atomic commit, behind all earlier ones.
+    /// An id for a message that is about to be appended: above all that were given before, by this
+    /// process or an earlier one.
+    fn next_id(&self) -> MessageId;
+
+    /// Queues `changes` as one atomic commit, behind all earlier ones. Nothing is refused here: who
+    /// publishes asks [`Self::room`] first, before the message goes to anybody.
     fn append(&self, changes: Vec<Change>) -> CommitSequence;
 
     /// Everything up to here is durable.
@@ -77,4 +79,14 @@ pub trait Store: Send + Sync {
 
     /// Wakes `waker` once `commit` is durable, or at once when it is.
     fn wake_when_durable(&self, commit: CommitSequence, waker: &Waker);
+
+    /// Whether the store takes more messages.
+    fn room(&self) -> Room;
+
+    /// Wakes `waker` once there is room, or at once when there is.
+    fn wake_when_room(&self, waker: &Waker);
+
+    /// Answers with what was stored, behind all that was appended before. Where the store has failed or
+    /// keeps nothing, the answer is dropped.
+    fn ask(&self, question: Question);
 }

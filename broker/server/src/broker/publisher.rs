@@ -9,7 +9,7 @@ use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, Action, Client, Decision, Effect, Emitted, Hook, Pipeline, PublishOutcome, StepSet,
 };
-use hookmq_store::{Change, QueueKey};
+use hookmq_store::{Change, NewRecord, QueueKey, QueuedCopy, SharedKey, WallClock};
 
 use super::Broker;
 use super::mailbox::Posted;
@@ -304,7 +304,7 @@ impl Desk {
                 return Reply { disconnect, ..Reply::settled(ReasonCode::QuotaExceeded) };
             }
             let tenant = self.tenant.name.clone();
-            changes.push(Change::Retained { tenant, message: message.clone() });
+            changes.push(Change::Retained { tenant, record: self.record(&message) });
         }
         let mut stored = Vec::new();
         for target in sessions {
@@ -314,12 +314,23 @@ impl Desk {
             self.post_to_share(share, &message, &mut stored);
         }
         if !stored.is_empty() {
-            changes.push(Change::Queued { message, queues: stored });
+            // Retained and queued it is one message.
+            let record = match changes.first() {
+                Some(Change::Retained { record, .. }) => record.clone(),
+                _ => self.record(&message),
+            };
+            changes.push(Change::Queued { record, copies: stored });
         }
         match changes.is_empty() {
             true => Reply::settled(ReasonCode::Success),
             false => Reply::done(self.broker.store.append(changes)),
         }
+    }
+
+    /// The message as it is stored.
+    fn record(&self, message: &Message) -> NewRecord {
+        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
+        NewRecord { id: self.broker.store.next_id(), message: message.clone(), expires_at }
     }
 
     #[inline]
@@ -328,7 +339,7 @@ impl Desk {
         target: &Target,
         message: &Message,
         retain: bool,
-        stored: &mut Vec<(QueueKey, Qos)>,
+        stored: &mut Vec<QueuedCopy>,
     ) {
         let session = &target.session;
         let qos = message.qos().min(target.maximum_qos);
@@ -349,16 +360,16 @@ impl Desk {
             }
         }
         if qos > Qos::AtMostOnce && session.is_durable() {
-            stored.push((QueueKey::Session(session.key.clone()), qos));
+            stored.push(QueuedCopy {
+                queue: QueueKey::Session(session.key.clone()),
+                qos,
+                retain: retain && target.retain_as_published,
+                subscription_identifiers: target.subscription_identifiers.clone(),
+            });
         }
     }
 
-    fn post_to_share(
-        &mut self,
-        share: &Share,
-        message: &Message,
-        stored: &mut Vec<(QueueKey, Qos)>,
-    ) {
+    fn post_to_share(&mut self, share: &Share, message: &Message, stored: &mut Vec<QueuedCopy>) {
         match share.post(message.clone()) {
             Shared::Call(session) => self.touched.push(session),
             Shared::Queued => {}
@@ -370,7 +381,12 @@ impl Desk {
         }
         if message.qos() > Qos::AtMostOnce && share.is_durable() {
             let (tenant, filter) = (self.tenant.name.clone(), share.filter.clone());
-            stored.push((QueueKey::Shared { tenant, filter }, message.qos()));
+            stored.push(QueuedCopy {
+                queue: QueueKey::Shared(SharedKey { tenant, filter }),
+                qos: message.qos(),
+                retain: message.retain(),
+                subscription_identifiers: None,
+            });
         }
     }
 }

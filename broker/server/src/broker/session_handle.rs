@@ -29,7 +29,7 @@ pub struct SessionHandle {
     /// Whether it ends with its connection, whatever that has asked for, and leaves no will.
     doomed: AtomicBool,
     /// Counts connections; what was scheduled under an older one is void.
-    pub(super) epoch: AtomicU32,
+    pub(crate) epoch: AtomicU32,
     pub(super) slot: Mutex<Slot>,
 }
 

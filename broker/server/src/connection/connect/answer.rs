@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookmq_codec::{
@@ -9,7 +10,7 @@ use hookmq_codec::{
 };
 use hookmq_core::NEVER_EXPIRES;
 use hookmq_hooks::{Client, Secret};
-use hookmq_store::Change;
+use hookmq_store::{Change, Opening};
 
 use super::Refusal;
 use crate::broker::Broker;
@@ -76,7 +77,9 @@ pub(super) async fn settle(
     if opened.session.outlives_connection() {
         let session = opened.handle.key.clone();
         let username = client.username.clone();
-        let opened = Change::SessionOpened { session, username, expiry_interval };
+        let epoch = opened.handle.epoch.load(Ordering::Acquire);
+        let opening = if opened.present { Opening::Resumed } else { Opening::Clean };
+        let opened = Change::SessionOpened { session, username, expiry_interval, epoch, opening };
         broker.durable(broker.store.append(vec![opened])).await;
     }
     let terms = Terms {

@@ -1,0 +1,186 @@
+//! What the broker tells the store: the changes that one packet makes.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use hookmq_codec::{PacketId, Qos, TopicFilter};
+use hookmq_core::{Message, Subscription};
+use serde::{Deserialize, Serialize};
+
+use crate::{UnixMillis, filter_text};
+
+/// Whose session: unique within the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionKey {
+    pub tenant: Arc<str>,
+    pub client_id: Arc<str>,
+}
+
+/// A shared subscription, by its whole filter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SharedKey {
+    pub tenant: Arc<str>,
+    #[serde(with = "filter_text")]
+    pub filter: TopicFilter,
+}
+
+/// What a message waits in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum QueueKey {
+    Session(SessionKey),
+    /// One of the members gets the message.
+    Shared(SharedKey),
+}
+
+/// A message in the store; from [`crate::Store::next_id`], never given twice.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+pub struct MessageId(pub u64);
+
+/// Whether a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opening {
+    /// It begins, or begins anew with nothing in it.
+    Clean,
+    /// Its client has come back to it. Where the store does not know it, it begins.
+    Resumed,
+}
+
+/// A message on its way to disk, under the id by which queues and the retained store refer to it.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    pub id: MessageId,
+    pub message: Message,
+    /// As the message's own `expires_at`, on the wall clock.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// What one queue is due of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedCopy {
+    pub queue: QueueKey,
+    /// Above 0: the lower of the message's and the subscription's.
+    pub qos: Qos,
+    pub retain: bool,
+    /// Of every subscription that matched.
+    pub subscription_identifiers: Option<Arc<[NonZeroU32]>>,
+}
+
+/// The message that is published when the client is lost.
+#[derive(Debug, Clone)]
+pub struct NewWill {
+    pub record: NewRecord,
+    /// Seconds after the end of the connection.
+    pub delay: u32,
+    /// Seconds that the message lives once it is published.
+    pub expiry_interval: Option<u32>,
+}
+
+/// One thing that must not be forgotten once it is acknowledged. What concerns a session that the
+/// store does not know changes nothing: it has ended meanwhile.
+#[derive(Debug, Clone)]
+pub enum Change {
+    SessionOpened {
+        session: SessionKey,
+        username: Arc<str>,
+        /// Seconds that the session outlives its connection.
+        expiry_interval: u32,
+        /// Counts the connections of the session; timers of an earlier one are void.
+        epoch: u32,
+        opening: Opening,
+    },
+    /// The connection is over; from `at` on the session expires.
+    SessionClosed {
+        session: SessionKey,
+        at: UnixMillis,
+        expiry_interval: u32,
+    },
+    SessionEnded {
+        session: SessionKey,
+    },
+    WillSet {
+        session: SessionKey,
+        will: NewWill,
+    },
+    /// Not to be published any more, or published in this very commit.
+    WillCleared {
+        session: SessionKey,
+    },
+    /// The connection is lost: the will is due.
+    WillScheduled {
+        session: SessionKey,
+        at: UnixMillis,
+    },
+    Subscribed {
+        session: SessionKey,
+        filter: TopicFilter,
+        subscription: Subscription,
+    },
+    Unsubscribed {
+        session: SessionKey,
+        filter: TopicFilter,
+    },
+    Queued {
+        record: NewRecord,
+        copies: Vec<QueuedCopy>,
+    },
+    /// Acknowledged to the end, expired or dropped.
+    Dequeued {
+        queue: QueueKey,
+        id: MessageId,
+    },
+    /// A member has fetched the message; or, the other way round, it hands it back.
+    Moved {
+        from: QueueKey,
+        to: QueueKey,
+        id: MessageId,
+    },
+    /// The message is about to be sent under this id.
+    PacketIdAssigned {
+        session: SessionKey,
+        id: MessageId,
+        packet_id: PacketId,
+    },
+    /// PUBREC has come: the message is delivered, the exchange is not over.
+    Released {
+        session: SessionKey,
+        packet_id: PacketId,
+    },
+    /// PUBCOMP has come, or PUBACK for a message whose packet id is known by this store.
+    Completed {
+        session: SessionKey,
+        packet_id: PacketId,
+    },
+    /// A PUBLISH of QoS 2 is accepted; one that comes again under this id is the same.
+    Received {
+        session: SessionKey,
+        packet_id: PacketId,
+    },
+    /// PUBREL has come.
+    ReceivedReleased {
+        session: SessionKey,
+        packet_id: PacketId,
+    },
+    /// The message replaces the one on its topic; an empty payload removes it.
+    Retained {
+        tenant: Arc<str>,
+        record: NewRecord,
+    },
+}
+
+impl Change {
+    /// Bytes that this change holds while it waits for the disk, about.
+    pub(crate) fn size(&self) -> usize {
+        let held = match self {
+            Self::Queued { record, copies } => {
+                record.message.size() + copies.len() * size_of::<QueuedCopy>()
+            }
+            Self::Retained { record, .. } | Self::WillSet { will: NewWill { record, .. }, .. } => {
+                record.message.size()
+            }
+            _ => 0,
+        };
+        size_of::<Self>() + held
+    }
+}

@@ -1,0 +1,273 @@
+//! Group commit: one thread writes what all connections have appended, and one sync serves them all.
+
+mod intake;
+mod waiting;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hookmq_core::CommitSequence;
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+
+use crate::directory::{Directory, Space};
+use crate::engine::EngineError;
+use crate::ledger::{Ledger, Page, PageRequest};
+use crate::open::{Durability, StoreBounds};
+use crate::record::{StoredInFlight, StoredMessage};
+use crate::{Change, Damage, MessageId, Room, SessionKey, Store, UnixMillis};
+
+use intake::{Intake, Work};
+use waiting::Waiting;
+
+/// The store that brokers use.
+///
+/// Appending is a short lock. The thread takes what has been appended, at most [`StoreBounds`], writes
+/// it as one transaction and wakes who waits for it; meanwhile the next transaction gathers. Where
+/// little is going on, a commit leaves at once: nothing waits for company.
+pub struct DurableStore {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    intake: Intake,
+    durable: AtomicU64,
+    next_id: AtomicU64,
+    waiting: Mutex<Waiting>,
+    durability: Durability,
+}
+
+/// Why nothing is acknowledged any more.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the store has failed: {0}")]
+pub struct StoreFailure(pub String);
+
+/// What is asked of the thread. Answers take in all that was appended before.
+pub enum Question {
+    Page(PageRequest, Box<dyn FnOnce(Page) + Send>),
+    InFlight(SessionKey, Box<dyn FnOnce(InFlightAnswer) + Send>),
+    Message(MessageId, Box<dyn FnOnce(Result<StoredMessage, Damage>) + Send>),
+}
+
+/// What was under way towards a client, and what of it cannot be read.
+pub type InFlightAnswer = (Vec<StoredInFlight>, Vec<Damage>);
+
+/// How often a full disk is looked at.
+const FULL_DISK: Duration = Duration::from_secs(1);
+
+/// Percent of the disk that must be free beyond the bound before messages are taken again.
+const HYSTERESIS: u64 = 1;
+
+impl DurableStore {
+    /// Writes what was appended and a checkpoint, and ends the thread. What is appended from now on is
+    /// not durable.
+    pub fn close(&self) {
+        self.shared.intake.stop();
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the store's thread has panicked");
+        }
+    }
+}
+
+impl Drop for DurableStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for DurableStore {
+    fn next_id(&self) -> MessageId {
+        MessageId(self.shared.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn append(&self, changes: Vec<Change>) -> CommitSequence {
+        let commit = self.shared.intake.append(changes);
+        if self.shared.durability == Durability::Memory {
+            self.shared.durable.fetch_max(commit, Ordering::AcqRel);
+        }
+        CommitSequence(commit)
+    }
+
+    fn durable(&self) -> CommitSequence {
+        CommitSequence(self.shared.durable.load(Ordering::Acquire))
+    }
+
+    fn wake_when_durable(&self, commit: CommitSequence, waker: &Waker) {
+        let mut waiting = self.shared.waiting.lock();
+        // Under the lock, for the thread sets it before it takes the lock to wake.
+        match commit <= self.durable() {
+            true => waker.wake_by_ref(),
+            false => waiting.for_commit(commit.0, waker),
+        }
+    }
+
+    fn room(&self) -> Room {
+        self.shared.intake.room()
+    }
+
+    fn wake_when_room(&self, waker: &Waker) {
+        let mut waiting = self.shared.waiting.lock();
+        match self.room() {
+            Room::Open => waker.wake_by_ref(),
+            _ => waiting.for_room(waker),
+        }
+    }
+
+    fn ask(&self, question: Question) {
+        self.shared.intake.ask(question);
+    }
+}
+
+/// The thread's side.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    directory: Option<Directory>,
+    bounds: StoreBounds,
+    space: Option<Box<dyn FnMut() -> std::io::Result<Space> + Send>>,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        ledger: Ledger,
+        directory: Option<Directory>,
+        durability: Durability,
+        bounds: StoreBounds,
+        space: Option<Box<dyn FnMut() -> std::io::Result<Space> + Send>>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            intake: Intake::new(ledger.last_commit(), bounds),
+            durable: AtomicU64::new(ledger.last_commit()),
+            next_id: AtomicU64::new(ledger.next_id().0.max(1)),
+            waiting: Mutex::default(),
+            durability,
+        });
+        Self { shared, ledger, directory, bounds, space }
+    }
+
+    pub(crate) fn start(
+        mut self,
+        on_failure: Box<dyn FnOnce(StoreFailure) + Send>,
+    ) -> std::io::Result<Arc<DurableStore>> {
+        let shared = self.shared.clone();
+        self.watch_space();
+        let run = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| self.run()));
+            self.shared.intake.fail();
+            let failure = match ended {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("its thread has panicked".into()),
+            };
+            if let Some(failure) = failure.map(StoreFailure) {
+                error!(%failure, "nothing is acknowledged any more");
+                on_failure(failure);
+            }
+        };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(run)?;
+        Ok(Arc::new(DurableStore { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    fn run(&mut self) -> Result<(), EngineError> {
+        loop {
+            let patience = self.shared.intake.is_full().then_some(FULL_DISK);
+            let Work { commits, questions, room, stopping } =
+                self.shared.intake.take(self.ledger.is_busy(), patience);
+            if !commits.is_empty() || self.ledger.is_busy() {
+                self.commit(&commits)?;
+            }
+            self.watch_space();
+            self.wake(room);
+            questions.into_iter().for_each(|question| self.answer(question));
+            if stopping && self.shared.intake.is_drained() {
+                return self.ledger.finish(UnixMillis::now());
+            }
+        }
+    }
+
+    fn commit(&mut self, commits: &[Vec<Change>]) -> Result<(), EngineError> {
+        // Read behind the commits that were taken, and so above every id in them.
+        let next_id = MessageId(self.shared.next_id.load(Ordering::Acquire));
+        let mut written = self.ledger.commit(commits, next_id, UnixMillis::now());
+        while let Err(EngineError::Full(reason)) = written {
+            self.make_room(&reason)?;
+            written = self.ledger.write();
+        }
+        written?;
+        let durable = self.ledger.last_commit();
+        if self.shared.durability != Durability::Memory {
+            self.shared.durable.store(durable, Ordering::Release);
+        }
+        if let Some(directory) = self.directory.as_mut()
+            && self.shared.durability == Durability::Fsync
+        {
+            let marked = directory.set_durable(durable);
+            marked.map_err(|error| EngineError::Failed(format!("the mark: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// The disk has no room for a transaction. What is set aside for that is given up; where that is
+    /// not enough, the transaction waits until somebody makes room.
+    fn make_room(&mut self, reason: &str) -> Result<(), EngineError> {
+        if self.shared.intake.set_full(true) {
+            warn!(reason, "the disk is full: no new messages are taken");
+        }
+        let given_up = self.directory.as_ref().is_some_and(Directory::give_up_reserve);
+        if !given_up && self.shared.intake.pause(FULL_DISK) {
+            return Err(EngineError::Failed(format!("stopped while the disk is full: {reason}")));
+        }
+        Ok(())
+    }
+
+    /// Refuses new messages while the disk is nearly full, and takes them again when it is not.
+    fn watch_space(&mut self) {
+        let space = match (&mut self.space, &self.directory) {
+            (Some(space), _) => space(),
+            (None, Some(directory)) => directory.space(),
+            (None, None) => return,
+        };
+        let Ok(Space { free, total }) = space else { return };
+        let is_full = self.shared.intake.is_full();
+        let percent = u64::from(self.bounds.nearly_full) + if is_full { HYSTERESIS } else { 0 };
+        let bound = total / 100 * percent;
+        // What the engine's file has no more use for is as good as free.
+        let full = free < bound
+            && free + self.ledger.engine().stats().map_or(0, |it| it.free_bytes) < bound;
+        if !self.shared.intake.set_full(full) {
+            return;
+        }
+        if full {
+            warn!(free, total, "the disk is nearly full: no new messages are taken");
+            return;
+        }
+        info!(free, total, "the disk has room: messages are taken again");
+        if let Some(Err(error)) = self.directory.as_ref().map(Directory::reserve) {
+            warn!(%error, "no space can be set aside for a full disk");
+        }
+        self.wake(true);
+    }
+
+    fn wake(&self, room: bool) {
+        let durable = self.shared.durable.load(Ordering::Acquire);
+        let ready = self.shared.waiting.lock().ready(durable, room);
+        ready.into_iter().for_each(Waker::wake);
+    }
+
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Page(request, answer) => answer(self.ledger.page(&request)),
+            Question::InFlight(session, answer) => answer(self.ledger.in_flight(&session)),
+            Question::Message(id, answer) => answer(self.ledger.message(id)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! From changes to operations: what a change means for each unit, given how things stand.
+
+use std::num::NonZeroU16;
+
+use hookmq_codec::{PacketId, TopicFilter};
+
+use super::Index;
+use crate::operation::{Operation, SessionStep};
+use crate::{
+    Change, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, RetainedKey,
+    RetainedState, SessionKey, SharedKey, StoredSubscription, StoredWill,
+};
+
+impl Index {
+    /// What `change` comes to. Each operation stands for itself: it needs nothing but its own unit when
+    /// it is applied again later.
+    pub(crate) fn plan(&self, change: &Change, out: &mut Vec<Operation>) {
+        use Operation as Op;
+        match change {
+            Change::SessionOpened { session, username, expiry_interval, epoch, opening } => {
+                if *opening == Opening::Clean {
+                    self.leave_all(session, out);
+                }
+                out.push(Op::Open {
+                    session: session.clone(),
+                    username: username.clone(),
+                    expiry_interval: *expiry_interval,
+                    epoch: *epoch,
+                    opening: *opening,
+                });
+            }
+            Change::SessionEnded { session } => {
+                self.leave_all(session, out);
+                let known = self.session(session).is_some();
+                out.extend(known.then(|| Op::End { session: session.clone() }));
+            }
+            Change::Queued { record, copies } => {
+                let known = copies.iter().filter(|copy| self.queue(&copy.queue).is_some());
+                out.extend(known.map(|copy| Op::Push {
+                    queue: copy.queue.clone(),
+                    reference: reference(record, copy),
+                }));
+            }
+            Change::Dequeued { queue, id } => {
+                out.push(Op::Remove { queue: queue.clone(), id: *id });
+            }
+            Change::Moved { from, to, id } => {
+                let Some(reference) = self.find_reference(from, *id) else { return };
+                if self.queue(to).is_some() {
+                    out.push(Op::Remove { queue: from.clone(), id: *id });
+                    out.push(Op::Push { queue: to.clone(), reference });
+                }
+            }
+            Change::Retained { tenant, record } => {
+                let topic = record.message.topic().as_str().into();
+                let retained = RetainedKey { tenant: tenant.clone(), topic };
+                out.push(match record.message.payload().is_empty() {
+                    true => Op::Forget(retained),
+                    false => Op::Retain(RetainedState { retained, message: whole(record) }),
+                });
+            }
+            other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
+        }
+    }
+
+    /// A step of a session, and what it means for a shared subscription.
+    fn plan_step(&self, (session, step): (&SessionKey, SessionStep)) -> Vec<Operation> {
+        let Some(state) = self.session(session) else { return Vec::new() };
+        let shared = |filter: &TopicFilter| {
+            let key = || SharedKey { tenant: session.tenant.clone(), filter: filter.clone() };
+            filter.share_name().is_some().then(key)
+        };
+        let membership = match &step {
+            SessionStep::Subscribe(new) if !state.is_subscribed(&new.filter) => {
+                shared(&new.filter).map(|shared| Operation::Join { shared })
+            }
+            SessionStep::Unsubscribe(filter) if state.is_subscribed(filter) => {
+                shared(filter).map(|shared| Operation::Leave { shared })
+            }
+            _ => None,
+        };
+        let step = Operation::OfSession { session: session.clone(), step };
+        membership.into_iter().chain([step]).collect()
+    }
+
+    /// The session leaves every shared subscription that it is a member of.
+    fn leave_all(&self, session: &SessionKey, out: &mut Vec<Operation>) {
+        let Some(state) = self.session(session) else { return };
+        let shared = state.subscriptions.iter().filter(|it| it.filter.share_name().is_some());
+        out.extend(shared.map(|it| {
+            let (tenant, filter) = (session.tenant.clone(), it.filter.clone());
+            Operation::Leave { shared: SharedKey { tenant, filter } }
+        }));
+    }
+
+    /// In the queue, or in flight.
+    fn find_reference(&self, key: &QueueKey, id: MessageId) -> Option<Reference> {
+        if let Some(reference) = self.queue(key)?.find(id) {
+            return Some(reference.clone());
+        }
+        let QueueKey::Session(session) = key else { return None };
+        let in_flight = self.session(session)?.in_flight.iter();
+        in_flight.filter_map(|it| it.message.as_ref()).find(|it| it.id() == id).cloned()
+    }
+}
+
+/// The change as a step of one session, where it is that.
+fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
+    use SessionStep as Step;
+    Some(match change {
+        Change::SessionClosed { session, at, expiry_interval } => {
+            (session, Step::Close { at: *at, expiry_interval: *expiry_interval })
+        }
+        Change::WillSet { session, will } => {
+            let (id, delay, expiry_interval) = (will.record.id, will.delay, will.expiry_interval);
+            let will = StoredWill { id, delay, expiry_interval, due_at: None };
+            (session, Step::SetWill(Some(will)))
+        }
+        Change::WillCleared { session } => (session, Step::SetWill(None)),
+        Change::WillScheduled { session, at } => (session, Step::ScheduleWill(*at)),
+        Change::Subscribed { session, filter, subscription } => {
+            let (filter, subscription) = (filter.clone(), *subscription);
+            (session, Step::Subscribe(StoredSubscription { filter, subscription }))
+        }
+        Change::Unsubscribed { session, filter } => (session, Step::Unsubscribe(filter.clone())),
+        Change::PacketIdAssigned { session, id, packet_id } => {
+            (session, Step::Assign { id: *id, packet_id: number(packet_id) })
+        }
+        Change::Released { session, packet_id } => (session, Step::Release(number(packet_id))),
+        Change::Completed { session, packet_id } => (session, Step::Complete(number(packet_id))),
+        Change::Received { session, packet_id } => (session, Step::Receive(number(packet_id))),
+        Change::ReceivedReleased { session, packet_id } => {
+            (session, Step::ReleaseReceived(number(packet_id)))
+        }
+        Change::SessionOpened { .. }
+        | Change::SessionEnded { .. }
+        | Change::Queued { .. }
+        | Change::Dequeued { .. }
+        | Change::Moved { .. }
+        | Change::Retained { .. } => return None,
+    })
+}
+
+fn number(packet_id: &PacketId) -> NonZeroU16 {
+    NonZeroU16::new(packet_id.get()).expect("a packet id is not zero")
+}
+
+fn reference(record: &NewRecord, copy: &QueuedCopy) -> Reference {
+    let identifiers = copy.subscription_identifiers.as_deref().unwrap_or_default();
+    Reference::new(record.id, copy.qos, copy.retain, record.message.size())
+        .expiring(record.expires_at)
+        .with_identifiers(identifiers)
+}
+
+/// As the retained store refers to a message.
+fn whole(record: &NewRecord) -> Reference {
+    let message = &record.message;
+    Reference::new(record.id, message.qos(), true, message.size()).expiring(record.expires_at)
+}

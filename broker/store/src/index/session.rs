@@ -1,0 +1,65 @@
+//! What happens within one session.
+
+use crate::operation::SessionStep;
+use crate::{InFlight, MessageId, Reference, SessionState, StoredSubscription};
+
+impl SessionState {
+    /// Takes one step; gives the message that the session does not refer to any more by it.
+    pub(super) fn apply(&mut self, step: SessionStep) -> Option<MessageId> {
+        match step {
+            SessionStep::Close { at, expiry_interval } => {
+                (self.closed_at, self.expiry_interval) = (Some(at), expiry_interval);
+            }
+            SessionStep::SetWill(will) => {
+                return std::mem::replace(&mut self.will, will).map(|old| old.id);
+            }
+            SessionStep::ScheduleWill(at) => {
+                self.will.iter_mut().for_each(|will| will.due_at = Some(at));
+            }
+            SessionStep::Subscribe(subscription) => self.subscribe(subscription),
+            SessionStep::Unsubscribe(filter) => {
+                self.subscriptions.retain(|it| it.filter != filter);
+                self.subscriptions.shrink_to_fit();
+            }
+            SessionStep::Assign { id, packet_id } => {
+                let reference = self.queue.remove(id);
+                let slot = |it| InFlight { packet_id, message: Some(it) };
+                self.in_flight.extend(reference.map(slot));
+            }
+            SessionStep::Release(packet_id) => {
+                let slot = self.in_flight.iter_mut().find(|it| it.packet_id == packet_id)?;
+                return slot.message.take().map(|it| it.id());
+            }
+            SessionStep::Complete(packet_id) => {
+                return self.complete(|it| it.packet_id == packet_id)?.message.map(|it| it.id());
+            }
+            SessionStep::Receive(packet_id) if self.received.contains(&packet_id) => {}
+            SessionStep::Receive(packet_id) => self.received.push(packet_id),
+            SessionStep::ReleaseReceived(packet_id) => {
+                self.received.retain(|it| *it != packet_id);
+            }
+        }
+        None
+    }
+
+    /// Takes a message out, whether it waits or is in flight.
+    pub(super) fn remove(&mut self, id: MessageId) -> Option<Reference> {
+        let is_it = |it: &InFlight| it.message.as_ref().is_some_and(|it| it.id() == id);
+        self.queue.remove(id).or_else(|| self.complete(is_it)?.message)
+    }
+
+    fn complete(&mut self, is_it: impl Fn(&InFlight) -> bool) -> Option<InFlight> {
+        let place = self.in_flight.iter().position(is_it)?;
+        self.in_flight.remove(place)
+    }
+
+    fn subscribe(&mut self, new: StoredSubscription) {
+        match self.subscriptions.iter_mut().find(|it| it.filter == new.filter) {
+            Some(held) => *held = new,
+            None => {
+                self.subscriptions.reserve_exact(1);
+                self.subscriptions.push(new);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the store promises, for every engine, and what becomes of it when disks and processes fail.
+
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod damage;
+mod faults;
+mod golden;
+mod kill;
+mod model;
+mod picture;
+mod random;
+mod redb_engine;
+mod scenes;
+mod simulated;
+mod suite;
+mod tools;

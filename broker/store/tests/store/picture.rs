@@ -1,0 +1,271 @@
+//! Everything a store holds, as one comparable value; and a naive model that makes the same of changes.
+
+use std::collections::BTreeMap;
+
+use hookmq_store::{
+    Change, Ledger, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, SessionKey,
+    SharedKey, StoredMessage,
+};
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Picture {
+    pub sessions: BTreeMap<SessionKey, Session>,
+    pub shared: BTreeMap<SharedKey, BTreeMap<MessageId, Due>>,
+    pub retained: BTreeMap<(String, String), (MessageId, Body)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Session {
+    pub about: (String, u32, u32, Option<u64>),
+    pub will: Option<Will>,
+    pub subscriptions: BTreeMap<String, String>,
+    pub received: Vec<u16>,
+    pub in_flight: Vec<(u16, Option<(MessageId, Due)>)>,
+    pub queue: BTreeMap<MessageId, Due>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Will {
+    pub message: (MessageId, Body),
+    pub intervals: (u32, Option<u32>),
+    pub due_at: Option<u64>,
+}
+
+/// A message, as it is due.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    pub qos: u8,
+    pub retain: bool,
+    pub identifiers: Vec<u32>,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body {
+    pub topic: String,
+    /// Its first byte and its length.
+    pub payload: (Option<u8>, usize),
+    pub expires_at: Option<u64>,
+}
+
+impl Body {
+    fn of(record: &NewRecord) -> Self {
+        Self {
+            topic: record.message.topic().as_str().into(),
+            payload: shape(record.message.payload()),
+            expires_at: record.expires_at.map(|it| it.0),
+        }
+    }
+
+    fn stored(stored: &StoredMessage) -> Self {
+        Self {
+            topic: stored.message.topic().as_str().into(),
+            payload: shape(stored.message.payload()),
+            expires_at: stored.expires_at.map(|it| it.0),
+        }
+    }
+}
+
+impl Due {
+    fn new(record: &NewRecord, copy: &QueuedCopy) -> Self {
+        let identifiers = copy.subscription_identifiers.iter().flat_map(|it| it.iter());
+        Self {
+            qos: copy.qos as u8,
+            retain: copy.retain,
+            identifiers: identifiers.map(|it| it.get()).collect(),
+            body: Body::of(record),
+        }
+    }
+
+    fn stored(ledger: &mut Ledger, reference: &Reference) -> Self {
+        let stored = ledger.message(reference.id()).unwrap();
+        assert_eq!(reference.size(), stored.message.size());
+        Self {
+            qos: reference.qos() as u8,
+            retain: reference.retain(),
+            identifiers: reference.subscription_identifiers().iter().map(|it| it.get()).collect(),
+            body: Body::stored(&stored),
+        }
+    }
+}
+
+fn shape(payload: &[u8]) -> (Option<u8>, usize) {
+    let first = payload.first().copied();
+    assert!(payload.iter().all(|byte| Some(*byte) == first));
+    (first, payload.len())
+}
+
+/// Reads all that the ledger holds, messages included.
+pub fn read(ledger: &mut Ledger) -> Picture {
+    let mut picture = Picture::default();
+    let sessions: Vec<_> = ledger.index().sessions().cloned().collect();
+    let shared: Vec<_> = ledger.index().shared().cloned().collect();
+    let retained: Vec<_> = ledger.index().retained().cloned().collect();
+    for state in sessions {
+        let will = state.will.map(|will| {
+            let body = Body::stored(&ledger.message(will.id).unwrap());
+            Will {
+                message: (will.id, body),
+                intervals: (will.delay, will.expiry_interval),
+                due_at: will.due_at.map(|it| it.0),
+            }
+        });
+        let subscriptions = state.subscriptions.iter();
+        let subscriptions =
+            subscriptions.map(|it| (it.filter.to_string(), format!("{:?}", it.subscription)));
+        let mut in_flight = Vec::new();
+        for slot in &state.in_flight {
+            let due = slot.message.as_ref().map(|it| (it.id(), Due::stored(ledger, it)));
+            in_flight.push((slot.packet_id.get(), due));
+        }
+        let session = Session {
+            about: (
+                state.username.to_string(),
+                state.expiry_interval,
+                state.epoch,
+                state.closed_at.map(|it| it.0),
+            ),
+            will,
+            subscriptions: subscriptions.collect(),
+            received: state.received.iter().map(|it| it.get()).collect(),
+            in_flight,
+            queue: state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect(),
+        };
+        picture.sessions.insert(state.session, session);
+    }
+    for state in shared {
+        let queue = state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
+        picture.shared.insert(state.shared, queue);
+    }
+    for state in retained {
+        let stored = ledger.message(state.message.id()).unwrap();
+        let key = (state.retained.tenant.to_string(), state.retained.topic.to_string());
+        picture.retained.insert(key, (stored.id, Body::stored(&stored)));
+    }
+    picture
+}
+
+impl Picture {
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::SessionOpened { session, username, expiry_interval, epoch, opening } => {
+                if *opening == Opening::Clean {
+                    self.sessions.remove(session);
+                }
+                let state = self.sessions.entry(session.clone()).or_default();
+                state.about = (username.to_string(), *expiry_interval, *epoch, None);
+            }
+            Change::SessionEnded { session } => drop(self.sessions.remove(session)),
+            Change::Queued { record, copies } => {
+                for copy in copies {
+                    let due = Due::new(record, copy);
+                    if let Some(queue) = self.queue(&copy.queue) {
+                        queue.entry(record.id).or_insert(due);
+                    }
+                }
+            }
+            Change::Dequeued { queue, id } => drop(self.take(queue, *id)),
+            Change::Moved { from, to, id } => {
+                if self.queue(to).is_some()
+                    && let Some(due) = self.take(from, *id)
+                    && let Some(queue) = self.queue(to)
+                {
+                    queue.entry(*id).or_insert(due);
+                }
+            }
+            Change::Retained { tenant, record } => {
+                let key = (tenant.to_string(), record.message.topic().as_str().to_string());
+                match record.message.payload().is_empty() {
+                    true => drop(self.retained.remove(&key)),
+                    false => drop(self.retained.insert(key, (record.id, Body::of(record)))),
+                }
+            }
+            other => self.apply_to_session(other),
+        }
+        self.tidy();
+    }
+
+    fn apply_to_session(&mut self, change: &Change) {
+        let mut with = |session: &SessionKey, act: &mut dyn FnMut(&mut Session)| {
+            self.sessions.get_mut(session).into_iter().for_each(act);
+        };
+        match change {
+            Change::SessionClosed { session, at, expiry_interval } => with(session, &mut |it| {
+                (it.about.1, it.about.3) = (*expiry_interval, Some(at.0));
+            }),
+            Change::WillSet { session, will } => with(session, &mut |it| {
+                it.will = Some(Will {
+                    message: (will.record.id, Body::of(&will.record)),
+                    intervals: (will.delay, will.expiry_interval),
+                    due_at: None,
+                });
+            }),
+            Change::WillCleared { session } => with(session, &mut |it| it.will = None),
+            Change::WillScheduled { session, at } => with(session, &mut |it| {
+                it.will.iter_mut().for_each(|will| will.due_at = Some(at.0));
+            }),
+            Change::Subscribed { session, filter, subscription } => with(session, &mut |it| {
+                it.subscriptions.insert(filter.to_string(), format!("{subscription:?}"));
+            }),
+            Change::Unsubscribed { session, filter } => with(session, &mut |it| {
+                it.subscriptions.remove(filter.as_str());
+            }),
+            Change::PacketIdAssigned { session, id, packet_id } => with(session, &mut |it| {
+                let due = it.queue.remove(id);
+                it.in_flight.extend(due.map(|due| (packet_id.get(), Some((*id, due)))));
+            }),
+            Change::Released { session, packet_id } => with(session, &mut |it| {
+                let slot = it.in_flight.iter_mut().find(|it| it.0 == packet_id.get());
+                slot.into_iter().for_each(|slot| slot.1 = None);
+            }),
+            Change::Completed { session, packet_id } => with(session, &mut |it| {
+                let found = it.in_flight.iter().position(|it| it.0 == packet_id.get());
+                found.into_iter().for_each(|place| drop(it.in_flight.remove(place)));
+            }),
+            Change::Received { session, packet_id } => with(session, &mut |it| {
+                if !it.received.contains(&packet_id.get()) {
+                    it.received.push(packet_id.get());
+                }
+            }),
+            Change::ReceivedReleased { session, packet_id } => with(session, &mut |it| {
+                it.received.retain(|it| *it != packet_id.get());
+            }),
+            _ => unreachable!("handled by the caller"),
+        }
+    }
+
+    fn queue(&mut self, key: &QueueKey) -> Option<&mut BTreeMap<MessageId, Due>> {
+        match key {
+            QueueKey::Session(session) => self.sessions.get_mut(session).map(|it| &mut it.queue),
+            QueueKey::Shared(shared) => self.shared.get_mut(shared),
+        }
+    }
+
+    fn take(&mut self, key: &QueueKey, id: MessageId) -> Option<Due> {
+        if let Some(due) = self.queue(key)?.remove(&id) {
+            return Some(due);
+        }
+        let QueueKey::Session(session) = key else { return None };
+        let in_flight = &mut self.sessions.get_mut(session)?.in_flight;
+        let is_it =
+            |it: &(u16, Option<(MessageId, Due)>)| it.1.as_ref().is_some_and(|it| it.0 == id);
+        let place = in_flight.iter().position(is_it)?;
+        in_flight.remove(place).1.map(|it| it.1)
+    }
+
+    /// A shared subscription is there while somebody subscribes.
+    fn tidy(&mut self) {
+        let mut wanted = Vec::new();
+        for (key, session) in &self.sessions {
+            let filters = session.subscriptions.keys().filter(|it| it.starts_with("$share/"));
+            wanted.extend(filters.map(|filter| SharedKey {
+                tenant: key.tenant.clone(),
+                filter: crate::scenes::filter_of(filter),
+            }));
+        }
+        self.shared.retain(|key, _| wanted.contains(key));
+        for key in wanted {
+            self.shared.entry(key).or_default();
+        }
+    }
+}
