@@ -1,6 +1,6 @@
 //! Where the clients are that `cargo xtask test` installs, and how their scenarios are run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hookmq_tests::process::Running;
@@ -17,7 +17,7 @@ pub fn installed(name: &str) -> PathBuf {
 
 /// A file of this folder.
 pub fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+    package().join("clients").join(name)
 }
 
 /// Runs a program that ends by itself and says what went wrong, if anything.
@@ -35,4 +35,9 @@ fn directory() -> PathBuf {
     let cache = cache.map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
     cache.unwrap_or_else(home).join("hookmq/clients")
+}
+
+/// Where the package lies now; the test may have been built elsewhere.
+fn package() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the test").into()
 }

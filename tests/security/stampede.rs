@@ -60,8 +60,9 @@ fn a_database_that_returns_is_not_run_over() {
     let url = postgres.create_database().expect("make a database");
     let directory = directory();
     std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    let rule = "fn connect(client) { accept(#{tenant: \"acme\", username: client.claimed_client_id}) }\n\
-                fn test_nothing() {}\n";
+    let rule = "fn connect(client) {
+        accept(#{tenant: \"acme\", username: client.claimed_client_id})
+    }";
     std::fs::write(directory.path().join("rules/by_client_id.rhai"), rule).expect("write a rule");
     let yaml = format!(
         "data_dir: data

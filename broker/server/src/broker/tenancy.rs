@@ -7,7 +7,7 @@ use hookmq_access::{Directory, Quota};
 use hookmq_codec::ReasonCode;
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::Client;
-use hookmq_store::Change;
+use hookmq_store::{Change, NewRecord};
 
 use super::Broker;
 use super::limits::Limits;
@@ -70,7 +70,11 @@ impl Broker {
         }
         let forgotten = tenant.forget_retained().into_iter().map(|message| Change::Retained {
             tenant: tenant.name.clone(),
-            message: Message::new(NewMessage { payload: &[], ..message.parts() }),
+            record: NewRecord {
+                id: self.store.next_id(),
+                message: Message::new(NewMessage { payload: &[], ..message.parts() }),
+                expires_at: None,
+            },
         });
         let forgotten: Vec<_> = forgotten.collect();
         if !forgotten.is_empty() {
