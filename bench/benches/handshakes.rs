@@ -7,8 +7,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use hookmq_bench::lower_priority;
@@ -69,9 +69,15 @@ fn main() {
     authority.issue_device(directory.path(), "acme", "device", Validity::Current);
     let ca = directory.path().join("ca.crt");
     let certificate = tls_config(&ca, Some(&directory.path().join("device")));
-    let resuming = tls_config(&ca, None);
-    let mut afresh = tls_config(&ca, None);
-    Arc::get_mut(&mut afresh).expect("nobody else has it").resumption = Resumption::disabled();
+    let none = tls_config(&ca, None);
+    let with_certificate = || ClientConfig::clone(&certificate);
+    let without = |resumption| {
+        let mut config = ClientConfig::clone(&none);
+        config.resumption = resumption;
+        config
+    };
+    let afresh = || without(Resumption::disabled());
+    let resuming = || without(Resumption::in_memory_sessions(8));
     let broker = Broker::with_config(CONFIGURATION, directory);
     let plain = broker.address("plain");
     println!(
@@ -80,17 +86,19 @@ fn main() {
     println!("|---|---|---|---|---|---|");
     let (_, quiet) = beside(plain, || std::thread::sleep(Duration::from_secs(4)));
     println!("| none | | | | {} | {} |", quiet[0], quiet[1]);
-    for (name, listener, config) in [
-        ("with a client certificate", "devices", certificate),
-        ("without", "browsers", afresh),
-        ("resumed", "browsers", resuming),
-    ] {
+    let rows: [(&str, &str, &dyn Fn() -> ClientConfig); 3] = [
+        ("with a client certificate", "devices", &with_certificate),
+        ("without", "browsers", &afresh),
+        ("resumed", "browsers", &resuming),
+    ];
+    for (name, listener, config) in rows {
         let address = broker.address(listener);
+        // Each has tickets of its own.
+        let configs: Vec<_> = (0..CLIENTS).map(|_| Arc::new(config())).collect();
         if name == "resumed" {
-            // One ticket is enough for all.
-            admitted(&mut begin(address, &config), "first").expect("a first one");
+            storm(&broker, address, &configs);
         }
-        let (storm, others) = beside(plain, || storm(&broker, address, &config));
+        let (storm, others) = beside(plain, || storm(&broker, address, &configs));
         println!(
             "| {name} | {:.0} | {:.0} | {} | {} | {} |",
             CLIENTS as f64 / storm.lasted.as_secs_f64(),
@@ -103,20 +111,24 @@ fn main() {
 }
 
 /// Lets all clients begin at once, and come again until they are in.
-fn storm(broker: &Broker, address: SocketAddr, config: &Arc<ClientConfig>) -> Storm {
+fn storm(broker: &Broker, address: SocketAddr, configs: &[Arc<ClientConfig>]) -> Storm {
     let (began, ticks) = (Instant::now(), broker.processor_ticks());
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| begin(address, config)).collect();
     let again = AtomicUsize::new(0);
+    let begun = Barrier::new(HANDS);
     std::thread::scope(|scope| {
-        for (hand, clients) in clients.chunks_mut(CLIENTS / HANDS).enumerate() {
-            let again = &again;
+        for (hand, configs) in configs.chunks(CLIENTS / HANDS).enumerate() {
+            let (again, begun) = (&again, &begun);
             scope.spawn(move || {
                 lower_priority();
-                for (number, client) in clients.iter_mut().enumerate() {
-                    while admitted(client, &format!("device-{hand}-{number}")).is_err() {
+                let clients: Vec<_> = configs.iter().map(|config| begin(address, config)).collect();
+                begun.wait();
+                let mut connected = Vec::new();
+                for (number, (mut client, config)) in clients.into_iter().zip(configs).enumerate() {
+                    while admitted(&mut client, &format!("device-{hand}-{number}")).is_err() {
                         again.fetch_add(1, Ordering::Relaxed);
-                        *client = begin(address, config);
+                        client = begin(address, config);
                     }
+                    connected.push(client);
                 }
             });
         }

@@ -133,7 +133,7 @@ impl Default for Limits {
             connection_rate: None,
             connection_rate_per_address: None,
             pending_connections: 16_384,
-            tls_handshakes: 1024,
+            tls_handshakes: 4096,
             pending_authentications: 1024,
             sessions: 1_000_000,
             emitted_hops: 4,
