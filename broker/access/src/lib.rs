@@ -8,6 +8,7 @@
 //! the builtin steps.
 
 mod bans;
+mod braces;
 mod certificate;
 mod client_id;
 mod database;

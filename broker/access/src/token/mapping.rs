@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::compact::Compact;
 use super::permissions;
 use super::settings::{JwtSettings, PermissionsFrom};
-use super::template::{LONGEST, Template, claim, text};
+use super::template::{Template, claim, text};
 use crate::PermissionSet;
+use crate::braces::LONGEST;
 use crate::client_id::Foreign;
 use crate::name::ambiguity;
 

@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::braces::{LONGEST, Piece, Unbalanced, pieces};
 use crate::name::ambiguity;
-
-/// The longest text that comes of a template, in bytes.
-pub(crate) const LONGEST: usize = 256;
 
 /// A text with at least one part.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -78,24 +76,14 @@ impl TryFrom<String> for Template {
     type Error = TemplateError;
 
     fn try_from(text: String) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut rest = &*text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, behind) = rest.split_at(at);
-            if !before.is_empty() {
-                parts.push(Part::Text(before.to_owned()));
+        let part = |piece| match piece {
+            Ok(Piece::Text(text)) => Ok(Part::Text(text.to_owned())),
+            Ok(Piece::Name(name)) if !name.is_empty() && !name.contains('{') => {
+                Ok(Part::Field(name.to_owned()))
             }
-            let opened = behind.strip_prefix('{').ok_or(TemplateError::Brace)?;
-            let (name, behind) = opened.split_once('}').ok_or(TemplateError::Brace)?;
-            if name.is_empty() || name.contains('{') {
-                return Err(TemplateError::Brace);
-            }
-            parts.push(Part::Field(name.to_owned()));
-            rest = behind;
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
+            Ok(Piece::Name(_)) | Err(Unbalanced) => Err(TemplateError::Brace),
+        };
+        let parts: Vec<_> = pieces(&text).map(part).collect::<Result<_, _>>()?;
         if parts.is_empty() { Err(TemplateError::Empty) } else { Ok(Self(parts)) }
     }
 }

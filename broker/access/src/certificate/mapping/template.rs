@@ -5,10 +5,8 @@ use std::fmt;
 use hookmq_hooks::CertificateFacts;
 use serde::Deserialize;
 
+use crate::braces::{LONGEST, Piece, Unbalanced, pieces};
 use crate::name::ambiguity;
-
-/// The longest text that comes of a template, in bytes.
-const LONGEST: usize = 256;
 
 /// A text with at least one part.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -146,25 +144,18 @@ impl TryFrom<String> for Template {
     type Error = TemplateError;
 
     fn try_from(text: String) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut rest = &*text;
-        while let Some(at) = rest.find(['{', '}']) {
-            let (before, behind) = rest.split_at(at);
-            if !before.is_empty() {
-                parts.push(Part::Text(before.to_owned()));
+        let part = |piece| match piece {
+            Ok(Piece::Text(text)) => Ok(Part::Text(text.to_owned())),
+            Ok(Piece::Name(name)) => {
+                let field = Field::ALL.into_iter().find(|field| field.name() == name);
+                field.map(Part::Field).ok_or_else(|| TemplateError::Unknown {
+                    name: name.to_owned(),
+                    known: Field::ALL.map(Field::name).join(", "),
+                })
             }
-            let opened = behind.strip_prefix('{').ok_or(TemplateError::Brace)?;
-            let (name, behind) = opened.split_once('}').ok_or(TemplateError::Brace)?;
-            let field = Field::ALL.into_iter().find(|field| field.name() == name);
-            parts.push(Part::Field(field.ok_or_else(|| TemplateError::Unknown {
-                name: name.to_owned(),
-                known: Field::ALL.map(Field::name).join(", "),
-            })?));
-            rest = behind;
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
+            Err(Unbalanced) => Err(TemplateError::Brace),
+        };
+        let parts: Vec<_> = pieces(&text).map(part).collect::<Result<_, _>>()?;
         if parts.is_empty() { Err(TemplateError::Empty) } else { Ok(Self(parts)) }
     }
 }
