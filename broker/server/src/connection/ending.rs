@@ -85,6 +85,7 @@ impl Ending {
             // The client is back before the delay is over [MQTT-3.1.3-9].
             Self::TakenOver { ends_session: false } if goes_on => WillDue::Never,
             // The session is over.
+            _ if !goes_on => WillDue::Now(will),
             Self::TakenOver { .. } => WillDue::Now(will),
             _ => WillDue::Later(will),
         }
@@ -160,13 +161,14 @@ impl<S: Stream> Driver<S> {
             WillDue::Later(will) => (None, Some(will)),
         };
         let control = opened.control.clone();
+        // Before anybody else has the session: what the store holds of it is that of the next client.
+        if let Some(will) = now {
+            broker.publish_will(&tenant, *will);
+        }
         broker.leave_session(&tenant, opened, batch, later);
         tenant.meter.gone.add_gone(&control.traffic);
         // It holds the connection's place in the tenant, too.
         drop(control);
-        if let Some(will) = now {
-            broker.publish_will(&tenant, *will);
-        }
         if terms.version.is_v5() {
             let server_reference = broker.protocol.server_reference.as_deref();
             out.extend(ending.disconnect(server_reference, terms.maximum_packet_size));
