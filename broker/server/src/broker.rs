@@ -9,6 +9,7 @@ pub mod meter;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;
+pub mod recovery;
 pub mod rights;
 pub mod session_handle;
 pub mod sessions;
@@ -144,7 +145,8 @@ impl Broker {
             ..will.message.parts()
         };
         let client = will.client.clone();
-        let session = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
+        let session =
+            SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
         let id = MessageId(will.message.stored());
         let mut publisher = Publisher::new(self.clone(), tenant.clone(), client, parts.publisher);
         // It is published once: where the store has it, it is forgotten in the same commit.

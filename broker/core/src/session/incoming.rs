@@ -189,7 +189,11 @@ mod tests {
         assert_eq!(incoming.handle_qos2(id), Ok(Received::First));
         incoming.acknowledge(ack(AcknowledgementKind::PubAck, 2), CommitSequence(1));
         assert_eq!(incoming.handle_qos1(), Err(ReceiveMaximumExceeded));
-        assert_eq!(incoming.handle_qos2(id), Ok(Received::Again(CommitSequence::NONE)), "a resent one is no new one");
+        assert_eq!(
+            incoming.handle_qos2(id),
+            Ok(Received::Again(CommitSequence::NONE)),
+            "a resent one is no new one"
+        );
         incoming.poll_acknowledgement(CommitSequence(1)).unwrap();
         assert_eq!(incoming.handle_qos1(), Ok(()));
         assert_eq!(incoming.handle_pubrel(id), ReasonCode::Success);

@@ -195,13 +195,15 @@ impl Mailbox {
     }
 
     /// The store had no more for the connection. From now on messages are posted here again, unless
-    /// more have come meanwhile.
-    pub fn catch_up(&self) {
+    /// more have come meanwhile; says which.
+    pub fn catch_up(&self) -> bool {
         let mut state = self.state.lock();
-        if state.stored.lowest.is_none() && state.stored.admitted == 0 {
+        let caught_up = state.stored.lowest.is_none() && state.stored.admitted == 0;
+        if caught_up {
             state.stored = Stored::default();
             self.settle(&mut state);
         }
+        caught_up
     }
 
     /// Has the tenant's account know what waits, if there is a bound now.

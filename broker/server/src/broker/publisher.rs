@@ -13,6 +13,7 @@ use hookmq_hooks::{
 };
 use hookmq_store::Change;
 
+use self::stored::is_durable;
 use super::Broker;
 use super::mailbox::Posted;
 use super::session_handle::SessionHandle;
@@ -20,7 +21,6 @@ use super::share::Share;
 use super::sys::is_sys;
 use super::tenant::{Recipients, Target, Tenant};
 use super::topic_cache::TopicCache;
-use self::stored::is_durable;
 
 /// A client as a publisher, with what it has found out about its topics.
 ///
@@ -113,7 +113,8 @@ impl Publisher {
     ) -> Self {
         let pipeline = broker.pipeline.load();
         let touched = Vec::new();
-        let desk = Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
+        let desk =
+            Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
         Self { routes: TopicCache::default(), desk }
     }
 

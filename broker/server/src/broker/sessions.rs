@@ -191,7 +191,10 @@ impl Broker {
             let epoch = handle.epoch.load(Ordering::Acquire);
             drop(slot);
             drop(sessions);
-            self.schedule(&handle, epoch, expiry_interval, delay);
+            let now = Instant::now();
+            let expiry = Duration::from_secs(expiry_interval.into());
+            let expires_at = (expiry_interval != NEVER_EXPIRES).then(|| now + expiry);
+            self.schedule(&handle, epoch, expires_at, delay.map(|delay| now + delay));
             return;
         }
         *slot = Slot::Ended;
@@ -241,7 +244,10 @@ impl Broker {
             drop(sessions);
             self.publish_will(&tenant, *will);
             // The client may have come back meanwhile.
-            return if event.ends_session { self.handle_timer(event) };
+            if event.ends_session {
+                self.handle_timer(event);
+            }
+            return;
         }
         if !event.ends_session {
             return;
@@ -394,31 +400,38 @@ impl Broker {
         control: &Arc<Control>,
     ) -> Arc<SessionHandle> {
         let key = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
+        self.handle(tenant, key, client.username.clone(), Slot::Online(control.clone()))
+    }
+
+    pub(super) fn handle(
+        &self,
+        tenant: &Tenant,
+        key: SessionKey,
+        username: Arc<str>,
+        slot: Slot,
+    ) -> Arc<SessionHandle> {
         let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
         let (limits, account) = (self.limits.queue, tenant.meter.queued.clone());
-        let username = client.username.clone();
-        let slot = Slot::Online(control.clone());
         Arc::new(SessionHandle::new(id, key, username, limits, account, slot))
     }
 
+    /// Has the session end at one instant and its will published at another, unless the client is back.
     pub(super) fn schedule(
         &self,
         handle: &Arc<SessionHandle>,
         epoch: u32,
-        expiry_interval: u32,
-        will: Option<Duration>,
+        expires_at: Option<Instant>,
+        will_at: Option<Instant>,
     ) {
-        let now = Instant::now();
         let session = Arc::downgrade(handle);
-        let expiry = Duration::from_secs(expiry_interval.into());
-        if let Some(delay) =
-            will.filter(|delay| expiry_interval == NEVER_EXPIRES || *delay < expiry)
+        // The end of the session is the end of the delay.
+        if let Some(at) = will_at.filter(|at| expires_at.is_none_or(|expires_at| *at < expires_at))
         {
             let session = session.clone();
-            self.timers.at(now + delay, Event { session, epoch, ends_session: false });
+            self.timers.at(at, Event { session, epoch, ends_session: false });
         }
-        if expiry_interval != NEVER_EXPIRES {
-            self.timers.at(now + expiry, Event { session, epoch, ends_session: true });
+        if let Some(at) = expires_at {
+            self.timers.at(at, Event { session, epoch, ends_session: true });
         }
     }
 }

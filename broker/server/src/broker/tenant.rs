@@ -136,6 +136,11 @@ impl Tenant {
         share
     }
 
+    /// The shared subscription with this filter, unless everybody has left it.
+    pub(super) fn share_of(&self, filter: &TopicFilter) -> Option<Arc<Share>> {
+        self.shares.lock().get(filter).cloned()
+    }
+
     /// The shared subscription of this number, unless everybody has left it.
     pub fn share(&self, id: SharedId) -> Option<Arc<Share>> {
         self.shares.lock().values().find(|share| share.id == id).cloned()
@@ -157,7 +162,7 @@ impl Tenant {
         session: &SessionHandle,
         outgoing: &mut Outgoing,
     ) {
-        let Some(share) = self.shares.lock().get(filter).cloned() else { return };
+        let Some(share) = self.share_of(filter) else { return };
         share.hand_back(session, outgoing.take_shared(share.id));
         self.leave_share(&share, session);
     }

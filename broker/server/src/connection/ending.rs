@@ -6,6 +6,7 @@ use hookmq_codec::{
     DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ProtocolVersion, ReasonCode,
 };
 use hookmq_core::ReceiveMaximumExceeded;
+use hookmq_store::{Change, MessageId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{debug, info};
 
@@ -153,13 +154,19 @@ impl<S: Stream> Driver<S> {
         } else if self.opened.session.outlives_connection() {
             self.queue_retained_for_later();
         }
-        let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
-            *self;
-        let (now, later) = match ending.will(opened.session.outlives_connection(), will) {
-            WillDue::Never => (None, None),
+        let will = self.will.take();
+        let stored_will = will.as_ref().map(|will| MessageId(will.message.stored()));
+        let (now, later) = match ending.will(self.opened.session.outlives_connection(), will) {
+            WillDue::Never => {
+                let session = self.opened.handle.key.clone();
+                self.changes.extend(stored_will.map(|id| Change::WillCleared { session, id }));
+                (None, None)
+            }
             WillDue::Now(will) => (Some(will), None),
             WillDue::Later(will) => (None, Some(will)),
         };
+        self.store([]);
+        let Self { broker, tenant, terms, opened, batch, stream, mut out, written, .. } = *self;
         let control = opened.control.clone();
         // Before anybody else has the session: what the store holds of it is that of the next client.
         if let Some(will) = now {

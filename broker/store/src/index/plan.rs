@@ -62,9 +62,7 @@ impl Index {
             Change::WillCleared { session, id } => {
                 let will = self.session(session).and_then(|it| it.will.as_ref());
                 let (session, step) = (session.clone(), SessionStep::SetWill(None));
-                out.extend(
-                    will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }),
-                );
+                out.extend(will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }));
             }
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
