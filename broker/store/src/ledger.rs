@@ -103,6 +103,10 @@ impl Ledger {
         &mut *self.engine
     }
 
+    pub(crate) fn parts(&mut self) -> (&mut dyn Engine, &Index) {
+        (&mut *self.engine, &self.index)
+    }
+
     /// Gives no id below `next` any more.
     pub(crate) fn reserve_ids(&mut self, next: MessageId) {
         self.head.next_id = self.head.next_id.max(next);

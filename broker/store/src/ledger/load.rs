@@ -66,6 +66,11 @@ pub enum Verify {
 }
 
 impl Damage {
+    /// Whether nothing is lost by it that anybody is due.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::Orphan { .. })
+    }
+
     pub(super) fn body(id: MessageId, error: RecordError, holders: Vec<String>) -> Self {
         Self::Message { id, error, holders }
     }
