@@ -29,6 +29,12 @@ pub struct Report {
     pub stats: Stats,
 }
 
+impl Report {
+    pub fn is_whole(&self) -> bool {
+        self.damages.is_empty() && self.engine.is_empty()
+    }
+}
+
 /// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Stats {
