@@ -42,6 +42,8 @@ struct Shared {
     durability: Durability,
 }
 
+    /// In milliseconds since 1970; `NEVER` where nothing expires.
+    next_expiry: AtomicU64,
 /// Why nothing is acknowledged any more.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store has failed: {0}")]
@@ -62,6 +64,8 @@ const FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Percent of the disk that must be free beyond the bound before messages are taken again.
 const HYSTERESIS: u64 = 1;
+
+const NEVER: u64 = u64::MAX;
 
 impl DurableStore {
     /// Writes what was appended and a checkpoint, and ends the thread. What is appended from now on is
@@ -146,6 +150,11 @@ impl Committer {
             durable: AtomicU64::new(ledger.last_commit()),
             next_id: AtomicU64::new(ledger.next_id().0.max(1)),
             waiting: Mutex::default(),
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        let next = self.shared.next_expiry.load(Ordering::Acquire);
+        (next != NEVER).then_some(UnixMillis(next))
+    }
+
             durability,
         });
         Self { shared, ledger, directory, bounds, space }
@@ -172,6 +181,7 @@ impl Committer {
         };
         let thread = std::thread::Builder::new().name("store".into()).spawn(run)?;
         Ok(Arc::new(DurableStore { shared, thread: Mutex::new(Some(thread)) }))
+            next_expiry: AtomicU64::new(next_expiry(&ledger)),
     }
 
     fn run(&mut self) -> Result<(), EngineError> {
@@ -200,6 +210,7 @@ impl Committer {
             written = self.ledger.write();
         }
         written?;
+        self.shared.next_expiry.store(next_expiry(&self.ledger), Ordering::Release);
         let durable = self.ledger.last_commit();
         if self.shared.durability != Durability::Memory {
             self.shared.durable.store(durable, Ordering::Release);
@@ -271,3 +282,7 @@ impl Committer {
 
 #[cfg(test)]
 mod tests;
+fn next_expiry(ledger: &Ledger) -> u64 {
+    ledger.index().next_expiry().map_or(NEVER, |it| it.0)
+}
+

@@ -248,6 +248,9 @@ impl Ledger {
         if let Some(record) = record.filter(|it| is_new && self.index.is_live(it.id)) {
             draft.bodies.insert(record.id, Body::of(record, now).seal(record.id));
         }
+        if let Change::Expired { at } = change {
+            self.index.settle_expiries(*at);
+        }
         // One that moves is nowhere for an instant.
         let freed = self.index.take_freed().into_iter().filter(|id| !self.index.is_live(*id));
         for id in freed.collect::<BTreeSet<_>>() {

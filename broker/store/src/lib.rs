@@ -88,5 +88,9 @@ pub trait Store: Send + Sync {
 
     /// Answers with what was stored, behind all that was appended before. Where the store has failed or
     /// keeps nothing, the answer is dropped.
+    /// When it is worth while to append [`Change::Expired`]: not later than the first message has
+    /// expired that waits or is retained, and is durable. Earlier, where that one has gone meanwhile.
+    fn next_expiry(&self) -> Option<UnixMillis>;
+
     fn ask(&self, question: Question);
 }

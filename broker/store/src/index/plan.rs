@@ -59,6 +59,7 @@ impl Index {
                     false => Op::Retain(RetainedState { retained, message: whole(record) }),
                 });
             }
+            Change::Expired { at } => self.plan_expired(*at, out),
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
     }
@@ -137,7 +138,8 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         | Change::Queued { .. }
         | Change::Dequeued { .. }
         | Change::Moved { .. }
-        | Change::Retained { .. } => return None,
+        | Change::Retained { .. }
+        | Change::Expired { .. } => return None,
     })
 }
 

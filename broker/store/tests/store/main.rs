@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod expiry;
 mod faults;
 mod golden;
 mod kill;

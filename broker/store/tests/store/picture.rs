@@ -57,6 +57,11 @@ impl Body {
         }
     }
 
+    /// In whole seconds: until then the message may still be there.
+    fn expiry(&self) -> Option<u64> {
+        self.expires_at.map(|it| it.div_ceil(1000) * 1000)
+    }
+
     fn stored(stored: &StoredMessage) -> Self {
         Self {
             topic: stored.message.topic().as_str().into(),
@@ -180,6 +185,14 @@ impl Picture {
                     false => drop(self.retained.insert(key, (record.id, Body::of(record)))),
                 }
             }
+            Change::Expired { at } => {
+                let stays = |body: &Body| body.expiry().is_none_or(|it| it > at.0);
+                let sessions = self.sessions.values_mut().map(|it| &mut it.queue);
+                for queue in sessions.chain(self.shared.values_mut()) {
+                    queue.retain(|_, due| stays(&due.body));
+                }
+                self.retained.retain(|_, (_, body)| stays(body));
+            }
             other => self.apply_to_session(other),
         }
         self.tidy();
@@ -232,6 +245,13 @@ impl Picture {
             }),
             _ => unreachable!("handled by the caller"),
         }
+    }
+
+    /// When the first message expires that waits or is retained.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let queues = self.sessions.values().map(|it| &it.queue).chain(self.shared.values());
+        let waiting = queues.flat_map(|it| it.values()).map(|due| &due.body);
+        waiting.chain(self.retained.values().map(|it| &it.1)).filter_map(Body::expiry).min()
     }
 
     fn queue(&mut self, key: &QueueKey) -> Option<&mut BTreeMap<MessageId, Due>> {
