@@ -235,6 +235,9 @@ fn expect_whole(damages: Vec<Damage>) -> Result<(), OpenError> {
     }
 }
 
+/// Larger than any that was ever given, and so far from the end of numbers that it is not reached.
+const LARGEST_ID: u64 = 1 << 62;
+
 fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), ImportError> {
     const BATCH: usize = 1000;
     let mut batch = Batch::default();
@@ -252,6 +255,11 @@ fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), Import
         match line {
             Line::Store { format, .. } if format > FORMAT => {
                 return Err(wrong(format!("format {format} is later than {FORMAT}")));
+            }
+            Line::Store { next_id: id, .. } | Line::Message(MessageLine { id, .. })
+                if id.0 > LARGEST_ID =>
+            {
+                return Err(wrong(format!("the id {} was never given", id.0)));
             }
             Line::Store { next_id, .. } => ledger.reserve_ids(next_id),
             Line::Message(message) => {

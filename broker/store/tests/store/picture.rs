@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookmq_store::{
-    Change, Ledger, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, SessionKey,
-    SharedKey, StoredMessage,
+    Change, Ledger, MessageId, NewRecord, Opening, Queue, QueueKey, QueuedCopy, Reference,
+    SessionKey, SharedKey, StoredMessage,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,6 +100,13 @@ fn shape(payload: &[u8]) -> (Option<u8>, usize) {
     (first, payload.len())
 }
 
+fn waiting(ledger: &mut Ledger, queue: &Queue) -> BTreeMap<MessageId, Due> {
+    let due: BTreeMap<_, _> = queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
+    assert_eq!(due.len(), queue.len());
+    assert_eq!(queue.iter().map(|it| it.size() as u64).sum::<u64>(), queue.bytes());
+    due
+}
+
 /// Reads all that the ledger holds, messages included.
 pub fn read(ledger: &mut Ledger) -> Picture {
     let mut picture = Picture::default();
@@ -134,13 +141,12 @@ pub fn read(ledger: &mut Ledger) -> Picture {
             subscriptions: subscriptions.collect(),
             received: state.received.iter().map(|it| it.get()).collect(),
             in_flight,
-            queue: state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect(),
+            queue: waiting(ledger, &state.queue),
         };
         picture.sessions.insert(state.session, session);
     }
     for state in shared {
-        let queue = state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
-        picture.shared.insert(state.shared, queue);
+        picture.shared.insert(state.shared, waiting(ledger, &state.queue));
     }
     for state in retained {
         let stored = ledger.message(state.message.id()).unwrap();

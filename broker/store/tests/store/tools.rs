@@ -56,6 +56,7 @@ fn an_import_says_what_is_wrong_with_a_line_and_fills_no_store_twice() {
             ),
             "messages are missing",
         ),
+        (first.replace('5', "18446744073709551615"), "line 1: the id 18446744073709551615"),
         (first.into(), "cut off after line 1"),
         (
             format!("{first}\n{{\"kind\":\"end\",\"lines\":2}}"),
