@@ -83,6 +83,10 @@ impl Directory {
         Ok(Sight { _lock: lock, durable: open(MARK)?.map_or(0, |mark| durable(&mark)) })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         database(&self.path)
     }
@@ -150,6 +154,12 @@ impl Directory {
         }
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Bytes of the database and its write-ahead log.
+pub(crate) fn file_bytes(directory: &Path) -> u64 {
+    let length = |name| fs::metadata(directory.join(name)).map_or(0, |it| it.len());
+    length(DATABASE) + length(LOG)
 }
 
 /// Where a store in `directory` has its records.

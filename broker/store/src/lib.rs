@@ -35,7 +35,9 @@ pub use change::{
     Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
 };
 pub use clock::{UnixMillis, WallClock};
-pub use committer::{DurableStore, InFlightAnswer, Question, StoreFailure};
+pub use committer::{
+    DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS,
+};
 pub use directory::{DirectoryError, Space};
 pub use held::HeldStore;
 pub use index::{Index, Queue};
@@ -86,11 +88,11 @@ pub trait Store: Send + Sync {
     /// Wakes `waker` once there is room, or at once when there is.
     fn wake_when_room(&self, waker: &Waker);
 
-    /// Answers with what was stored, behind all that was appended before. Where the store has failed or
-    /// keeps nothing, the answer is dropped.
     /// When it is worth while to append [`Change::Expired`]: not later than the first message has
     /// expired that waits or is retained, and is durable. Earlier, where that one has gone meanwhile.
     fn next_expiry(&self) -> Option<UnixMillis>;
 
+    /// Answers with what was stored, behind all that was appended before. Where the store has failed or
+    /// keeps nothing, the answer is dropped.
     fn ask(&self, question: Question);
 }

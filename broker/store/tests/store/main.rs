@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod expiry;
 mod faults;
+mod figures;
 mod golden;
 mod kill;
 mod model;
