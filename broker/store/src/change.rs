@@ -169,6 +169,14 @@ pub enum Change {
         tenant: Arc<str>,
         record: NewRecord,
     },
+    /// What waits in a queue or is retained, and has expired by `at`, goes; what is in flight goes on.
+    /// Of very many messages not all go at once: [`crate::Store::next_expiry`] says so.
+    ///
+    /// A message that has gone is not given a packet id any more: who appends this sees to it that
+    /// nobody is about to send one that was good when he looked. An `at` that lies back does it.
+    Expired {
+        at: UnixMillis,
+    },
 }
 
 impl Change {

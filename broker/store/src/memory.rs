@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use hookmq_core::CommitSequence;
 
-use crate::{Change, MessageId, Question, Room, Store};
+use crate::{Change, MessageId, Question, Room, Store, UnixMillis};
 
 /// Counts commits and keeps none: what it calls durable lasts as long as the process.
 #[derive(Debug, Default)]
@@ -37,6 +37,10 @@ impl Store for MemoryStore {
 
     fn wake_when_room(&self, waker: &Waker) {
         waker.wake_by_ref();
+    }
+
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        None
     }
 
     fn ask(&self, _question: Question) {}

@@ -47,6 +47,11 @@ pub(crate) enum Operation {
     },
     Retain(RetainedState),
     Forget(RetainedKey),
+    /// What waits there and has expired by `at` goes.
+    Expire {
+        queue: QueueKey,
+        at: UnixMillis,
+    },
 }
 
 /// What happens within a session that goes on; as stable as [`Operation`].

@@ -1,5 +1,7 @@
 //! The broker's figures in Prometheus' text form.
 
+mod store;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -77,6 +79,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     tenants(&mut text, &admin);
     quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
+    store::write(&mut text, admin.broker.store.figures());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

@@ -1,6 +1,6 @@
 //! The `store` section: what is kept on disk, and when it is safe there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hookmq_store::{CheckpointBounds, Durability, OnDamage, StoreBounds, StoreOptions, Verify};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -31,7 +31,7 @@ impl StoreDocument {
     pub(super) fn options(self, data_dir: &Path) -> StoreOptions {
         let defaults = StoreBounds::default();
         StoreOptions {
-            directory: data_dir.join("store"),
+            directory: directory(data_dir),
             durability: self.durability,
             bounds: StoreBounds {
                 queued_changes: self.queued_changes,
@@ -59,6 +59,11 @@ impl Default for StoreDocument {
             on_damage: OnDamage::default(),
         }
     }
+}
+
+/// Where the store is kept.
+pub(crate) fn directory(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
 }
 
 fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {

@@ -64,6 +64,7 @@ impl Index {
                 let (session, step) = (session.clone(), SessionStep::SetWill(None));
                 out.extend(will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }));
             }
+            Change::Expired { at } => self.plan_expired(*at, out),
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
     }
@@ -142,7 +143,8 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         | Change::Queued { .. }
         | Change::Dequeued { .. }
         | Change::Moved { .. }
-        | Change::Retained { .. } => return None,
+        | Change::Retained { .. }
+        | Change::Expired { .. } => return None,
     })
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookmq_store::{
-    Change, Ledger, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, SessionKey,
-    SharedKey, StoredMessage,
+    Change, Ledger, MessageId, NewRecord, Opening, Queue, QueueKey, QueuedCopy, Reference,
+    SessionKey, SharedKey, StoredMessage,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,6 +57,11 @@ impl Body {
         }
     }
 
+    /// In whole seconds: until then the message may still be there.
+    fn expiry(&self) -> Option<u64> {
+        self.expires_at.map(|it| it.div_ceil(1000) * 1000)
+    }
+
     fn stored(stored: &StoredMessage) -> Self {
         Self {
             topic: stored.message.topic().as_str().into(),
@@ -95,6 +100,13 @@ fn shape(payload: &[u8]) -> (Option<u8>, usize) {
     (first, payload.len())
 }
 
+fn waiting(ledger: &mut Ledger, queue: &Queue) -> BTreeMap<MessageId, Due> {
+    let due: BTreeMap<_, _> = queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
+    assert_eq!(due.len(), queue.len());
+    assert_eq!(queue.iter().map(|it| it.size() as u64).sum::<u64>(), queue.bytes());
+    due
+}
+
 /// Reads all that the ledger holds, messages included.
 pub fn read(ledger: &mut Ledger) -> Picture {
     let mut picture = Picture::default();
@@ -129,13 +141,12 @@ pub fn read(ledger: &mut Ledger) -> Picture {
             subscriptions: subscriptions.collect(),
             received: state.received.iter().map(|it| it.get()).collect(),
             in_flight,
-            queue: state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect(),
+            queue: waiting(ledger, &state.queue),
         };
         picture.sessions.insert(state.session, session);
     }
     for state in shared {
-        let queue = state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
-        picture.shared.insert(state.shared, queue);
+        picture.shared.insert(state.shared, waiting(ledger, &state.queue));
     }
     for state in retained {
         let stored = ledger.message(state.message.id()).unwrap();
@@ -180,6 +191,14 @@ impl Picture {
                     true => drop(self.retained.remove(&key)),
                     false => drop(self.retained.insert(key, (record.id, Body::of(record)))),
                 }
+            }
+            Change::Expired { at } => {
+                let stays = |body: &Body| body.expiry().is_none_or(|it| it > at.0);
+                let sessions = self.sessions.values_mut().map(|it| &mut it.queue);
+                for queue in sessions.chain(self.shared.values_mut()) {
+                    queue.retain(|_, due| stays(&due.body));
+                }
+                self.retained.retain(|_, (_, body)| stays(body));
             }
             other => self.apply_to_session(other),
         }
@@ -235,6 +254,13 @@ impl Picture {
             }),
             _ => unreachable!("handled by the caller"),
         }
+    }
+
+    /// When the first message expires that waits or is retained.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let queues = self.sessions.values().map(|it| &it.queue).chain(self.shared.values());
+        let waiting = queues.flat_map(|it| it.values()).map(|due| &due.body);
+        waiting.chain(self.retained.values().map(|it| &it.1)).filter_map(Body::expiry).min()
     }
 
     fn queue(&mut self, key: &QueueKey) -> Option<&mut BTreeMap<MessageId, Due>> {

@@ -11,6 +11,7 @@ use hookmq_store::engine::{
 use hookmq_store::{Change, MessageId, QueueKey, Recovery, Store, WallClock};
 use tempfile::TempDir;
 
+use crate::expiry::{expired_messages_hold_no_disk, what_expires_is_known_after_a_restart};
 use crate::model::Disk;
 use crate::scenes::{
     append_durably, dequeued, opened, options, page, payloads, queued, retained, serve, session,
@@ -105,6 +106,8 @@ for_every_engine! {
     retained_messages_are_given_one_by_one
     a_graceful_end_leaves_a_checkpoint_and_no_log
     many_threads_append_at_once
+    expired_messages_hold_no_disk
+    what_expires_is_known_after_a_restart
 }
 
 fn records_come_back_in_the_order_of_their_keys(disk: &dyn Disk) {
