@@ -35,6 +35,7 @@ fn role(name: &str, version: ProtocolVersion) -> Role {
         receive_maximum: None,
         will: None,
         absence: 10,
+        amnesia: 0,
     }
 }
 
@@ -59,7 +60,8 @@ fn subscribers(record: &mut Record) -> Vec<Role> {
         let subscription = |place| Subscription::new(filter(place), ExactlyOnce, recipient);
         let subscriptions = (0..FICKLE).map(subscription).collect();
         let constancy = Constancy::Fickle;
-        roles.push(Role { subscriptions, constancy, absence: 20, ..role(name, version) });
+        let (absence, amnesia) = (20, 10);
+        roles.push(Role { subscriptions, constancy, absence, amnesia, ..role(name, version) });
     }
     let group = record.recipient("the shared subscription", Order::None);
     for (name, version) in [("sharer-5a", V5), ("sharer-3", V311), ("sharer-5b", V5)] {

@@ -1,95 +1,31 @@
 //! One client that keeps its session's state over every crash, and does as the specification says.
 
+mod coming;
 mod outbox;
+mod role;
+mod show;
+mod subscription;
 mod will;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use hookmq_codec::{
-    Ack, Connect, ConnectProperties, Disconnect, DisconnectProperties, Packet, PacketId,
-    ProtocolVersion, Publish, Qos, ReasonCode, Subscribe, SubscribeProperties, TopicFilter,
-    Unsubscribe, UserProperties, decode, frame,
-};
-use hookmq_tests::client::{ack, at, connect, connect_to_session};
+use hookmq_codec::{Ack, Packet, PacketId, Publish, Qos, ReasonCode, TopicName, decode, frame};
+use hookmq_tests::client::ack;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedMutRandom;
 
 use self::outbox::{Outbox, Outgoing};
+pub use self::role::{Constancy, Keeping, Role};
+use self::show::show;
+pub use self::subscription::Subscription;
 use self::will::Testament;
 pub use self::will::WillHabit;
 use crate::link::Link;
 use crate::record::{
     Arrival, Carriage, Check, Inbox, MessageKey, Presence, RecipientId, Record, Registers, Value,
 };
-
-/// Far longer than any run.
-const EXPIRY_S: u32 = 7 * 24 * 3600;
-
-/// What a client is in the play.
-#[derive(Debug)]
-pub struct Role {
-    pub name: String,
-    pub version: ProtocolVersion,
-    pub keeping: Keeping,
-    /// Streams that it publishes.
-    pub streams: Vec<usize>,
-    /// Retained messages that it publishes.
-    pub registers: Vec<(usize, Qos)>,
-    pub subscriptions: Vec<Subscription>,
-    /// Whether it unsubscribes now and then.
-    pub constancy: Constancy,
-    /// In 5.0: how much may be in flight to it.
-    pub receive_maximum: Option<u16>,
-    pub will: Option<WillHabit>,
-    /// How often it stays away, of 100 lives of the broker.
-    pub absence: u32,
-}
-
-/// Whether the session outlives the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeping {
-    Durable,
-    Transient,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Constancy {
-    Constant,
-    Fickle,
-}
-
-#[derive(Debug)]
-pub struct Subscription {
-    pub filter: String,
-    pub qos: Qos,
-    /// Who is due what matches: the session, or its shared subscription.
-    pub recipient: RecipientId,
-    state: Wish,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    /// SUBSCRIBE is to be sent, or under way.
-    Subscribe(Option<PacketId>),
-    Subscribed,
-    Unsubscribe(Option<PacketId>),
-    Unsubscribed,
-}
-
-impl Subscription {
-    pub fn new(filter: impl Into<String>, qos: Qos, recipient: RecipientId) -> Self {
-        Self { filter: filter.into(), qos, recipient, state: Wish::Subscribe(None) }
-    }
-
-    /// Without `$share/` and the name of the group.
-    fn bare(&self) -> &str {
-        match self.filter.strip_prefix("$share/") {
-            Some(shared) => shared.split_once('/').map_or(shared, |(_, filter)| filter),
-            None => &self.filter,
-        }
-    }
-}
 
 /// What all clients act on.
 pub struct Stage<'a> {
@@ -130,6 +66,15 @@ pub struct Member {
     /// Answers that have not been sent, in their order.
     answers: VecDeque<Packet<'static>>,
     testament: Testament,
+    /// Whether the latest CONNECT was to end the session: until CONNACK has come nobody knows of which
+    /// session packet ids and subscriptions are, so each further one ends it again.
+    start: Start,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Resuming,
+    Clean,
 }
 
 impl Member {
@@ -143,6 +88,7 @@ impl Member {
             inbox: Inbox::default(),
             answers: VecDeque::new(),
             testament: Testament::default(),
+            start: Start::Resuming,
         }
     }
 
@@ -161,99 +107,23 @@ impl Member {
 
     /// Whether nothing that it has begun is unfinished.
     pub fn is_done(&self) -> bool {
-        let is_settled =
-            |it: &Subscription| matches!(it.state, Wish::Subscribed | Wish::Unsubscribed);
         self.is_away() && self.outbox.is_empty()
             || self.is_connected()
                 && self.outbox.is_empty()
                 && self.answers.is_empty()
-                && self.role.subscriptions.iter().all(is_settled)
+                && (!self.is_durable()
+                    || self.role.subscriptions.iter().all(Subscription::is_settled))
+    }
+
+    /// Whether the session outlives the present connection.
+    fn is_durable(&self) -> bool {
+        self.role.keeping == Keeping::Durable
+            && (self.start == Start::Resuming || self.role.version.is_v5())
     }
 
     /// What is unfinished, for a reader.
     pub fn unfinished(&self) -> String {
         format!("{:?}, {}", self.phase, self.outbox.describe())
-    }
-
-    pub fn connect(&mut self, link: Link, stage: &mut Stage<'_>) {
-        let Role { name, version, .. } = &self.role;
-        let (name, version) = (name.clone(), *version);
-        let will = self.testament.write(self.role.will.as_ref(), stage.record);
-        let receive_maximum =
-            self.role.receive_maximum.filter(|_| version.is_v5()).and_then(std::num::NonZero::new);
-        let packet = match self.role.keeping {
-            Keeping::Durable => {
-                self.presence.asked();
-                connect_to_session(version, &name, EXPIRY_S)
-            }
-            Keeping::Transient => connect(version, &name),
-        };
-        let properties = ConnectProperties { receive_maximum, ..packet.properties.clone() };
-        let will = will.as_ref().map(|it| it.packet());
-        let packet = Packet::Connect(Box::new(Connect { will, properties, ..packet }));
-        self.link = Some(link);
-        self.phase = Phase::Connecting;
-        self.send(&packet, stage);
-    }
-
-    /// The connection is over, and neither side has said so.
-    pub fn cut(&mut self, stage: &mut Stage<'_>) {
-        stage.record.history.note(|| format!("{} cuts its connection", self.role.name));
-        let will_is_due = self.phase == Phase::Connected;
-        self.drop_link();
-        if will_is_due {
-            self.testament.lost(self.role.will.as_ref(), stage);
-        }
-    }
-
-    /// Sends DISCONNECT.
-    pub fn leave(&mut self, stage: &mut Stage<'_>) {
-        self.send_answers(stage);
-        let properties = DisconnectProperties::default();
-        let reason_code = ReasonCode::Success;
-        self.send(&Packet::Disconnect(Disconnect { reason_code, properties }), stage);
-        self.phase = Phase::Leaving;
-    }
-
-    /// The broker has closed the connection, which it may do after DISCONNECT only.
-    pub fn closed(&mut self, stage: &mut Stage<'_>) {
-        stage.record.history.note(|| format!("{} is closed", self.role.name));
-        match self.phase {
-            Phase::Leaving => self.testament.revoked(stage.record),
-            _ => {
-                let text =
-                    format!("{} was closed by the broker in {:?}", self.role.name, self.phase);
-                stage.record.violate(Check::Refused, text);
-            }
-        }
-        self.drop_link();
-    }
-
-    /// The broker was killed, and all that it had sent was read.
-    pub fn killed(&mut self, stage: &mut Stage<'_>) {
-        let will_is_due = self.phase == Phase::Connected;
-        self.drop_link();
-        if will_is_due {
-            self.testament.lost(self.role.will.as_ref(), stage);
-        }
-    }
-
-    /// The delay of a will is over, and its client has not come back.
-    pub fn delay_is_over(&mut self, record: &mut Record) {
-        self.testament.delay_is_over(record);
-    }
-
-    fn drop_link(&mut self) {
-        self.link = None;
-        self.phase = Phase::Away;
-        self.answers.clear();
-        for subscription in &mut self.role.subscriptions {
-            subscription.state = match subscription.state {
-                Wish::Subscribe(_) => Wish::Subscribe(None),
-                Wish::Unsubscribe(_) => Wish::Unsubscribe(None),
-                known => known,
-            };
-        }
     }
 
     /// A packet has come on the connection that it has.
@@ -299,7 +169,9 @@ impl Member {
         if stage.mood == Mood::Finishing || stage.rng.random_ratio(1, 2) {
             self.send_answers(stage);
         }
-        self.send_subscriptions(stage);
+        if self.is_durable() {
+            self.send_subscriptions(stage);
+        }
         if let Mood::Busy { window } = stage.mood {
             while self.outbox.len() < window {
                 let Some(outgoing) = self.compose(stage) else { break };
@@ -310,45 +182,11 @@ impl Member {
 
     /// Wants one of its subscriptions to be otherwise.
     pub fn change_mind(&mut self, stage: &mut Stage<'_>) {
-        let subscriptions = &mut self.role.subscriptions;
-        if self.role.constancy == Constancy::Fickle && !subscriptions.is_empty() {
-            let place = stage.rng.random_range(0..subscriptions.len());
-            let subscription = &mut subscriptions[place];
-            subscription.state = match subscription.state {
-                Wish::Subscribed => Wish::Unsubscribe(None),
-                Wish::Unsubscribed => Wish::Subscribe(None),
-                waiting => waiting,
-            };
+        if self.role.constancy == Constancy::Fickle
+            && let Some(subscription) = self.role.subscriptions.choose_mut(stage.rng)
+        {
+            subscription.change();
             self.act(stage);
-        }
-    }
-
-    fn handle_connack(&mut self, session_present: bool, stage: &mut Stage<'_>) {
-        if self.role.keeping == Keeping::Transient {
-            self.presence = Presence::Absent;
-        }
-        if let Err(wrong) = self.presence.answered(session_present) {
-            let text = format!("{}: {wrong}", self.role.name);
-            stage.record.violate(Check::Session, text);
-        }
-        self.phase = Phase::Connected;
-        self.testament.came_back(stage);
-        if !session_present {
-            self.begin_anew();
-        }
-        for outgoing in self.outbox.again(stage.record, session_present) {
-            self.send_outgoing(&outgoing, stage);
-        }
-    }
-
-    /// The broker has nothing of the session.
-    fn begin_anew(&mut self) {
-        self.inbox.clear();
-        self.outbox.forget_released();
-        for subscription in &mut self.role.subscriptions {
-            if subscription.state == Wish::Subscribed {
-                subscription.state = Wish::Subscribe(None);
-            }
         }
     }
 
@@ -402,9 +240,8 @@ impl Member {
     }
 
     fn recipient(&self, topic: &str) -> Option<RecipientId> {
-        let topic = hookmq_codec::TopicName::new(topic).ok()?;
-        let matches = |it: &&Subscription| hookmq_codec::filter_matches(it.bare(), topic);
-        self.role.subscriptions.iter().find(matches).map(|it| it.recipient)
+        let topic = TopicName::new(topic).ok()?;
+        self.role.subscriptions.iter().find(|it| it.matches(topic)).map(|it| it.recipient)
     }
 
     /// SUBACK or UNSUBACK.
@@ -414,46 +251,17 @@ impl Member {
             stage.record.violate(Check::Refused, text);
         }
         for subscription in &mut self.role.subscriptions {
-            let (recipient, bare) = (subscription.recipient, subscription.bare());
-            match subscription.state {
-                Wish::Subscribe(Some(it)) if it == id => {
-                    stage.record.subscribed(recipient, bare);
-                    subscription.state = Wish::Subscribed;
-                }
-                Wish::Unsubscribe(Some(it)) if it == id => {
-                    stage.record.unsubscribed(recipient, bare);
-                    subscription.state = Wish::Unsubscribed;
-                }
-                _ => {}
-            }
+            subscription.answered(id, stage.record);
         }
     }
 
     fn send_subscriptions(&mut self, stage: &mut Stage<'_>) {
         for place in 0..self.role.subscriptions.len() {
-            let subscription = &mut self.role.subscriptions[place];
-            let recipient = subscription.recipient;
-            let filter = TopicFilter::new(&*subscription.filter).expect("a topic filter");
-            let packet = match subscription.state {
-                Wish::Subscribe(None) => {
-                    let packet_id = self.outbox.next_id();
-                    subscription.state = Wish::Subscribe(Some(packet_id));
-                    stage.record.subscribing(recipient, subscription.bare(), subscription.qos);
-                    let filters = vec![(filter, at(subscription.qos))];
-                    let properties = SubscribeProperties::default();
-                    Packet::Subscribe(Subscribe { packet_id, filters, properties })
-                }
-                Wish::Unsubscribe(None) => {
-                    let packet_id = self.outbox.next_id();
-                    subscription.state = Wish::Unsubscribe(Some(packet_id));
-                    stage.record.unsubscribing(recipient, subscription.bare());
-                    let user_properties = UserProperties::default();
-                    let filters = vec![filter];
-                    Packet::Unsubscribe(Unsubscribe { packet_id, filters, user_properties })
-                }
-                _ => continue,
-            };
-            self.send(&packet, stage);
+            let Self { role, outbox, .. } = self;
+            let packet = role.subscriptions[place].ask(|| outbox.next_id(), stage.record);
+            if let Some(packet) = packet {
+                self.send(&packet, stage);
+            }
         }
     }
 
@@ -506,37 +314,4 @@ impl Member {
 /// The key of a message as a will or an outgoing message carries it.
 fn payload_of(key: MessageKey, record: &Record) -> Vec<u8> {
     key.payload(record.topic(key))
-}
-
-/// A packet in a line of the history.
-fn show(packet: &Packet<'_>) -> String {
-    let ack = |name, ack: &Ack<'_>| format!("{name} {} {:?}", ack.packet_id.get(), ack.reason_code);
-    match packet {
-        Packet::Publish(publish) => format!(
-            "PUBLISH {} {} number {} QoS {}{}{}",
-            publish.packet_id.map_or(0, PacketId::get),
-            publish.topic.map_or("", |topic| topic.as_str()),
-            String::from_utf8_lossy(publish.payload).split(' ').next().unwrap_or_default(),
-            publish.qos as u8,
-            if publish.dup { " DUP" } else { "" },
-            if publish.retain { " RETAIN" } else { "" },
-        ),
-        Packet::PubAck(it) => ack("PUBACK", it),
-        Packet::PubRec(it) => ack("PUBREC", it),
-        Packet::PubRel(it) => ack("PUBREL", it),
-        Packet::PubComp(it) => ack("PUBCOMP", it),
-        Packet::Connect(it) => format!("CONNECT will {:?}", it.will.as_ref().map(|it| it.topic)),
-        Packet::ConnAck(it) => {
-            format!("CONNACK {:?} session present {}", it.reason_code, it.session_present)
-        }
-        Packet::Subscribe(it) => {
-            format!("SUBSCRIBE {} {}", it.packet_id.get(), it.filters[0].0)
-        }
-        Packet::Unsubscribe(it) => {
-            format!("UNSUBSCRIBE {} {}", it.packet_id.get(), it.filters[0])
-        }
-        Packet::SubAck(it) => format!("SUBACK {} {:?}", it.packet_id.get(), it.reason_codes),
-        Packet::UnsubAck(it) => format!("UNSUBACK {}", it.packet_id.get()),
-        other => format!("{other:?}"),
-    }
 }

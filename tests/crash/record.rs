@@ -185,6 +185,19 @@ impl Record {
         self.recipients[recipient.0].unsubscribed(filter);
     }
 
+    /// CONNECT with a clean start is about to be sent: what waits may come or not.
+    pub fn ending(&mut self, recipient: RecipientId) {
+        for filter in self.recipients[recipient.0].ending() {
+            self.blur(recipient, &filter, Blur::All);
+        }
+    }
+
+    /// CONNACK was read behind a clean start: nothing of before comes any more.
+    pub fn ended(&mut self, recipient: RecipientId) {
+        self.recipients[recipient.0].ended();
+        self.streams.iter_mut().for_each(|stream| stream.end(recipient.0));
+    }
+
     /// Whether messages are due to the recipient is not known any more.
     fn blur(&mut self, recipient: RecipientId, filter: &str, which: Blur) {
         let matched = |stream: &&mut Stream| recipient::matches(filter, &stream.topic);

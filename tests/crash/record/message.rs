@@ -129,6 +129,13 @@ impl Stream {
         }
     }
 
+    /// What the broker has taken does not come any more; what is on its way to the broker may.
+    pub fn end(&mut self, recipient: usize) {
+        for sent in self.messages.iter_mut().filter(|it| it.fate != Fate::Open) {
+            sent.copies[recipient].due = Due::Never;
+        }
+    }
+
     pub fn nothing_is_owed(&mut self) -> bool {
         let open_is_done = self.is_of_wills;
         let is_done =

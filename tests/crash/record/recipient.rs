@@ -88,6 +88,20 @@ impl Recipient {
         self.set(filter, State::Absent);
     }
 
+    /// Gives the filters of which it is not known any more whether they are there.
+    pub fn ending(&mut self) -> Vec<String> {
+        let there = self.filters.iter_mut().filter(|it| it.state != State::Absent);
+        let doubtful = there.map(|filter| {
+            filter.state = State::Changing;
+            filter.text.clone()
+        });
+        doubtful.collect()
+    }
+
+    pub fn ended(&mut self) {
+        self.filters.iter_mut().for_each(|filter| filter.state = State::Absent);
+    }
+
     fn set(&mut self, filter: &str, state: State) {
         self.find(filter).expect("SUBSCRIBE was sent for it").state = state;
     }

@@ -244,11 +244,30 @@ fn a_session_that_was_confirmed_must_be_present() {
     for first in [false, true] {
         let mut presence = Presence::default();
         presence.asked();
-        assert_eq!(presence.answered(first), Ok(()));
+        assert!({ presence }.answered(true).is_err(), "nobody has begun it");
+        presence.asked();
+        assert_eq!(presence.answered(first), Ok(()), "the first CONNECT may have come through");
         presence.asked();
         assert_eq!(presence.answered(true), Ok(()));
-        assert!(presence.answered(false).is_err(), "it is forgotten");
+        assert!({ presence }.answered(false).is_err(), "it is forgotten");
+        assert!(presence.answered_clean(true, Presence::Absent).is_err());
+        presence.asked();
+        assert!(presence.answered(true).is_err(), "it has ended");
     }
+}
+
+#[test]
+fn what_waits_in_a_session_that_was_ended_does_not_come() {
+    let mut forgery = Forgery::new(Qos::AtLeastOnce);
+    let (came, waiting) = (forgery.sent(), forgery.sent());
+    let on_its_way = forgery.record.sent(forgery.stream);
+    forgery.comes(came);
+    forgery.record.ending(forgery.to);
+    forgery.comes(waiting);
+    forgery.record.ended(forgery.to);
+    forgery.comes_on(2, waiting, true);
+    forgery.comes_on(2, on_its_way, false);
+    assert_eq!(forgery.found(), [Check::Subscription]);
 }
 
 #[test]
