@@ -96,9 +96,8 @@ pipeline:
         }
     }
 
-    /// # Errors
-    /// The promises that were broken, up to the first reckoning that shows one.
-    pub fn run(mut self) -> Result<Summary, (Summary, Broken)> {
+    /// Gives the promises that were broken, too, up to the first reckoning that shows one.
+    pub fn run(mut self) -> (Summary, Option<Broken>) {
         let begin = Instant::now();
         self.reckon();
         self.work_and_kill();
@@ -116,13 +115,13 @@ pipeline:
         self.summary.lasted = begin.elapsed();
         self.summary.figures = self.fleet.record.figures;
         match self.fleet.record.violations() {
-            [] => Ok(self.summary),
+            [] => (self.summary, None),
             violations => {
                 let (violations, directory) = (violations.to_vec(), self.broker.keep_directory());
                 let history = directory.join("history.txt");
                 self.fleet.record.history.write(&history).expect("write the history");
                 self.broker.kill();
-                Err((self.summary, Broken { violations, directory }))
+                (self.summary, Some(Broken { violations, directory }))
             }
         }
     }

@@ -80,11 +80,11 @@ fn publishers(record: &mut Record, registers: &mut Registers) -> Vec<Role> {
             streams.push(record.stream(&format!("shared/{name}/{}", qos as u8), qos));
         }
         for fickle in 0..FICKLE {
-            let qos = if (place + fickle) % 2 == 0 { AtLeastOnce } else { ExactlyOnce };
+            let qos = if (place + fickle).is_multiple_of(2) { AtLeastOnce } else { ExactlyOnce };
             streams.push(record.stream(&format!("fickle/{fickle}/{name}"), qos));
         }
         let register = |number: usize| {
-            let qos = if number % 2 == 0 { AtLeastOnce } else { ExactlyOnce };
+            let qos = if number.is_multiple_of(2) { AtLeastOnce } else { ExactlyOnce };
             (registers.register(&format!("register/{name}/{number}")), qos)
         };
         let registers = (0..REGISTERS).map(register).collect();

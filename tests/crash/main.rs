@@ -9,6 +9,7 @@ mod cast;
 mod fleet;
 mod link;
 mod member;
+mod moments;
 mod record;
 mod settings;
 
@@ -31,8 +32,9 @@ fn a_broker_that_goes_on_keeps_its_promises() {
 
 fn run(settings: Settings, fault: Fault) {
     eprintln!("HOOKMQ_CRASH_SEED={}", settings.seed);
-    match Campaign::new(settings, fault).run() {
-        Ok(summary) => eprintln!("{summary}"),
-        Err((summary, broken)) => panic!("{summary}\n{broken}"),
+    let (summary, broken) = Campaign::new(settings, fault).run();
+    eprintln!("{summary}");
+    if let Some(broken) = broken {
+        panic!("{broken}");
     }
 }
