@@ -195,3 +195,6 @@ impl Content {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
