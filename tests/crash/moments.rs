@@ -184,6 +184,7 @@ fn a_message_of_qos_1_that_was_sent_comes_again_with_dup() {
         scene.client("publisher").publish(publish("t", b"1", AtLeastOnce));
         assert!(!subscriber.expect_message("t", b"1").publish().dup);
         kill(scene);
+        kill(scene);
         let mut subscriber = resume(scene, "subscriber");
         let again = subscriber.expect_message("t", b"1");
         assert!(again.publish().dup);
@@ -305,7 +306,9 @@ fn the_will_of_a_client_that_was_connected_comes_once() {
         let durable = connect_to_session(scene.version, "durable", 3600);
         let _durable = scene.connect(with_will(durable));
         let _transient = scene.connect(with_will(connect(scene.version, "transient")));
-        scene.connect(with_will(connect(scene.version, "leaves"))).disconnect();
+        let leaves = connect_to_session(scene.version, "leaves", 3600);
+        scene.connect(with_will(leaves)).disconnect();
+        scene.connect(with_will(connect(scene.version, "leaves for good"))).disconnect();
         kill(scene);
         // Whoever comes back is too late.
         resume(scene, "durable").disconnect();
