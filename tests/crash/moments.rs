@@ -58,7 +58,6 @@ fn pubrel(client: &mut Client, id: PacketId) {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn messages_that_wait_are_there_in_their_order() {
     in_both_versions(|scene| {
         away(scene, "subscriber", "t/#");
@@ -79,7 +78,6 @@ fn messages_that_wait_are_there_in_their_order() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_message_comes_back_with_all_its_properties() {
     let mut scene = v5();
     let mut subscriber = scene.session("subscriber");
@@ -109,7 +107,6 @@ fn a_message_comes_back_with_all_its_properties() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_publish_of_qos_2_that_comes_again_is_the_same() {
     in_both_versions(|scene| {
         away(scene, "subscriber", "t");
@@ -134,7 +131,6 @@ fn a_publish_of_qos_2_that_comes_again_is_the_same() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn pubrel_may_come_behind_a_kill() {
     in_both_versions(|scene| {
         away(scene, "subscriber", "t");
@@ -151,7 +147,6 @@ fn pubrel_may_come_behind_a_kill() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn an_exchange_of_qos_2_goes_on_where_it_was() {
     in_both_versions(|scene| {
         away(scene, "subscriber", "t");
@@ -176,7 +171,6 @@ fn an_exchange_of_qos_2_goes_on_where_it_was() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_message_of_qos_1_that_was_sent_comes_again_with_dup() {
     in_both_versions(|scene| {
         let mut subscriber = scene.session("subscriber");
@@ -194,7 +188,6 @@ fn a_message_of_qos_1_that_was_sent_comes_again_with_dup() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn more_messages_than_may_be_in_flight_survive() {
     let mut scene = v5();
     let narrow = |scene: &Scene| {
@@ -227,7 +220,6 @@ fn more_messages_than_may_be_in_flight_survive() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn subscriptions_and_their_options_hold() {
     in_both_versions(|scene| {
         let mut subscriber = scene.session("subscriber");
@@ -269,7 +261,6 @@ fn subscriptions_and_their_options_hold() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn what_is_retained_is_there_replaced_and_removed() {
     in_both_versions(|scene| {
         let mut publisher = scene.client("publisher");
@@ -298,7 +289,6 @@ fn what_is_retained_is_there_replaced_and_removed() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn the_will_of_a_client_that_was_connected_comes_once() {
     in_both_versions(|scene| {
         away(scene, "witness", "will/#");
@@ -321,7 +311,6 @@ fn the_will_of_a_client_that_was_connected_comes_once() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_delayed_will_is_cancelled_by_coming_back_and_comes_once_otherwise() {
     let mut scene = v5();
     away(&scene, "witness", "will/#");
@@ -347,7 +336,6 @@ fn a_delayed_will_is_cancelled_by_coming_back_and_comes_once_otherwise() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_session_that_was_ended_stays_ended() {
     in_both_versions(|scene| {
         away(scene, "subscriber", "t");
@@ -362,7 +350,6 @@ fn a_session_that_was_ended_stays_ended() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_session_whose_time_is_over_is_not_there() {
     let mut scene = v5();
     let version = scene.version;
@@ -380,7 +367,6 @@ fn a_session_whose_time_is_over_is_not_there() {
 }
 
 #[test]
-#[ignore = "sessions end with the process"]
 fn a_shared_subscription_of_sessions_that_are_away_keeps_its_messages() {
     in_both_versions(|scene| {
         for member in ["a", "b"] {
