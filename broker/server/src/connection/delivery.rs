@@ -163,7 +163,13 @@ impl<S: Stream> Driver<S> {
                 self.changes.push(Change::Dequeued { queue: share.key(), id });
             }
             Qos::AtMostOnce => {}
-            _ => self.changes.extend(share.fetched(message, &self.opened.handle)),
+            _ => {
+                let moved = share.fetched(message, &self.opened.handle);
+                if moved.is_some() {
+                    self.note_moved(message.stored());
+                }
+                self.changes.extend(moved);
+            }
         }
         self.deliver_one(delivery, now);
     }

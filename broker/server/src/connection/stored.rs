@@ -130,6 +130,15 @@ impl<S: Stream> Driver<S> {
         Asked { answer, in_flight }
     }
 
+    /// A message that was not in flight when a page was asked for has moved to the session's own queue:
+    /// the page may have it, too.
+    pub(super) fn note_moved(&mut self, id: u64) {
+        let asked = self.backlog.as_mut().and_then(|backlog| backlog.asked.as_mut());
+        if let Some(asked) = asked {
+            asked.in_flight.insert(id);
+        }
+    }
+
     fn take_page(&mut self, page: Page, in_flight: &HashSet<u64>, backlog: &mut Backlog) {
         let Page { deliveries, damaged, next } = page;
         report(&damaged);
