@@ -161,7 +161,9 @@ impl<S: Stream> Driver<S> {
             WillDue::Never => {
                 withdraws_will = stored_will.is_some();
                 let session = self.opened.handle.key.clone();
-                self.changes.extend(stored_will.map(|id| Change::WillCleared { session, id }));
+                self.owed()
+                    .changes
+                    .extend(stored_will.map(|id| Change::WillCleared { session, id }));
                 (None, None)
             }
             WillDue::Now(will) => (Some(will), None),
