@@ -180,6 +180,19 @@ fn what_waits_at_unsubscribe_need_not_come() {
 }
 
 #[test]
+fn what_came_with_the_subscription_may_come_when_all_is_settled() {
+    let mut forgery = Forgery::new(Qos::ExactlyOnce);
+    let before = forgery.sent();
+    forgery.comes(before);
+    forgery.record.unsubscribing(forgery.to, "#");
+    let key = forgery.sent();
+    forgery.record.settle();
+    forgery.comes(key);
+    forgery.comes_on(2, before, true);
+    assert_eq!(forgery.found(), [Check::Duplicate]);
+}
+
+#[test]
 fn a_subscription_that_was_acknowledged_holds() {
     let mut forgery = Forgery::new(Qos::ExactlyOnce);
     forgery.record.unsubscribing(forgery.to, "#");
