@@ -1,5 +1,6 @@
 //! What an operator does with the broker, from the first start to the last, with the tools at hand.
 
+mod abroad;
 mod acl_diff;
 mod authoring;
 mod configuration;

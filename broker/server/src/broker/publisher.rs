@@ -1,5 +1,7 @@
 //! The path of a message from its publisher into mailboxes: authorize, publish hooks, retain, route.
 
+mod abroad;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use hookmq_hooks::{
 };
 use hookmq_store::{Change, NewRecord, QueueKey, QueuedCopy, SharedKey, WallClock};
 
+use self::abroad::GrantsUsed;
 use super::Broker;
+use super::abroad::is_abroad;
 use super::mailbox::Posted;
 use super::meter::Bound;
 use super::session_handle::SessionHandle;
@@ -26,6 +30,7 @@ use super::topic_cache::TopicCache;
 pub struct Publisher {
     routes: TopicCache<Route>,
     desk: Desk,
+    grants_used: GrantsUsed,
 }
 
 /// All that a publisher has but its memory of topics, which is borrowed beside it.
@@ -85,6 +90,8 @@ struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Allowed,
+    /// The permissions allow it, and a grant led to another tenant when it was last looked at.
+    Abroad,
     Denied(Effect),
     /// No message may have the topic.
     Invalid,
@@ -100,7 +107,7 @@ impl Publisher {
         let pipeline = broker.pipeline.load();
         let touched = Vec::new();
         let desk = Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0 };
-        Self { routes: TopicCache::default(), desk }
+        Self { routes: TopicCache::default(), desk, grants_used: GrantsUsed::default() }
     }
 
     /// Takes a message of the client through the pipeline.
@@ -111,7 +118,7 @@ impl Publisher {
         let route = self.routes.entry(parts.topic.as_str());
         let verdict = desk.authorize(route, &parts);
         if verdict != Verdict::Allowed {
-            return desk.denied(verdict);
+            return self.not_at_home(verdict, parts);
         }
         let steps = route
             .steps
@@ -247,7 +254,9 @@ impl Desk {
         };
         let (decision, cacheable) = self.pipeline.authorize(&self.client, &access, &*self.broker);
         let verdict = match decision {
-            Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => Verdict::Allowed,
+            Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => {
+                return self.find_passage(&access, cacheable);
+            }
             Decision::Allowed { .. } => Verdict::Denied(Effect::Refuse),
             Decision::Denied(denial) => {
                 self.broker.report_denial(&self.client, &access, &denial);
@@ -259,7 +268,8 @@ impl Desk {
 
     /// Hooks make topics, too.
     fn takes_from_hooks(&self, topic: TopicName<'_>) -> bool {
-        self.broker.limits.allows_topic(topic) && !is_sys(topic.as_str())
+        let name = topic.as_str();
+        self.broker.limits.allows_topic(topic) && !is_sys(name) && !is_abroad(name)
     }
 
     #[cold]
@@ -268,10 +278,9 @@ impl Desk {
         let (reason_code, disconnect) = match verdict {
             Verdict::Denied(Effect::Refuse) => (ReasonCode::NotAuthorized, false),
             Verdict::Denied(Effect::Disconnect) => (ReasonCode::NotAuthorized, true),
-            Verdict::Allowed | Verdict::Denied(Effect::AcknowledgeAndDrop) => {
-                (ReasonCode::Success, false)
-            }
             Verdict::Invalid => (ReasonCode::TopicNameInvalid, true),
+            Verdict::Allowed | Verdict::Abroad => (ReasonCode::Success, false),
+            Verdict::Denied(Effect::AcknowledgeAndDrop) => (ReasonCode::Success, false),
         };
         Reply { disconnect, ..Reply::settled(reason_code) }
     }
@@ -290,8 +299,8 @@ impl Desk {
             let recipients = &mut route.recipients;
             route.tree_generation = self.tenant.recipients(topic, self.session, recipients);
         }
-        let Recipients { sessions, shares } = &route.recipients;
-        if sessions.is_empty() && shares.is_empty() && !retain {
+        let Recipients { sessions, shares, guests } = &route.recipients;
+        if sessions.is_empty() && shares.is_empty() && guests.is_empty() && !retain {
             return Reply::settled(ReasonCode::NoMatchingSubscribers);
         }
         let message = make();
@@ -320,6 +329,9 @@ impl Desk {
                 _ => self.record(&message),
             };
             changes.push(Change::Queued { record, copies: stored });
+        }
+        if !guests.is_empty() {
+            self.post_to_guests(guests, &message, retain, &mut changes);
         }
         match changes.is_empty() {
             true => Reply::settled(ReasonCode::Success),
