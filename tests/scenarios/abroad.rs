@@ -241,16 +241,44 @@ fn a_grant_ends_at_its_time() {
         let id = estate.grant_as("acme", said);
         estate.broker.wait_for_log(&format!("what=\"given\" id={id} "));
         let (mut service, mut device) = (estate.client("service", "s"), estate.client("acme", "d"));
+        let mut sender = estate.client("service", "sender");
         service.subscribe("$tenant/acme/#", Qos::AtLeastOnce);
         device.subscribe("cmd", Qos::AtLeastOnce);
+        estate.pass((&mut sender, "$tenant/acme/cmd"), (&mut device, "cmd"));
+        let heard = service.expect_message("$tenant/acme/cmd", b"$tenant/acme/cmd");
+        service.acknowledge(&heard);
         service.expect_disconnected(ReasonCode::NotAuthorized);
         estate.broker.wait_for_log(&format!("what=\"expired\" id={id} "));
         assert_eq!(usage(estate, "acme", "guest_subscriptions"), 0);
-        let mut service = estate.client("service", "s");
-        estate.expect_unpublished(&mut service, "$tenant/acme/cmd");
-        estate.expect_refused(&mut service, "$tenant/acme/#");
+        estate.expect_unpublished(&mut sender, "$tenant/acme/cmd");
+        estate.expect_refused(&mut sender, "$tenant/acme/#");
         device.expect_nothing();
     });
+}
+
+#[test]
+fn nothing_crosses_once_the_database_has_been_away_for_too_long() {
+    let known = "database: {url: \"$URL\", keep_known_ms: 500, timeout_ms: 500}";
+    let estate = Estate::with(Engine::Postgres, VERSIONS[1], known, "");
+    estate.grant("acme", &["#"], &["#"]);
+    let (mut device, mut service) = (estate.client("acme", "d"), estate.session("service", "s"));
+    service.subscribe("$tenant/acme/#", Qos::AtLeastOnce);
+    let mut sender = estate.client("service", "sender");
+    estate.pass((&mut sender, "$tenant/acme/a"), (&mut service, "$tenant/acme/a"));
+    estate.tables.postgres().stop().expect("stop Postgres");
+    // Nobody can say whether it has lost the subscription, so that it keeps it and has to wait.
+    service.expect_disconnected(ReasonCode::ServerBusy);
+    estate.expect_unpublished(&mut sender, "$tenant/acme/a");
+    estate.expect_refused(&mut sender, "$tenant/acme/a");
+    device.publish(publish("a", b"meanwhile", Qos::AtLeastOnce));
+    estate.tables.postgres().resume().expect("start Postgres");
+    wait_until("grants are known again", || {
+        let code = sender.publish(publish("$tenant/acme/b", b"", Qos::AtLeastOnce));
+        (code != ReasonCode::NotAuthorized).then_some(())
+    });
+    let mut service = estate.session("service", "s");
+    let received = service.expect_message("$tenant/acme/a", b"meanwhile");
+    service.acknowledge(&received);
 }
 
 #[test]

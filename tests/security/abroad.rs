@@ -343,7 +343,7 @@ fn a_grant_reaches_ordinary_topics_alone() {
 #[test]
 fn without_a_database_every_other_tenant_is_closed() {
     for version in VERSIONS {
-        let broker = Broker::open();
+        let broker = Broker::open_with_sections("");
         let mut client = Client::connect(broker.address(OPEN_LISTENER), connect(version, "c")).0;
         let refusal = match version.is_v5() {
             true => ReasonCode::NotAuthorized,

@@ -1,8 +1,6 @@
 //! A broker with several tenants, and principals of the tenant `ops` who reach the others by grants: one
 //! listener for each principal, who is admitted there without a word.
 
-use std::fmt::Write;
-
 use hookmq_codec::{Connect, Packet, ProtocolVersion, Qos, ReasonCode};
 use serde_json::{Value, json};
 
@@ -55,8 +53,10 @@ impl Estate {
             }
         };
         let mut yaml = configuration();
-        write!(yaml, "database: {{url: \"{url}\", poll_interval_ms: 20}}\n{sections}\n")
-            .expect("a text takes any text");
+        if !sections.contains("database:") {
+            yaml += &format!("database: {{url: \"{url}\", poll_interval_ms: 20}}\n");
+        }
+        yaml += &format!("{}\n", sections.replace("$URL", &url));
         if !rule.is_empty() {
             let rules = directory.path().join("rules");
             std::fs::create_dir(&rules).expect("make a folder");

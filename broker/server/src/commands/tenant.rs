@@ -45,7 +45,7 @@ pub enum TenantCommand {
         #[command(flatten)]
         named: Named,
         #[command(flatten)]
-        grant: Grant,
+        grant: Granted,
     },
     /// Withdraw a grant that lets a principal in.
     Revoke {
@@ -96,7 +96,7 @@ pub struct Named {
 }
 
 #[derive(Debug, Args)]
-pub struct Grant {
+pub struct Granted {
     /// The tenant that the principal belongs to.
     #[arg(long, value_name = "NAME")]
     tenant: String,
@@ -202,7 +202,7 @@ impl Named {
     }
 }
 
-impl Grant {
+impl Granted {
     fn body(&self) -> Value {
         json!({
             "tenant": self.tenant,
