@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime};
 
 use hookmq_access::{Directory, TenantGrant, TenantGrants, Wish};
 use hookmq_codec::{TopicFilter, TopicName};
-use hookmq_core::{Message, NewMessage};
+use hookmq_core::{Message, NewMessage, Subscription};
 use hookmq_hooks::{Access, Client, Denial, Effect};
 
 use super::Broker;
+use super::session_handle::SessionHandle;
 use crate::audit::{Audit, GrantEvent};
 
 const PREFIX: &str = "$tenant/";
@@ -93,6 +94,20 @@ impl Broker {
         let wish = Wish { tenant, username, target, action: access.action, topic };
         let grant = grants.find(&wish, SystemTime::now());
         grant.map_or(Passage::Closed, |grant| Passage::Granted(grant.clone()))
+    }
+
+    /// Puts a subscription of a session's in force where it leads. Whoever calls it looks afterwards
+    /// whether the grant still stands: whoever has withdrawn it meanwhile may have been there before.
+    pub fn admit_guest(
+        &self,
+        session: &Arc<SessionHandle>,
+        filter: &TopicFilter,
+        subscription: Subscription,
+    ) {
+        if let Some(abroad) = Abroad::of(filter.as_str()) {
+            let tenant = self.tenant(&abroad.tenant.into());
+            tenant.admit_guest(abroad.topic, session, subscription);
+        }
     }
 
     /// Ends what a session has among the guests of other tenants by these filters.

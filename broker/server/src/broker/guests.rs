@@ -50,10 +50,8 @@ impl Guests {
 }
 
 impl Tenant {
-    /// Adds or replaces a subscription of a session that is another tenant's. Whoever calls it looks
-    /// afterwards whether the grant still stands: one that is withdrawn meanwhile finds this or is seen
-    /// there.
-    pub fn admit_guest(
+    /// Adds or replaces a subscription of a session that is another tenant's.
+    pub(super) fn admit_guest(
         &self,
         filter: &str,
         session: &Arc<SessionHandle>,
@@ -69,7 +67,7 @@ impl Tenant {
         }
     }
 
-    pub fn dismiss_guest(&self, session: u64, filter: &str) {
+    pub(super) fn dismiss_guest(&self, session: u64, filter: &str) {
         let mut book = self.guests.0.write();
         if book.entries.remove(&(session, filter.into())).is_some() {
             book.tree.remove(filter, session);

@@ -49,15 +49,13 @@ impl<S: Stream> Driver<S> {
     pub(super) fn go_abroad(&mut self, filter: &TopicFilter, subscription: Subscription) {
         let access = subscribe_access(filter, subscription.options.maximum_qos);
         let passage = || self.broker.passage(&self.client, &access);
-        let (Passage::Granted(grant), Some(abroad)) = (passage(), Abroad::of(access.topic)) else {
+        let Passage::Granted(grant) = passage() else {
             // It was there a moment ago.
             return self.opened.handle.judge_again();
         };
-        let target = self.broker.tenant(&grant.target);
-        target.admit_guest(abroad.topic, &self.opened.handle, subscription);
-        // Whoever has withdrawn the grant meanwhile may have been there before the guest.
+        self.broker.admit_guest(&self.opened.handle, filter, subscription);
         if passage().denial().is_some() {
-            target.dismiss_guest(self.opened.handle.id, abroad.topic);
+            self.broker.leave_abroad(self.opened.handle.id, [filter]);
             self.opened.handle.judge_again();
         }
         self.publisher.note_grant(&grant);
