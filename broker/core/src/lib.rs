@@ -12,8 +12,8 @@ pub use message::{Message, NewMessage};
 pub use retained::{RetainedFull, RetainedLimits, RetainedMessages};
 pub use session::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, Incoming, NEVER_EXPIRES,
-    Outgoing, PacketIdNotFound, QueueLimits, ReceiveMaximumExceeded, Received, Redelivery, Release,
-    Session, Subscription,
+    Outgoing, PacketIdNotFound, QueueLimits, ReceiveMaximumExceeded, Received, Recovered,
+    Redelivery, Release, Resumed, Session, Subscription,
 };
 pub use shared::{Shared, SharedId, SharedQueue};
 pub use topic_tree::TopicTree;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use hookmq_codec::{DecodeError, PublishProperties, Qos, TopicName, decode_forwarded};
 use triomphe::{Arc, ThinArc, UniqueArc};
+
+use crate::CommitSequence;
 
 /// An immutable message in one allocation: topic, forwarded properties and payload side by side.
 ///
@@ -29,7 +32,6 @@ pub struct NewMessage<'a> {
     pub publisher: u64,
 }
 
-#[derive(Clone, Copy)]
 struct Header {
     expires_at: Option<Instant>,
     publisher: u64,
@@ -37,6 +39,10 @@ struct Header {
     properties_length: u32,
     qos: Qos,
     retain: bool,
+    /// Under which id the store has it; 0 where it has not.
+    stored: AtomicU64,
+    /// What has to be durable before anybody is sent the message.
+    onward_after: AtomicU64,
 }
 
 impl Message {
@@ -48,6 +54,8 @@ impl Message {
             properties_length: parts.forwarded_properties.len() as u32,
             qos: parts.qos,
             retain: parts.retain,
+            stored: AtomicU64::new(0),
+            onward_after: AtomicU64::new(CommitSequence::NONE.0),
         };
         let pieces = [parts.topic.as_str().as_bytes(), parts.forwarded_properties, parts.payload];
         Self(one_allocation(header, pieces))
@@ -97,6 +105,29 @@ impl Message {
 
     pub fn publisher(&self) -> u64 {
         self.0.header.header.publisher
+    }
+
+    /// Under which id the store has this message; 0 where it has not.
+    #[inline]
+    pub fn stored(&self) -> u64 {
+        // It is set before others are given the message, by ways that order memory.
+        self.0.header.header.stored.load(Ordering::Relaxed)
+    }
+
+    /// Remembers under which id the message is stored. Before anybody else has it.
+    pub fn set_stored(&self, id: u64) {
+        self.0.header.header.stored.store(id, Ordering::Relaxed);
+    }
+
+    /// What has to be durable before anybody is sent the message.
+    #[inline]
+    pub fn onward_after(&self) -> CommitSequence {
+        CommitSequence(self.0.header.header.onward_after.load(Ordering::Relaxed))
+    }
+
+    /// Has everybody wait for `commit`. Before anybody else has the message.
+    pub fn set_onward_after(&self, commit: CommitSequence) {
+        self.0.header.header.onward_after.store(commit.0, Ordering::Relaxed);
     }
 
     /// Bytes that this message holds, for bounds on queues.

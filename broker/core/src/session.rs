@@ -13,7 +13,7 @@ pub use incoming::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, ReceiveMaximumExceeded,
     Received,
 };
-pub use outgoing::{Outgoing, PacketIdNotFound, Redelivery, Release};
+pub use outgoing::{Outgoing, PacketIdNotFound, Redelivery, Release, Resumed};
 
 use crate::{Message, SharedId};
 
@@ -28,6 +28,18 @@ pub struct Session {
     pub subscriptions: HashMap<TopicFilter, Subscription>,
     /// Seconds that the session outlives its connection; [`NEVER_EXPIRES`] for ever.
     pub expiry_interval: u32,
+    /// The broker has been started since the client was here: what was in flight is not in `outgoing`,
+    /// but in the store.
+    pub recovered: Option<Recovered>,
+}
+
+/// How the client of a session was found when the broker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// It was away.
+    Away,
+    /// It was connected. What it was sent of QoS 1 meanwhile is not known.
+    Connected,
 }
 
 /// The session expiry interval that means "never".
@@ -53,6 +65,14 @@ pub struct Delivery {
     pub shared: Option<SharedId>,
 }
 
+impl Delivery {
+    /// Whether the store has it for a session that is guaranteed its messages.
+    #[inline]
+    pub fn is_stored(&self) -> bool {
+        self.qos > Qos::AtMostOnce && self.message.stored() > 0
+    }
+}
+
 /// Bounds on what waits.
 #[derive(Debug, Clone, Copy)]
 pub struct QueueLimits {
@@ -67,6 +87,7 @@ impl Session {
             incoming: Incoming::new(receive_maximum),
             subscriptions: HashMap::new(),
             expiry_interval: 0,
+            recovered: None,
         }
     }
 

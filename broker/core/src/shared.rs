@@ -109,17 +109,23 @@ impl<M: Clone> SharedQueue<M> {
         self.call()
     }
 
-    /// Queues a message for one of the members.
-    pub fn post(&mut self, message: Message) -> Shared<M> {
+    /// Why a message would not be queued now, if it would not.
+    pub fn refuses(&self, message: &Message) -> Option<Shared<M>> {
         let kept = |member: &Member<M>| message.qos().min(member.maximum_qos) > Qos::AtMostOnce;
         if self.online == 0 && !self.members.values().any(kept) {
-            return Shared::Unwanted;
+            return Some(Shared::Unwanted);
         }
-        let bytes = self.bytes + message.size();
-        if self.messages.len() >= self.limits.messages || bytes > self.limits.bytes {
-            return Shared::Overflow;
+        let full = self.messages.len() >= self.limits.messages
+            || self.bytes + message.size() > self.limits.bytes;
+        full.then_some(Shared::Overflow)
+    }
+
+    /// Queues a message for one of the members.
+    pub fn post(&mut self, message: Message) -> Shared<M> {
+        if let Some(refused) = self.refuses(&message) {
+            return refused;
         }
-        self.bytes = bytes;
+        self.bytes += message.size();
         self.messages.push_back(message);
         match self.call() {
             Some(member) => Shared::Call(member),
@@ -143,6 +149,14 @@ impl<M: Clone> SharedQueue<M> {
         match self.is_idle(session) {
             true => 0,
             false => self.messages.len().div_ceil(self.online.max(1)),
+        }
+    }
+
+    /// Puts in what waited when the broker was last running, whatever the bound is now.
+    pub fn restore(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.bytes += message.size();
+            self.messages.push_back(message);
         }
     }
 

@@ -11,6 +11,7 @@ pub mod meter;
 pub mod metrics;
 pub mod protocol;
 pub mod publisher;
+pub mod recovery;
 pub mod rights;
 pub mod session_handle;
 pub mod sessions;
@@ -34,7 +35,7 @@ use hookmq_hooks::{
     Access, BreakerChange, Client, Denial, LoggedAnswer, Observer, Pipeline, PipelineCell,
     Services, Step, StepFailure,
 };
-use hookmq_store::Store;
+use hookmq_store::{Change, MessageId, SessionKey, Store};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::{info, warn};
@@ -111,7 +112,8 @@ impl Broker {
         }
         let mut tenants = self.tenants.write();
         let new = || {
-            let tenant = Arc::new(Tenant::new(name.clone(), &self.limits));
+            let tenant = Tenant::new(name.clone(), &self.limits, self.store.clone());
+            let tenant = Arc::new(tenant);
             // Under the lock: whoever changes what is said of tenants finds this one, or was before.
             self.apply_tenancy(&tenant);
             tenant
@@ -145,8 +147,12 @@ impl Broker {
             ..will.message.parts()
         };
         let client = will.client.clone();
+        let session =
+            SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
+        let id = MessageId(will.message.stored());
         let mut publisher = Publisher::new(self.clone(), tenant.clone(), client, parts.publisher);
-        publisher.publish(parts);
+        // It is published once: where the store has it, it is forgotten in the same commit.
+        publisher.publish_will(parts, Change::WillCleared { session, id }, will.judged);
         publisher.flush();
     }
 

@@ -21,6 +21,7 @@ mod protocol;
 mod quotas;
 mod rights;
 mod steps;
+mod store;
 mod sys;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use hookmq_hooks::{
     Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
 };
 use hookmq_script::RuleLimits;
+use hookmq_store::StoreOptions;
 use hookmq_wasm::{CompileLimits, Grants, HostOptions, Limits as PluginLimits};
 use rustls::RootCertStore;
 use serde::Deserialize;
@@ -54,6 +56,8 @@ use crate::programs::StepOptions;
 pub struct Config {
     /// Made at the start if absent.
     pub data_dir: PathBuf,
+    /// Its directory is in `data_dir`.
+    pub store: StoreOptions,
     /// Each with a name and an address of its own.
     pub listeners: Vec<ListenerConfig>,
     /// Present where a step asks the database.
@@ -178,6 +182,7 @@ impl Config {
             settings: serde_json::Value::Null,
         };
         Self {
+            store: store::StoreDocument::default().options(&data_dir),
             listeners: listeners.collect(),
             database: None,
             admin: None,

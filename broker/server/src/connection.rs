@@ -10,6 +10,7 @@ mod ending;
 mod exchange;
 mod receive;
 mod rights;
+mod stored;
 mod subscriptions;
 
 use std::net::SocketAddr;

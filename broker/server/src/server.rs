@@ -11,13 +11,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use hookmq_access::Directory;
 use hookmq_hooks::{Hook, ProgramKind, Services};
-use hookmq_store::MemoryStore;
+use hookmq_store::{DurableStore, Recovery, StoreFailure};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::admin::{self, Admin};
 use crate::broker::Broker;
+use crate::broker::recovery::Remains;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
 use crate::broker::{abroad, bans, mappings, rights, tenancy};
@@ -29,6 +31,8 @@ use crate::tls::Keyring;
 /// A broker with all its sockets bound, not yet accepting.
 pub struct Server {
     broker: Arc<Broker>,
+    store: Arc<DurableStore>,
+    store_failed: oneshot::Receiver<StoreFailure>,
     listeners: Vec<Listener>,
     keyring: Arc<Keyring>,
     admin: Option<(Arc<Admin>, TcpListener)>,
@@ -58,16 +62,24 @@ impl Server {
             directory.as_ref(),
         )
         .map_err(|errors| step_errors(&config, errors))?;
-        let store = Arc::new(MemoryStore::default());
+        let mut recovery = Recovery::open(&config.store)
+            .with_context(|| format!("open the store in {}", config.store.directory.display()))?;
+        let remains = Remains::read(&mut recovery)?;
+        let (failed, store_failed) = oneshot::channel();
+        let store = recovery.serve(|failure| {
+            // Where nobody listens any more the broker is ending.
+            let _ = failed.send(failure);
+        })?;
         let broker = Broker::new(
             pipeline,
             config.limits.clone(),
             config.protocol.clone(),
             config.rights.clone(),
-            store,
+            store.clone(),
             directory.clone(),
             services,
         );
+        broker.restore(remains);
         let tls = config.listeners.iter().filter_map(|listener| listener.tls.clone()).collect();
         let keyring = Arc::new(Keyring::new(tls, config.tls_reload_interval));
         let admin = match &config.admin {
@@ -96,7 +108,8 @@ impl Server {
             let bound = Listener::bind(listener.clone());
             listeners.push(bound.with_context(|| format!("bind the listener {name} to {bind}"))?);
         }
-        Ok(Self { broker, listeners, keyring, admin, sys: config.sys, directory })
+        let sys = config.sys;
+        Ok(Self { broker, store, store_failed, listeners, keyring, admin, sys, directory })
     }
 
     /// Where the listeners are, by name; with port 0 configured, the port that was given.
@@ -112,7 +125,8 @@ impl Server {
     /// Serves until `stop` completes, then tells the clients and waits for them to be gone.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let admin_address = self.admin_address();
-        let Self { broker, listeners, keyring, admin, sys, directory } = self;
+        let Self { broker, store, mut store_failed, listeners, keyring, admin, sys, directory } =
+            self;
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
         tasks.spawn(forever(keyring.run(broker.clone())));
@@ -148,6 +162,8 @@ impl Server {
         }
         let ended = tokio::select! {
             () = stop => Ok(()),
+            // Nothing may be acknowledged any more, and nobody need be told so gently.
+            Ok(failure) = &mut store_failed => return Err(failure.into()),
             // None of these tasks ends by itself, so one that does has failed.
             Some(ended) = tasks.join_next() => {
                 ended.context("a task of the broker panicked").and_then(|result| result)
@@ -156,7 +172,12 @@ impl Server {
         // A socket's file goes with its task.
         tasks.shutdown().await;
         drain(&broker).await;
-        ended
+        // What was said on the way out is written, and the next start is quick.
+        tokio::task::spawn_blocking(move || store.close()).await.context("close the store")?;
+        match store_failed.try_recv() {
+            Ok(failure) => Err(failure.into()),
+            Err(_) => ended,
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub struct MessageId(pub u64);
 pub enum Opening {
     /// It begins, or begins anew with nothing in it.
     Clean,
-    /// Its client has come back to it. Where the store does not know it, it begins.
+    /// Its client has come back to it, and the will that it left is void. Where the store does not know
+    /// the session, it begins.
     Resumed,
 }
 
@@ -103,9 +104,10 @@ pub enum Change {
         session: SessionKey,
         will: NewWill,
     },
-    /// Not to be published any more, or published in this very commit.
+    /// Not to be published any more, or published in this very commit; if it is still this one.
     WillCleared {
         session: SessionKey,
+        id: MessageId,
     },
     /// The connection is lost: the will is due.
     WillScheduled {

@@ -142,6 +142,8 @@ impl Index {
                 }
                 (state.username, state.expiry_interval) = (username, expiry_interval);
                 (state.epoch, state.closed_at) = (epoch, None);
+                let void = state.will.take();
+                void.into_iter().for_each(|it| self.release(it.id));
             }
             Op::End { session } => {
                 if self.sessions.at(commit, &session).is_none() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use tracing::warn;
 
 use crate::committer::{Committer, DurableStore, StoreFailure};
@@ -14,7 +15,8 @@ use crate::record::{StoredInFlight, StoredMessage};
 use crate::{MessageId, RetainedKey, SessionKey, UnixMillis};
 
 /// What "acknowledged" promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// It survives the machine: every commit waits for the disk.
     #[default]

@@ -151,7 +151,9 @@ impl StoredMessage {
     /// The message as the broker handles it from now on, with its expiry on the broker's own clock.
     pub fn into_message(self, clock: &WallClock) -> Message {
         let ends = self.expires_at.and_then(|ends| clock.instant(self.stored_at, ends));
-        Message::new(NewMessage { expires_at: ends, ..self.message.parts() })
+        let message = Message::new(NewMessage { expires_at: ends, ..self.message.parts() });
+        message.set_stored(self.id.0);
+        message
     }
 }
 

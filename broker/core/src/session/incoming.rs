@@ -1,6 +1,6 @@
 //! What the client has sent and we have not yet acknowledged to the end: persist, then acknowledge.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use hookmq_codec::{PacketId, ReasonCode};
 
@@ -20,8 +20,8 @@ impl CommitSequence {
 #[derive(Debug)]
 pub struct Incoming {
     receive_maximum: usize,
-    /// QoS 2 messages that are accepted and not yet released by PUBREL.
-    unreleased: HashSet<PacketId>,
+    /// QoS 2 messages that are accepted and not yet released by PUBREL, each with its commit.
+    unreleased: HashMap<PacketId, CommitSequence>,
     /// How many of `waiting` are PUBACKs, which count against the receive maximum.
     waiting_pubacks: usize,
     waiting: VecDeque<(Acknowledgement, CommitSequence)>,
@@ -46,8 +46,9 @@ pub enum AcknowledgementKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     First,
-    /// It came before and must not be published again `[MQTT-4.3.3-10]`; answer with PUBREC.
-    Again,
+    /// It came before and must not be published again `[MQTT-4.3.3-10]`; answer with PUBREC, once this
+    /// commit is durable.
+    Again(CommitSequence),
 }
 
 /// The client has sent more than it was told it may `[MQTT-3.3.4-9]`.
@@ -59,10 +60,15 @@ impl Incoming {
     pub fn new(receive_maximum: u16) -> Self {
         Self {
             receive_maximum: usize::from(receive_maximum),
-            unreleased: HashSet::new(),
+            unreleased: HashMap::new(),
             waiting_pubacks: 0,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// The ids of QoS 2 that were accepted and not released when the broker was last running.
+    pub fn restore(&mut self, unreleased: impl IntoIterator<Item = PacketId>) {
+        self.unreleased.extend(unreleased.into_iter().map(|id| (id, CommitSequence::NONE)));
     }
 
     /// A connection has come whose client was told this receive maximum.
@@ -78,19 +84,19 @@ impl Incoming {
 
     /// A PUBLISH of QoS 2 has come. Its id is taken until PUBREL, or until a refusing PUBREC.
     pub fn handle_qos2(&mut self, id: PacketId) -> Result<Received, ReceiveMaximumExceeded> {
-        if self.unreleased.contains(&id) {
-            return Ok(Received::Again);
+        if let Some(commit) = self.unreleased.get(&id) {
+            return Ok(Received::Again(*commit));
         }
         self.check_quota()?;
-        self.unreleased.insert(id);
+        self.unreleased.insert(id, CommitSequence::NONE);
         Ok(Received::First)
     }
 
     /// PUBREL has come: the id is free. The reason code is that of the PUBCOMP to answer with.
     pub fn handle_pubrel(&mut self, id: PacketId) -> ReasonCode {
         match self.unreleased.remove(&id) {
-            true => ReasonCode::Success,
-            false => ReasonCode::PacketIdentifierNotFound,
+            Some(_) => ReasonCode::Success,
+            None => ReasonCode::PacketIdentifierNotFound,
         }
     }
 
@@ -102,7 +108,12 @@ impl Incoming {
             AcknowledgementKind::PubRec if acknowledgement.reason_code.is_failure() => {
                 self.unreleased.remove(&acknowledgement.packet_id);
             }
-            AcknowledgementKind::PubRec | AcknowledgementKind::PubComp => {}
+            AcknowledgementKind::PubRec => {
+                // One that comes again waits for the same.
+                let held = self.unreleased.get_mut(&acknowledgement.packet_id);
+                held.into_iter().for_each(|held| *held = (*held).max(commit));
+            }
+            AcknowledgementKind::PubComp => {}
         }
         self.waiting.push_back((acknowledgement, commit));
     }
@@ -178,7 +189,11 @@ mod tests {
         assert_eq!(incoming.handle_qos2(id), Ok(Received::First));
         incoming.acknowledge(ack(AcknowledgementKind::PubAck, 2), CommitSequence(1));
         assert_eq!(incoming.handle_qos1(), Err(ReceiveMaximumExceeded));
-        assert_eq!(incoming.handle_qos2(id), Ok(Received::Again), "a resent one is no new one");
+        assert_eq!(
+            incoming.handle_qos2(id),
+            Ok(Received::Again(CommitSequence::NONE)),
+            "a resent one is no new one"
+        );
         incoming.poll_acknowledgement(CommitSequence(1)).unwrap();
         assert_eq!(incoming.handle_qos1(), Ok(()));
         assert_eq!(incoming.handle_pubrel(id), ReasonCode::Success);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hookmq_codec::{PacketId, Qos};
+use hookmq_codec::{PacketId, Qos, ReasonCode};
 
 use super::Delivery;
 use crate::{Message, SharedId};
@@ -43,12 +43,20 @@ pub enum Redelivery<'a> {
 }
 
 /// What a PUBREC asks of us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Release {
-    /// Answer with PUBREL `[MQTT-4.3.3-4]`.
-    Send,
+    /// Answer with PUBREL `[MQTT-4.3.3-4]`. The message is the client's, and is given the first time.
+    Send(Option<Delivery>),
     /// The client refused the message: its id is free, nothing is answered.
-    Refused,
+    Refused(Option<Delivery>),
+}
+
+/// What a session had under way when the broker was last running.
+#[derive(Debug)]
+pub enum Resumed {
+    Publish(Delivery),
+    /// PUBREC had come.
+    Release,
 }
 
 /// The client acknowledged what is not in flight.
@@ -110,14 +118,11 @@ impl Outgoing {
         id
     }
 
-    /// PUBACK: the message is delivered.
-    pub fn handle_puback(&mut self, id: PacketId) -> Result<(), PacketIdNotFound> {
+    /// PUBACK: the message is delivered. It is given back, unless it was withheld since.
+    pub fn handle_puback(&mut self, id: PacketId) -> Result<Option<Delivery>, PacketIdNotFound> {
         let place = self.place(id)?;
         match self.slots[place].awaited_qos() {
-            Some(Qos::AtLeastOnce) => {
-                self.finish(place);
-                Ok(())
-            }
+            Some(Qos::AtLeastOnce) => Ok(self.finish(place)),
             _ => Err(PacketIdNotFound),
         }
     }
@@ -126,20 +131,17 @@ impl Outgoing {
     pub fn handle_pubrec(
         &mut self,
         id: PacketId,
-        refused: Option<hookmq_codec::ReasonCode>,
+        refused: Option<ReasonCode>,
     ) -> Result<Release, PacketIdNotFound> {
         let place = self.place(id)?;
         match (&self.slots[place], refused) {
-            (Slot::Released, _) => Ok(Release::Send),
+            (Slot::Released, _) => Ok(Release::Send(None)),
             (slot, _) if slot.awaited_qos() != Some(Qos::ExactlyOnce) => Err(PacketIdNotFound),
             (_, None) => {
-                self.slots[place] = Slot::Released;
-                Ok(Release::Send)
+                let sent = std::mem::replace(&mut self.slots[place], Slot::Released);
+                Ok(Release::Send(sent.into_delivery()))
             }
-            (_, Some(_)) => {
-                self.finish(place);
-                Ok(Release::Refused)
-            }
+            (_, Some(_)) => Ok(Release::Refused(self.finish(place))),
         }
     }
 
@@ -176,15 +178,47 @@ impl Outgoing {
     }
 
     /// Treats a message as delivered that the client can no longer be sent `[MQTT-3.1.2-25]`.
-    pub fn abandon(&mut self, id: PacketId) -> Result<(), PacketIdNotFound> {
+    pub fn abandon(&mut self, id: PacketId) -> Result<Option<Delivery>, PacketIdNotFound> {
         let place = self.place(id)?;
         match self.slots[place] {
-            Slot::Sent(_) => {
-                self.finish(place);
-                Ok(())
-            }
+            Slot::Sent(_) => Ok(self.finish(place)),
             Slot::Released | Slot::Done | Slot::Withheld(_) => Err(PacketIdNotFound),
         }
+    }
+
+    /// The messages in flight with their packet ids, in the order of the first sending.
+    pub fn messages(&self) -> impl Iterator<Item = (PacketId, &Delivery)> {
+        self.slots.iter().enumerate().filter_map(|(place, slot)| match slot {
+            Slot::Sent(delivery) => Some((advance(self.first, place), delivery)),
+            Slot::Released | Slot::Withheld(_) | Slot::Done => None,
+        })
+    }
+
+    /// Takes up what was under way when the broker was last running. Packet ids were given out in turn,
+    /// so the first one comes behind the longest run of ids that nothing has.
+    pub fn restore(&mut self, under_way: impl IntoIterator<Item = (PacketId, Resumed)>) {
+        let mut under_way: Vec<_> = under_way.into_iter().collect();
+        under_way.sort_by_key(|(id, _)| *id);
+        under_way.dedup_by_key(|(id, _)| *id);
+        let ids: Vec<_> = under_way.iter().map(|(id, _)| *id).collect();
+        let before = |place: usize| ids[(place + ids.len() - 1) % ids.len()];
+        let gap = |place: &usize| match distance(before(*place), ids[*place]) {
+            0 => IDS,
+            steps => steps,
+        };
+        let Some(start) = (0..ids.len()).max_by_key(gap) else { return };
+        under_way.rotate_left(start);
+        self.first = ids[start];
+        self.slots.clear();
+        for (id, resumed) in under_way {
+            let place = distance(self.first, id);
+            self.slots.resize_with(place, || Slot::Done);
+            self.slots.push_back(match resumed {
+                Resumed::Publish(delivery) => Slot::Sent(delivery),
+                Resumed::Release => Slot::Released,
+            });
+        }
+        (self.sent, self.in_flight) = (0, 0);
     }
 
     /// Takes out what is `lost` to the client, in its order: it is not sent again. What this connection
@@ -235,18 +269,18 @@ impl Outgoing {
     }
 
     fn place(&self, id: PacketId) -> Result<usize, PacketIdNotFound> {
-        let (id, first) = (usize::from(id.get()), usize::from(self.first.get()));
-        let place = if id >= first { id - first } else { id + IDS - first };
+        let place = distance(self.first, id);
         if place < self.slots.len() { Ok(place) } else { Err(PacketIdNotFound) }
     }
 
-    fn finish(&mut self, place: usize) {
-        self.slots[place] = Slot::Done;
+    fn finish(&mut self, place: usize) -> Option<Delivery> {
+        let finished = std::mem::replace(&mut self.slots[place], Slot::Done);
         // A client may acknowledge what the connection before has sent it.
         if place < self.sent {
             self.in_flight -= 1;
         }
         self.drop_finished();
+        finished.into_delivery()
     }
 
     fn drop_finished(&mut self) {
@@ -259,6 +293,13 @@ impl Outgoing {
 }
 
 impl Slot {
+    fn into_delivery(self) -> Option<Delivery> {
+        match self {
+            Self::Sent(delivery) => Some(delivery),
+            Self::Released | Self::Withheld(_) | Self::Done => None,
+        }
+    }
+
     /// Of the message that PUBACK or PUBREC is awaited for.
     fn awaited_qos(&self) -> Option<Qos> {
         match self {
@@ -271,6 +312,12 @@ impl Slot {
     fn is_shared(&self, shared: SharedId) -> bool {
         matches!(self, Self::Sent(it) if it.shared == Some(shared) && it.qos == Qos::AtLeastOnce)
     }
+}
+
+/// How many steps `id` is behind `first`.
+fn distance(first: PacketId, id: PacketId) -> usize {
+    let (id, first) = (usize::from(id.get()), usize::from(first.get()));
+    if id >= first { id - first } else { id + IDS - first }
 }
 
 /// The id `steps` behind `id`, going round from 65,535 to 1.

@@ -16,6 +16,11 @@ use super::meter::QueuedBytes;
 /// At the bound, its own or that of all the tenant's mailboxes together, a new delivery is dropped and
 /// counted: a slow consumer costs itself. While the client is away, QoS 0 is not kept. The connection
 /// holds at most one batch that it has taken but not sent.
+///
+/// What a session that outlives its connection is guaranteed is in the store before it is posted here,
+/// and this is a cache of the queue's end. While the client is away, or has much behind it, the cache
+/// is empty and messages are only counted: the mailbox is *behind*. The connection then fetches pages
+/// from the store until it has caught up.
 #[derive(Debug)]
 pub struct Mailbox {
     state: Mutex<State>,
@@ -29,11 +34,26 @@ pub struct Mailbox {
 struct State {
     queue: VecDeque<Delivery>,
     bytes: usize,
-    /// Of `bytes`, what the tenant's account has.
+    stored: Stored,
+    /// Of all bytes that wait, what the tenant's account has.
     counted: usize,
     condition: Condition,
     /// Somebody has taken it on to wake the connection and it has not looked since.
     notified: bool,
+}
+
+/// What waits in the store, and not in memory.
+#[derive(Debug, Default)]
+struct Stored {
+    /// Whether new messages stay there, for the connection to fetch them.
+    behind: bool,
+    /// The lowest id that came since the connection last asked for a page: it may be below others that
+    /// it has seen, since ids are given before messages are stored.
+    lowest: Option<u64>,
+    /// Messages that are admitted, and not posted yet. They may be in the store already.
+    admitted: usize,
+    messages: usize,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,13 +70,25 @@ enum Condition {
 pub enum Posted {
     /// Queued, and the caller is to call [`Mailbox::wake`] when it has posted all it has.
     WakeLater,
-    /// Queued behind others.
+    /// Queued behind others, or in the store for a client that is away.
     Queued,
     /// Not queued: the bound is reached.
     Overflow,
     /// Not queued: QoS 0 for a client that is away, or a session that is over.
     Unwanted,
 }
+
+/// Whether there is room for a message that is about to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is to be posted once it is stored, or to be renounced.
+    Admitted,
+    Overflow,
+    Unwanted,
+}
+
+/// What of a stored queue is cached at the most while the client keeps up.
+const CACHED: QueueLimits = QueueLimits { messages: 1000, bytes: 1 << 20 };
 
 impl Mailbox {
     pub fn new(limits: QueueLimits, account: Arc<QueuedBytes>) -> Self {
@@ -72,21 +104,57 @@ impl Mailbox {
             Condition::Offline if delivery.qos > Qos::AtMostOnce => {}
             Condition::Offline | Condition::Closed => return Posted::Unwanted,
         }
-        if state.queue.len() >= self.limits.messages || state.bytes + size > self.limits.bytes {
+        if !self.has_room(&mut state, size) {
             return Posted::Overflow;
         }
-        if self.account.is_bounded() {
-            if !self.account.admits(size) {
-                return Posted::Overflow;
-            }
-            state.counted += size;
+        state.push(delivery)
+    }
+
+    /// Makes room for a message that is stored next, and posted then.
+    pub fn admit(&self, size: usize) -> Admission {
+        let mut state = self.state.lock();
+        if state.condition == Condition::Closed {
+            return Admission::Unwanted;
         }
-        state.bytes += size;
-        state.queue.push_back(delivery);
-        if std::mem::replace(&mut state.notified, true) {
-            Posted::Queued
-        } else {
-            Posted::WakeLater
+        if !self.has_room(&mut state, size) {
+            return Admission::Overflow;
+        }
+        state.stored.admitted += 1;
+        state.stored.count(1, size);
+        Admission::Admitted
+    }
+
+    /// A message of this size that was admitted is not stored after all.
+    pub fn renounce(&self, size: usize) {
+        let mut state = self.state.lock();
+        state.stored.admitted -= 1;
+        state.stored.discount(1, size);
+        self.settle(&mut state);
+    }
+
+    /// Posts a message that was admitted and is stored.
+    pub fn post_stored(&self, delivery: Delivery) -> Posted {
+        let mut state = self.state.lock();
+        state.stored.admitted -= 1;
+        let size = delivery.message.size();
+        let keeps_up = !state.stored.behind
+            && state.queue.len() < CACHED.messages
+            && state.bytes < CACHED.bytes;
+        match state.condition {
+            Condition::Closed => Posted::Unwanted,
+            Condition::Online if keeps_up => {
+                state.stored.discount(1, size);
+                state.push(delivery)
+            }
+            Condition::Online | Condition::Offline => {
+                let id = delivery.message.stored();
+                let lowest = state.stored.lowest.map_or(id, |lowest| lowest.min(id));
+                (state.stored.behind, state.stored.lowest) = (true, Some(lowest));
+                match state.condition {
+                    Condition::Online => state.notify(),
+                    Condition::Offline | Condition::Closed => Posted::Queued,
+                }
+            }
         }
     }
 
@@ -100,9 +168,9 @@ impl Mailbox {
         self.waker.register(waker);
     }
 
-    /// Exchanges the queue for `batch`, which must be empty.
+    /// Exchanges the queue for `batch`, which must be empty. Says whether more is in the store.
     #[inline]
-    pub fn take(&self, batch: &mut VecDeque<Delivery>) {
+    pub fn take(&self, batch: &mut VecDeque<Delivery>) -> bool {
         debug_assert!(batch.is_empty(), "a batch is sent before the next is taken");
         let mut state = self.state.lock();
         std::mem::swap(&mut state.queue, batch);
@@ -111,6 +179,31 @@ impl Mailbox {
             self.settle(&mut state);
         }
         state.notified = false;
+        state.stored.behind
+    }
+
+    /// Where what came since this was last asked begins, in the store.
+    pub fn take_lowest(&self) -> Option<u64> {
+        self.state.lock().stored.lowest.take()
+    }
+
+    /// The connection has fetched this much from the store.
+    pub fn fetched(&self, messages: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.stored.discount(messages, bytes);
+        self.settle(&mut state);
+    }
+
+    /// The store had no more for the connection. From now on messages are posted here again, unless
+    /// more have come meanwhile; says which.
+    pub fn catch_up(&self) -> bool {
+        let mut state = self.state.lock();
+        let caught_up = state.stored.lowest.is_none() && state.stored.admitted == 0;
+        if caught_up {
+            state.stored = Stored::default();
+            self.settle(&mut state);
+        }
+        caught_up
     }
 
     /// Has the tenant's account know what waits, if there is a bound now.
@@ -118,43 +211,74 @@ impl Mailbox {
         self.settle(&mut self.state.lock());
     }
 
+    fn has_room(&self, state: &mut State, size: usize) -> bool {
+        let State { queue, bytes, stored, .. } = state;
+        if queue.len() + stored.messages >= self.limits.messages
+            || *bytes + stored.bytes + size > self.limits.bytes
+        {
+            return false;
+        }
+        if self.account.is_bounded() {
+            if !self.account.admits(size) {
+                return false;
+            }
+            state.counted += size;
+        }
+        true
+    }
+
     fn settle(&self, state: &mut State) {
-        let due = if self.account.is_bounded() { state.bytes } else { 0 };
+        let waits = state.bytes + state.stored.bytes;
+        let due = if self.account.is_bounded() { waits } else { 0 };
         self.account.recount(std::mem::replace(&mut state.counted, due), due);
     }
 
-    /// Takes out what is `lost` to the client; gives how much that was.
-    pub fn withhold(&self, lost: impl Fn(&Delivery) -> bool) -> usize {
+    /// Takes out what is `lost` to the client, and gives it.
+    pub fn withhold(&self, lost: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
         let mut state = self.state.lock();
-        let State { queue, bytes, .. } = &mut *state;
-        let before = queue.len();
-        queue.retain(|delivery| {
-            let lost = lost(delivery);
-            if lost {
-                *bytes -= delivery.message.size();
-            }
-            !lost
-        });
-        let withheld = before - queue.len();
+        let (withheld, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.queue).into_iter().partition(lost);
+        state.bytes = kept.iter().map(|delivery| delivery.message.size()).sum();
+        state.queue = kept;
         self.settle(&mut state);
-        withheld
+        withheld.into()
     }
 
-    /// A connection has come.
-    pub fn set_online(&self) {
-        self.state.lock().condition = Condition::Online;
+    /// A connection has come. With `in_store` it fetches what waits from there.
+    pub fn set_online(&self, in_store: InStore) {
+        let mut state = self.state.lock();
+        state.condition = Condition::Online;
+        if in_store == InStore::Guaranteed {
+            (state.stored.behind, state.stored.lowest) = (true, Some(0));
+        }
     }
 
-    /// The connection has gone and gives back what it did not send; QoS 0 is forgotten.
-    pub fn set_offline(&self, mut unsent: VecDeque<Delivery>) {
+    /// The connection has gone and gives back what it did not send; QoS 0 is forgotten, and what is in
+    /// the store stays there alone.
+    pub fn set_offline(&self, mut unsent: VecDeque<Delivery>, in_store: InStore) {
         let mut state = self.state.lock();
         unsent.append(&mut state.queue);
-        unsent.retain(|delivery| delivery.qos > Qos::AtMostOnce);
+        unsent.retain(|delivery| {
+            let stored = in_store == InStore::Guaranteed && delivery.is_stored();
+            if stored {
+                state.stored.count(1, delivery.message.size());
+            }
+            delivery.qos > Qos::AtMostOnce && !stored
+        });
         state.bytes = unsent.iter().map(|delivery| delivery.message.size()).sum();
         state.queue = unsent;
         state.queue.shrink_to_fit();
+        state.stored.behind |= in_store == InStore::Guaranteed;
         state.condition = Condition::Offline;
         state.notified = false;
+        self.settle(&mut state);
+    }
+
+    /// The client is away, and so much waits in the store.
+    pub fn recover(&self, messages: usize, bytes: usize) {
+        let mut state = self.state.lock();
+        state.condition = Condition::Offline;
+        state.stored = Stored { behind: true, messages, bytes, ..Stored::default() };
         self.settle(&mut state);
     }
 
@@ -162,18 +286,22 @@ impl Mailbox {
     pub fn close(&self) {
         let mut state = self.state.lock();
         let counted = state.counted;
-        *state = State { condition: Condition::Closed, counted, ..State::default() };
+        // Publishers still have in their hands what they were admitted with.
+        let stored = Stored { admitted: state.stored.admitted, ..Stored::default() };
+        *state = State { condition: Condition::Closed, counted, stored, ..State::default() };
         self.settle(&mut state);
     }
 
     /// Deliveries that wait.
     pub fn queued(&self) -> usize {
-        self.state.lock().queue.len()
+        let state = self.state.lock();
+        state.queue.len() + state.stored.messages
     }
 
     /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.state.lock().bytes
+        let state = self.state.lock();
+        state.bytes + state.stored.bytes
     }
 
     /// Gives memory back when nothing waits.
@@ -182,6 +310,43 @@ impl Mailbox {
         if state.queue.is_empty() {
             state.queue = VecDeque::new();
         }
+    }
+}
+
+/// Whether the store holds what the session is guaranteed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InStore {
+    Guaranteed,
+    Nothing,
+}
+
+impl State {
+    #[inline]
+    fn push(&mut self, delivery: Delivery) -> Posted {
+        self.bytes += delivery.message.size();
+        self.queue.push_back(delivery);
+        self.notify()
+    }
+
+    #[inline]
+    fn notify(&mut self) -> Posted {
+        match std::mem::replace(&mut self.notified, true) {
+            true => Posted::Queued,
+            false => Posted::WakeLater,
+        }
+    }
+}
+
+impl Stored {
+    fn count(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes;
+    }
+
+    /// A message may be fetched a moment before it is posted, and counts once.
+    fn discount(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -248,7 +413,7 @@ mod tests {
         boxes[0].take(&mut VecDeque::new());
         assert_eq!(boxes[1].post(delivery(Qos::AtLeastOnce)), Posted::Queued);
         assert_eq!(boxes[0].post(delivery(Qos::AtLeastOnce)), Posted::Overflow);
-        boxes[1].set_offline(VecDeque::from([delivery(Qos::AtLeastOnce)]));
+        boxes[1].set_offline(VecDeque::from([delivery(Qos::AtLeastOnce)]), InStore::Nothing);
         assert_eq!(account.queued(), 3 * size as u64, "what a connection gives back is kept");
         account.bound(None);
         boxes.iter().for_each(Mailbox::recount);
@@ -267,10 +432,10 @@ mod tests {
         let mailbox = mailbox(10, 10_000);
         mailbox.post(delivery(Qos::AtLeastOnce));
         let unsent = VecDeque::from([delivery(Qos::AtMostOnce), delivery(Qos::ExactlyOnce)]);
-        mailbox.set_offline(unsent);
+        mailbox.set_offline(unsent, InStore::Nothing);
         assert_eq!(mailbox.post(delivery(Qos::AtMostOnce)), Posted::Unwanted);
         mailbox.post(delivery(Qos::AtLeastOnce));
-        mailbox.set_online();
+        mailbox.set_online(InStore::Nothing);
         let mut batch = VecDeque::new();
         mailbox.take(&mut batch);
         let order: Vec<_> = batch.iter().map(|delivery| delivery.qos).collect();

@@ -1,6 +1,7 @@
 //! The path of a message from its publisher into mailboxes: authorize, publish hooks, retain, route.
 
 mod abroad;
+mod stored;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, Action, Client, Decision, Effect, Emitted, Hook, Pipeline, PublishOutcome, StepSet,
 };
-use hookmq_store::{Change, NewRecord, QueueKey, QueuedCopy, SharedKey, WallClock};
+use hookmq_store::Change;
 
 use self::abroad::GrantsUsed;
+use self::stored::is_durable;
 use super::Broker;
 use super::abroad::is_abroad;
 use super::mailbox::Posted;
-use super::meter::Bound;
 use super::session_handle::SessionHandle;
 use super::share::Share;
 use super::sys::is_sys;
@@ -42,6 +43,8 @@ struct Desk {
     pipeline: Arc<Pipeline>,
     touched: Vec<Arc<SessionHandle>>,
     overflowed: u64,
+    /// What is to be stored in one commit with the next message.
+    along: Option<Change>,
 }
 
 /// The message that is published when a client is lost.
@@ -52,6 +55,16 @@ pub struct Will {
     /// Seconds that the message lives once it is published.
     pub expiry_interval: Option<u32>,
     pub client: Arc<Client>,
+    pub judged: Judged,
+}
+
+/// When it was found out that the client may publish its will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// When it connected, and again when the will is due.
+    Again,
+    /// When it connected. The broker has been started since, and does not know all of the client.
+    Before,
 }
 
 /// What the publisher is told.
@@ -106,7 +119,8 @@ impl Publisher {
     ) -> Self {
         let pipeline = broker.pipeline.load();
         let touched = Vec::new();
-        let desk = Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0 };
+        let desk =
+            Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
         Self { routes: TopicCache::default(), desk, grants_used: GrantsUsed::default() }
     }
 
@@ -129,8 +143,42 @@ impl Publisher {
         let (broker, message) = (desk.broker.clone(), Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = self.settle(published.outcome);
+        let along = self.desk.along.take();
         let emitted = self.emit(published.emitted);
+        self.desk.along = along;
         Reply { commit: reply.commit.max(emitted), ..reply }
+    }
+
+    /// As [`Self::publish`], with a change that is stored in the same commit; where the message is
+    /// refused, not at all.
+    pub fn publish_with(&mut self, parts: NewMessage<'_>, along: Change) -> Reply {
+        self.desk.along = Some(along);
+        let reply = self.publish(parts);
+        let accepted = !reply.reason_code.is_failure();
+        match self.desk.along.take().filter(|_| accepted) {
+            None => reply,
+            Some(alone) => {
+                let commit = self.desk.broker.store.append(vec![alone]);
+                Reply { commit: reply.commit.max(commit), ..reply }
+            }
+        }
+    }
+
+    /// Publishes a will; `cleared` is stored with it, or alone where nobody is due the message.
+    pub fn publish_will(&mut self, parts: NewMessage<'_>, cleared: Change, judged: Judged) {
+        if judged == Judged::Before {
+            let place = place(&parts);
+            let generation = self.desk.broker.access_generation();
+            let route = self.routes.entry(parts.topic.as_str());
+            let verdict =
+                if is_abroad(parts.topic.as_str()) { Verdict::Abroad } else { Verdict::Allowed };
+            (route.access_generation, route.verdicts[place]) = (generation, Some(verdict));
+        }
+        self.desk.along = Some(cleared);
+        self.publish(parts);
+        if let Some(cleared) = self.desk.along.take() {
+            self.desk.broker.store.append(vec![cleared]);
+        }
     }
 
     /// Wakes every subscriber that was touched since the last flush.
@@ -229,7 +277,7 @@ impl Desk {
             route.access_generation = generation;
             route.verdicts = Default::default();
         }
-        let place = parts.qos as usize * 2 + usize::from(parts.retain);
+        let place = place(parts);
         if let Some(known) = route.verdicts[place] {
             return known;
         }
@@ -285,8 +333,8 @@ impl Desk {
         Reply { disconnect, ..Reply::settled(reason_code) }
     }
 
-    /// Retains the message and posts it to everybody who is due a copy. `make` is called at most once,
-    /// and not at all where nobody wants the message.
+    /// Posts the message to everybody who is due a copy. `make` is called at most once, and not at all
+    /// where nobody wants the message.
     #[inline]
     fn post(
         &mut self,
@@ -304,101 +352,66 @@ impl Desk {
             return Reply::settled(ReasonCode::NoMatchingSubscribers);
         }
         let message = make();
-        let mut changes = Vec::new();
-        if retain {
-            if self.tenant.retain(&message).is_err() {
-                self.tenant.meter.note(Bound::Retained);
-                // Before version 5 an acknowledgement can only accept [MQTT-4.8.0-2].
-                let disconnect = !self.client.connection.protocol.is_v5();
-                return Reply { disconnect, ..Reply::settled(ReasonCode::QuotaExceeded) };
-            }
-            let tenant = self.tenant.name.clone();
-            changes.push(Change::Retained { tenant, record: self.record(&message) });
+        if retain || message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message) {
+            return self.store_and_post(&route.recipients, &message, retain);
         }
-        let mut stored = Vec::new();
         for target in sessions {
-            self.post_to_session(target, &message, retain, &mut stored);
+            self.post_to_session(target, &message, retain, Way::Memory);
         }
         for share in shares {
-            self.post_to_share(share, &message, &mut stored);
-        }
-        if !stored.is_empty() {
-            // Retained and queued it is one message.
-            let record = match changes.first() {
-                Some(Change::Retained { record, .. }) => record.clone(),
-                _ => self.record(&message),
-            };
-            changes.push(Change::Queued { record, copies: stored });
+            self.post_to_share(share, &message);
         }
         if !guests.is_empty() {
-            self.post_to_guests(guests, &message, retain, &mut changes);
+            self.post_to_guests(guests, &message, retain);
         }
-        match changes.is_empty() {
-            true => Reply::settled(ReasonCode::Success),
-            false => Reply::done(self.broker.store.append(changes)),
-        }
-    }
-
-    /// The message as it is stored.
-    fn record(&self, message: &Message) -> NewRecord {
-        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
-        NewRecord { id: self.broker.store.next_id(), message: message.clone(), expires_at }
+        Reply::settled(ReasonCode::Success)
     }
 
     #[inline]
-    fn post_to_session(
-        &mut self,
-        target: &Target,
-        message: &Message,
-        retain: bool,
-        stored: &mut Vec<QueuedCopy>,
-    ) {
-        let session = &target.session;
-        let qos = message.qos().min(target.maximum_qos);
-        let posted = session.mailbox.post(Delivery {
-            qos,
+    fn post_to_session(&mut self, target: &Target, message: &Message, retain: bool, way: Way) {
+        let mailbox = &target.session.mailbox;
+        let delivery = Delivery {
+            qos: message.qos().min(target.maximum_qos),
             retain: retain && target.retain_as_published,
             subscription_identifiers: target.subscription_identifiers.clone(),
             message: message.clone(),
             shared: None,
-        });
+        };
+        let posted = match way {
+            Way::Memory => mailbox.post(delivery),
+            Way::Store => mailbox.post_stored(delivery),
+        };
         match posted {
-            Posted::WakeLater => self.touched.push(session.clone()),
-            Posted::Queued => {}
-            Posted::Unwanted => return,
-            Posted::Overflow => {
-                self.overflowed += 1;
-                return;
-            }
-        }
-        if qos > Qos::AtMostOnce && session.is_durable() {
-            stored.push(QueuedCopy {
-                queue: QueueKey::Session(session.key.clone()),
-                qos,
-                retain: retain && target.retain_as_published,
-                subscription_identifiers: target.subscription_identifiers.clone(),
-            });
+            Posted::WakeLater => self.touched.push(target.session.clone()),
+            Posted::Overflow => self.overflowed += 1,
+            Posted::Queued | Posted::Unwanted => {}
         }
     }
 
-    fn post_to_share(&mut self, share: &Share, message: &Message, stored: &mut Vec<QueuedCopy>) {
+    /// Says whether the message waits there now.
+    fn post_to_share(&mut self, share: &Share, message: &Message) -> bool {
         match share.post(message.clone()) {
             Shared::Call(session) => self.touched.push(session),
             Shared::Queued => {}
-            Shared::Unwanted => return,
+            Shared::Unwanted => return false,
             Shared::Overflow => {
                 self.overflowed += 1;
-                return;
+                return false;
             }
         }
-        if message.qos() > Qos::AtMostOnce && share.is_durable() {
-            let (tenant, filter) = (self.tenant.name.clone(), share.filter.clone());
-            stored.push(QueuedCopy {
-                queue: QueueKey::Shared(SharedKey { tenant, filter }),
-                qos: message.qos(),
-                retain: message.retain(),
-                subscription_identifiers: None,
-            });
-        }
+        true
     }
+}
+
+/// Where the verdict on such a message is remembered.
+fn place(parts: &NewMessage<'_>) -> usize {
+    parts.qos as usize * 2 + usize::from(parts.retain)
+}
+
+/// Where a session is given a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Memory,
+    /// It is in the store.
+    Store,
 }

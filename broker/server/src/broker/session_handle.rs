@@ -10,7 +10,7 @@ use hookmq_store::SessionKey;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{InStore, Mailbox};
 use super::meter::{Place, QueuedBytes};
 use super::metrics::TenantTraffic;
 use super::publisher::Will;
@@ -24,8 +24,10 @@ pub struct SessionHandle {
     /// The principal whose session it is.
     pub username: Arc<str>,
     pub mailbox: Mailbox,
-    /// Whether messages for it must be stored: it outlives its connection.
+    /// Whether messages for it must be stored: it outlives its connection, or has outlived one.
     durable: AtomicBool,
+    /// Whether the store knows it.
+    stored: AtomicBool,
     /// Whether it ends with its connection, whatever that has asked for, and leaves no will.
     doomed: AtomicBool,
     /// Counts connections; what was scheduled under an older one is void.
@@ -90,7 +92,7 @@ impl SessionHandle {
         username: Arc<str>,
         limits: QueueLimits,
         account: Arc<QueuedBytes>,
-        control: Arc<Control>,
+        slot: Slot,
     ) -> Self {
         Self {
             id,
@@ -98,9 +100,10 @@ impl SessionHandle {
             username,
             mailbox: Mailbox::new(limits, account),
             durable: AtomicBool::new(false),
+            stored: AtomicBool::new(false),
             doomed: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
-            slot: Mutex::new(Slot::Online(control)),
+            slot: Mutex::new(slot),
         }
     }
 
@@ -111,6 +114,21 @@ impl SessionHandle {
 
     pub fn set_durable(&self, durable: bool) {
         self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    /// What the store holds of its queue.
+    pub fn in_store(&self) -> InStore {
+        if self.is_durable() { InStore::Guaranteed } else { InStore::Nothing }
+    }
+
+    /// The store knows the session from now on.
+    pub fn set_stored(&self) {
+        self.stored.store(true, Ordering::Release);
+    }
+
+    /// Whether the store is to forget the session; asked once.
+    pub(super) fn take_stored(&self) -> bool {
+        self.stored.swap(false, Ordering::AcqRel)
     }
 
     pub fn is_doomed(&self) -> bool {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hookmq_codec::ReasonCode;
-use hookmq_core::{Delivery, NEVER_EXPIRES, Session};
+use hookmq_codec::{Qos, ReasonCode};
+use hookmq_core::{CommitSequence, Delivery, NEVER_EXPIRES, Recovered, Session};
 use hookmq_hooks::Client;
-use hookmq_store::{Change, SessionKey};
+use hookmq_store::{Change, MessageId, SessionKey, UnixMillis};
 use tokio::sync::oneshot;
 
 use super::Broker;
@@ -27,6 +27,10 @@ pub struct OpenedSession {
     pub present: bool,
     /// The shared subscriptions that it is a member of.
     pub shares: Vec<Arc<Share>>,
+    /// The session that was here before is forgotten with this commit.
+    pub replaced: CommitSequence,
+    /// Messages of QoS 1 that an earlier connection may have sent.
+    pub perhaps_sent: u16,
 }
 
 /// How long a connection may take to hand its session over; it only has to finish one turn.
@@ -90,20 +94,47 @@ impl Broker {
             }
         };
         match session {
-            Some(session)
+            Some(mut session)
                 if !clean_start && session.outlives_connection() && !handle.is_doomed() =>
             {
-                handle.mailbox.set_online();
+                let perhaps_sent = match session.recovered.take() {
+                    None => 0,
+                    Some(recovered) => {
+                        self.recover_in_flight(&handle.key, &mut session.outgoing).await?;
+                        let connected = recovered == Recovered::Connected;
+                        if connected { self.limits.maximum_inflight } else { 0 }
+                    }
+                };
+                handle.mailbox.set_online(handle.in_store());
                 let shares = rejoin(tenant, &handle, &session);
-                Ok(OpenedSession { handle, control, session, present: true, shares })
+                let replaced = CommitSequence::NONE;
+                let present = true;
+                Ok(OpenedSession {
+                    handle,
+                    control,
+                    session,
+                    present,
+                    shares,
+                    replaced,
+                    perhaps_sent,
+                })
             }
             old => {
-                let handle = match old {
-                    None => handle,
+                let (handle, replaced) = match old {
+                    None => (handle, CommitSequence::NONE),
                     Some(old) => self.replace_session(tenant, client, &handle, old, &control)?,
                 };
                 let session = Box::new(Session::new(self.limits.receive_maximum));
-                Ok(OpenedSession { handle, control, session, present: false, shares: Vec::new() })
+                let (present, shares) = (false, Vec::new());
+                Ok(OpenedSession {
+                    handle,
+                    control,
+                    session,
+                    present,
+                    shares,
+                    replaced,
+                    perhaps_sent: 0,
+                })
             }
         }
     }
@@ -119,9 +150,7 @@ impl Broker {
     ) {
         let OpenedSession { handle, control, mut session, shares, .. } = opened;
         session.incoming.handle_disconnected();
-        // DISCONNECT may have changed it.
-        handle.set_durable(session.outlives_connection());
-        handle.mailbox.set_offline(unsent);
+        handle.mailbox.set_offline(unsent, handle.in_store());
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
         match &*slot {
@@ -152,6 +181,7 @@ impl Broker {
         if session.outlives_connection() && !handle.is_doomed() {
             let delay = will.as_ref().map(|will| will.delay);
             let expiry_interval = session.expiry_interval;
+            self.store_departure(&handle, &session, delay);
             // Under the lock, so that a member that comes now finds what this one holds.
             for share in &shares {
                 share.set_offline(&handle, &mut session.outgoing);
@@ -161,17 +191,42 @@ impl Broker {
             let epoch = handle.epoch.load(Ordering::Acquire);
             drop(slot);
             drop(sessions);
-            self.schedule(&handle, epoch, expiry_interval, delay);
+            let now = Instant::now();
+            let expiry = Duration::from_secs(expiry_interval.into());
+            let expires_at = (expiry_interval != NEVER_EXPIRES).then(|| now + expiry);
+            self.schedule(&handle, epoch, expires_at, delay.map(|delay| now + delay));
             return;
         }
         *slot = Slot::Ended;
         drop(slot);
         sessions.remove(&handle.key.client_id);
-        drop(sessions);
         self.forget(tenant, &handle, session);
+        drop(sessions);
         if let Some(will) = will {
             self.publish_will(tenant, *will);
         }
+    }
+
+    /// Has the store know what a session whose client goes away was sent, and when that was.
+    fn store_departure(&self, handle: &SessionHandle, session: &Session, will: Option<Duration>) {
+        let key = || handle.key.clone();
+        // Only these ids are not known yet: of QoS 2 they are before the message is sent.
+        let sent = session.outgoing.messages();
+        let sent = sent.filter(|(_, it)| it.qos == Qos::AtLeastOnce && it.is_stored());
+        let mut changes: Vec<_> = sent
+            .map(|(packet_id, delivery)| Change::PacketIdAssigned {
+                session: key(),
+                id: MessageId(delivery.message.stored()),
+                packet_id,
+            })
+            .collect();
+        let at = UnixMillis::now();
+        let expiry_interval = session.expiry_interval;
+        changes.push(Change::SessionClosed { session: key(), at, expiry_interval });
+        changes.extend(
+            will.map(|delay| Change::WillScheduled { session: key(), at: at.after(delay) }),
+        );
+        self.store.append(changes);
     }
 
     /// Carries out what `schedule` has set, unless the client has come back since.
@@ -184,19 +239,25 @@ impl Broker {
             return;
         }
         let Slot::Offline { will, .. } = &mut *slot else { return };
-        let will = will.take();
-        let ended = event.ends_session.then(|| std::mem::replace(&mut *slot, Slot::Ended));
-        drop(slot);
-        if ended.is_some() {
-            sessions.remove(&handle.key.client_id);
+        if let Some(will) = will.take() {
+            drop(slot);
+            drop(sessions);
+            self.publish_will(&tenant, *will);
+            // The client may have come back meanwhile.
+            if event.ends_session {
+                self.handle_timer(event);
+            }
+            return;
         }
-        drop(sessions);
-        if let Some(Slot::Offline { session, .. }) = ended {
+        if !event.ends_session {
+            return;
+        }
+        let ended = std::mem::replace(&mut *slot, Slot::Ended);
+        drop(slot);
+        sessions.remove(&handle.key.client_id);
+        if let Slot::Offline { session, .. } = ended {
             self.metrics.sessions_expired.add(1);
             self.forget(&tenant, &handle, session);
-        }
-        if let Some(will) = will {
-            self.publish_will(&tenant, *will);
         }
     }
 
@@ -210,7 +271,6 @@ impl Broker {
         let ended = std::mem::replace(&mut *slot, Slot::Ended);
         drop(slot);
         sessions.remove(&handle.key.client_id);
-        drop(sessions);
         if let Slot::Offline { session, .. } = ended {
             self.forget(tenant, handle, session);
         }
@@ -266,7 +326,7 @@ impl Broker {
         handle: &Arc<SessionHandle>,
         mut old: Box<Session>,
         control: &Arc<Control>,
-    ) -> Result<Arc<SessionHandle>, ReasonCode> {
+    ) -> Result<(Arc<SessionHandle>, CommitSequence), ReasonCode> {
         let fresh = self.new_handle(tenant, client, control);
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
@@ -276,8 +336,8 @@ impl Broker {
             sessions.insert(client.client_id.clone(), fresh.clone());
         }
         drop(slot);
-        drop(sessions);
         if !owned {
+            drop(sessions);
             // A third connection was quicker and waits for the session of this one.
             if let Some((successor, _)) = control.successor() {
                 // If it has given up meanwhile, there is nothing of worth in here.
@@ -286,8 +346,8 @@ impl Broker {
             self.unsubscribe_all(tenant, handle, &mut old);
             return Err(ReasonCode::SessionTakenOver);
         }
-        self.forget(tenant, handle, old);
-        Ok(fresh)
+        let forgotten = self.forget(tenant, handle, old);
+        Ok((fresh, forgotten))
     }
 
     /// The session's owner did not let go of it: whoever comes next begins a new one, and the owner
@@ -298,15 +358,27 @@ impl Broker {
         if matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control)) {
             *slot = Slot::Ended;
             sessions.remove(&handle.key.client_id);
+            self.forget_stored(handle);
         }
     }
 
-    /// Removes what an ended session has left in the tenant.
-    fn forget(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, mut session: Box<Session>) {
+    /// Removes what an ended session has left in the tenant and, with the commit that it gives, in the
+    /// store. The caller holds the tenant's sessions: one that begins under the same id comes behind.
+    fn forget(
+        &self,
+        tenant: &Tenant,
+        handle: &Arc<SessionHandle>,
+        mut session: Box<Session>,
+    ) -> CommitSequence {
         self.unsubscribe_all(tenant, handle, &mut session);
         handle.mailbox.close();
-        if handle.is_durable() {
-            self.store.append(vec![Change::SessionEnded { session: handle.key.clone() }]);
+        self.forget_stored(handle)
+    }
+
+    fn forget_stored(&self, handle: &SessionHandle) -> CommitSequence {
+        match handle.take_stored() {
+            true => self.store.append(vec![Change::SessionEnded { session: handle.key.clone() }]),
+            false => CommitSequence::NONE,
         }
     }
 
@@ -329,30 +401,38 @@ impl Broker {
         control: &Arc<Control>,
     ) -> Arc<SessionHandle> {
         let key = SessionKey { tenant: tenant.name.clone(), client_id: client.client_id.clone() };
-        let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
-        let (limits, account) = (self.limits.queue, tenant.meter.queued.clone());
-        let username = client.username.clone();
-        Arc::new(SessionHandle::new(id, key, username, limits, account, control.clone()))
+        self.handle(tenant, key, client.username.clone(), Slot::Online(control.clone()))
     }
 
-    fn schedule(
+    pub(super) fn handle(
+        &self,
+        tenant: &Tenant,
+        key: SessionKey,
+        username: Arc<str>,
+        slot: Slot,
+    ) -> Arc<SessionHandle> {
+        let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
+        let (limits, account) = (self.limits.queue, tenant.meter.queued.clone());
+        Arc::new(SessionHandle::new(id, key, username, limits, account, slot))
+    }
+
+    /// Has the session end at one instant and its will published at another, unless the client is back.
+    pub(super) fn schedule(
         &self,
         handle: &Arc<SessionHandle>,
         epoch: u32,
-        expiry_interval: u32,
-        will: Option<Duration>,
+        expires_at: Option<Instant>,
+        will_at: Option<Instant>,
     ) {
-        let now = Instant::now();
         let session = Arc::downgrade(handle);
-        let expiry = Duration::from_secs(expiry_interval.into());
-        if let Some(delay) =
-            will.filter(|delay| expiry_interval == NEVER_EXPIRES || *delay < expiry)
+        // The end of the session is the end of the delay.
+        if let Some(at) = will_at.filter(|at| expires_at.is_none_or(|expires_at| *at < expires_at))
         {
             let session = session.clone();
-            self.timers.at(now + delay, Event { session, epoch, ends_session: false });
+            self.timers.at(at, Event { session, epoch, ends_session: false });
         }
-        if expiry_interval != NEVER_EXPIRES {
-            self.timers.at(now + expiry, Event { session, epoch, ends_session: true });
+        if let Some(at) = expires_at {
+            self.timers.at(at, Event { session, epoch, ends_session: true });
         }
     }
 }

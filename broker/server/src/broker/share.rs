@@ -4,23 +4,66 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, TopicFilter};
 use hookmq_core::{Message, Outgoing, QueueLimits, Shared, SharedId, SharedQueue};
+use hookmq_store::{Change, MessageId, QueueKey, SharedKey, Store};
 use parking_lot::Mutex;
 
 use super::session_handle::SessionHandle;
 
 /// One shared subscription. Connections fetch from it in their turns; nobody owns a message before it
 /// has one.
-#[derive(Debug)]
+///
+/// Where a member outlives its connection, the store holds the queue, too: what such a member fetches
+/// moves to its own queue there.
 pub struct Share {
     pub id: SharedId,
     /// With `$share/` and the share name.
     pub filter: TopicFilter,
+    tenant: Arc<str>,
+    store: Arc<dyn Store>,
     queue: Mutex<SharedQueue<Arc<SessionHandle>>>,
 }
 
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Share").field("id", &self.id).field("filter", &self.filter).finish()
+    }
+}
+
 impl Share {
-    pub(super) fn new(id: SharedId, filter: TopicFilter, limits: QueueLimits) -> Self {
-        Self { id, filter, queue: Mutex::new(SharedQueue::new(limits)) }
+    pub(super) fn new(
+        id: SharedId,
+        filter: TopicFilter,
+        limits: QueueLimits,
+        tenant: Arc<str>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self { id, filter, tenant, store, queue: Mutex::new(SharedQueue::new(limits)) }
+    }
+
+    /// What the store knows it by.
+    pub fn key(&self) -> QueueKey {
+        let (tenant, filter) = (self.tenant.clone(), self.filter.clone());
+        QueueKey::Shared(SharedKey { tenant, filter })
+    }
+
+    /// What the store is to be told when a member fetches a message: none where that takes place in
+    /// memory alone.
+    pub fn fetched(&self, message: &Message, session: &SessionHandle) -> Option<Change> {
+        (message.stored() > 0 && session.is_durable()).then(|| Change::Moved {
+            from: self.key(),
+            to: QueueKey::Session(session.key.clone()),
+            id: MessageId(message.stored()),
+        })
+    }
+
+    /// Whether a message would be queued now.
+    pub fn takes(&self, message: &Message) -> bool {
+        self.queue.lock().refuses(message).is_none()
+    }
+
+    /// Takes up what waited when the broker was last running.
+    pub(super) fn recover(&self, messages: Vec<Message>) {
+        self.queue.lock().restore(messages);
     }
 
     /// Queues a message. A member that it gives is to be woken by the caller.
@@ -36,8 +79,9 @@ impl Share {
         let holders = queue.take_holders();
         // A member that leaves locks its own place before this queue.
         drop(queue);
-        let held = holders.iter().flat_map(|holder| holder.take_shared(self.id)).collect();
-        self.hand_back(held);
+        for holder in holders {
+            self.hand_back(&holder, holder.take_shared(self.id));
+        }
     }
 
     /// The session is no member any more; gives whether it was the last.
@@ -61,12 +105,23 @@ impl Share {
         let called = queue.set_offline(session.id, holds);
         drop(queue);
         wake(called);
-        self.hand_back(returned);
+        self.hand_back(session, returned);
     }
 
     /// Puts back what a member could not see through.
-    pub fn hand_back(&self, messages: Vec<Message>) {
+    pub fn hand_back(&self, member: &SessionHandle, messages: Vec<Message>) {
         if !messages.is_empty() {
+            let stored = messages.iter().filter(|it| it.stored() > 0 && member.is_durable());
+            let moved = stored.map(|message| Change::Moved {
+                from: QueueKey::Session(member.key.clone()),
+                to: self.key(),
+                id: MessageId(message.stored()),
+            });
+            let moved: Vec<_> = moved.collect();
+            // First of all: whoever fetches them next says so in the store behind this.
+            if !moved.is_empty() {
+                self.store.append(moved);
+            }
             let called = self.queue.lock().hand_back(messages);
             wake(called);
         }

@@ -11,7 +11,8 @@ use hookmq_core::{
     Subscription, TopicTree,
 };
 use hookmq_hooks::TenantBudget;
-use parking_lot::{Mutex, RwLock};
+use hookmq_store::Store;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
 
 use super::guests::Guests;
@@ -31,6 +32,7 @@ pub struct Tenant {
     shares: Mutex<FxHashMap<TopicFilter, Arc<Share>>>,
     next_share: AtomicU32,
     queue_limits: QueueLimits,
+    store: Arc<dyn Store>,
     /// Counts up with every change of `subscriptions` and `guests`: what was matched before may be stale.
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
@@ -92,8 +94,9 @@ impl Target {
 }
 
 impl Tenant {
-    pub fn new(name: Arc<str>, limits: &Limits) -> Self {
+    pub fn new(name: Arc<str>, limits: &Limits, store: Arc<dyn Store>) -> Self {
         Self {
+            store,
             budget: Arc::new(TenantBudget::new(limits.budgets.of(&name))),
             meter: Meter::default(),
             name,
@@ -138,7 +141,9 @@ impl Tenant {
             None => {
                 let number = self.next_share.fetch_add(1, Ordering::Relaxed);
                 let id = SharedId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
-                let share = Arc::new(Share::new(id, filter.clone(), self.queue_limits));
+                let (tenant, store) = (self.name.clone(), self.store.clone());
+                let limits = self.queue_limits;
+                let share = Arc::new(Share::new(id, filter.clone(), limits, tenant, store));
                 shares.insert(filter.clone(), share.clone());
                 self.insert(filter, share_key(id), Subscriber::Share(share.clone()));
                 share
@@ -146,6 +151,16 @@ impl Tenant {
         };
         share.join(session, maximum_qos);
         share
+    }
+
+    /// The shared subscription with this filter, unless everybody has left it.
+    pub(super) fn share_of(&self, filter: &TopicFilter) -> Option<Arc<Share>> {
+        self.shares.lock().get(filter).cloned()
+    }
+
+    /// The shared subscription of this number, unless everybody has left it.
+    pub fn share(&self, id: SharedId) -> Option<Arc<Share>> {
+        self.shares.lock().values().find(|share| share.id == id).cloned()
     }
 
     /// Ends a membership; the last to leave takes the shared subscription along.
@@ -164,9 +179,9 @@ impl Tenant {
         session: &SessionHandle,
         outgoing: &mut Outgoing,
     ) {
-        let Some(share) = self.shares.lock().get(filter).cloned() else { return };
+        let Some(share) = self.share_of(filter) else { return };
+        share.hand_back(session, outgoing.take_shared(share.id));
         self.leave_share(&share, session);
-        share.hand_back(outgoing.take_shared(share.id));
     }
 
     /// Removes the subscriptions that a session has of its own.
@@ -299,8 +314,9 @@ impl Tenant {
         });
     }
 
-    pub fn retain(&self, message: &Message) -> Result<(), RetainedFull> {
-        self.retained.write().retain(message)
+    /// What is retained, for as long as the caller needs to change it.
+    pub(super) fn retained_mut(&self) -> RwLockWriteGuard<'_, RetainedMessages> {
+        self.retained.write()
     }
 
     /// Retains a message of the broker's own, in memory only.

@@ -49,6 +49,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         return Err(ConfigError(check.problems));
     }
     Ok(Config {
+        store: document.store.options(&data_dir),
         data_dir,
         listeners,
         database,

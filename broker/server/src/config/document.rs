@@ -19,6 +19,7 @@ use super::protocol::ProtocolDocument;
 use super::quotas::QuotasDocument;
 use super::rights::RightsDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
+use super::store::StoreDocument;
 use super::sys::SysDocument;
 use super::{LogFormat, LogLevel};
 
@@ -41,6 +42,7 @@ pub(super) struct Document {
     pub steps: StepsDocument,
     pub budgets: BudgetsDocument,
     pub quotas: QuotasDocument,
+    pub store: StoreDocument,
     pub log: LogDocument,
 }
 
@@ -63,6 +65,7 @@ impl Default for Document {
             steps: StepsDocument::default(),
             budgets: BudgetsDocument::default(),
             quotas: QuotasDocument::default(),
+            store: StoreDocument::default(),
             log: LogDocument::default(),
         }
     }

@@ -13,6 +13,7 @@ mod listeners;
 mod plugins;
 mod secrets;
 mod steps;
+mod store;
 
 /// A sound configuration; tests change it a little.
 const SOUND: &str = "\

@@ -80,6 +80,13 @@ impl<S: Stream> Driver<S> {
         let Some(abroad) = Abroad::of(filter.bare()) else { return Vec::new() };
         let Some(target) = self.broker.used_tenant(abroad.tenant) else { return Vec::new() };
         let retained = target.retained(abroad.topic);
-        retained.iter().filter_map(|it| seen_from_abroad(&target.name, it)).collect()
+        let seen = retained.iter().filter_map(|it| seen_from_abroad(&target.name, it));
+        let seen = seen.inspect(|it| {
+            // It is another message to the store than the one that is retained.
+            if self.opened.handle.is_durable() {
+                it.set_stored(self.broker.store.next_id().0);
+            }
+        });
+        seen.collect()
     }
 }

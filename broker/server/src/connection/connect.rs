@@ -26,7 +26,7 @@ use super::ending::farewell;
 use super::exchange::Exchange;
 use crate::admission::{Arrival, Bound, Late};
 use crate::broker::Broker;
-use crate::broker::publisher::Will;
+use crate::broker::publisher::{Judged, Will};
 use crate::broker::sys::is_sys;
 
 /// Why a connection did not become a client's.
@@ -308,6 +308,7 @@ async fn open(
             delay: Duration::from_secs(will.delay_interval.into()),
             expiry_interval: will.properties.message_expiry_interval,
             client: client.clone(),
+            judged: Judged::Again,
         })
     });
     Ok(answer::settle(broker, connect, tenant, client, opened, will, last_word).await)

@@ -4,8 +4,9 @@ use std::num::NonZeroU16;
 use std::time::Instant;
 
 use hookmq_codec::{Ack, AckProperties, OutgoingPublish, Packet, PacketId, Qos, ReasonCode};
-use hookmq_core::{Delivery, Message, Redelivery};
+use hookmq_core::{CommitSequence, Delivery, Message, Redelivery};
 use hookmq_hooks::{Hook, StepSet};
+use hookmq_store::{Change, MessageId};
 
 use super::Stream;
 use super::aliases::{OutgoingAlias, OutgoingAliases};
@@ -72,14 +73,16 @@ impl<S: Stream> Driver<S> {
         }
         let mut now = None;
         loop {
-            while self.batch.is_empty() && !self.retained_due.is_empty() {
+            while self.batch.is_empty() && self.may_send_retained() {
                 self.queue_retained();
             }
             if self.batch.is_empty() {
                 if self.sendable.is_spent() && self.opened.handle.mailbox.queued() > 0 {
                     return Stopped::HeldBack;
                 }
-                self.opened.handle.mailbox.take(&mut self.batch);
+                if self.opened.handle.mailbox.take(&mut self.batch) && self.batch.is_empty() {
+                    self.fetch();
+                }
                 if self.batch.is_empty() {
                     return Stopped::Empty;
                 }
@@ -145,16 +148,24 @@ impl<S: Stream> Driver<S> {
         let Some(subscription) = self.opened.session.subscriptions.get(&share.filter) else {
             return;
         };
-        self.deliver_one(
-            Delivery {
-                qos: message.qos().min(subscription.options.maximum_qos),
-                retain: message.retain() && subscription.options.retain_as_published,
-                subscription_identifiers: subscription.identifier.map(|it| [it].into()),
-                shared: Some(share.id),
-                message,
-            },
-            now,
-        );
+        let delivery = Delivery {
+            qos: message.qos().min(subscription.options.maximum_qos),
+            retain: message.retain() && subscription.options.retain_as_published,
+            subscription_identifiers: subscription.identifier.map(|it| [it].into()),
+            shared: Some(share.id),
+            message,
+        };
+        let message = &delivery.message;
+        match delivery.qos {
+            // Sent once, it is nobody's any more.
+            Qos::AtMostOnce if message.stored() > 0 => {
+                let id = MessageId(message.stored());
+                self.changes.push(Change::Dequeued { queue: share.key(), id });
+            }
+            Qos::AtMostOnce => {}
+            _ => self.changes.extend(share.fetched(message, &self.opened.handle)),
+        }
+        self.deliver_one(delivery, now);
     }
 
     /// Lets other members have what this one cannot take now.
@@ -196,9 +207,7 @@ impl<S: Stream> Driver<S> {
     fn redeliver_one(&mut self, id: PacketId, mut delivery: Delivery, now: Instant) {
         if !self.may_receive(&delivery) {
             self.broker.metrics.messages_withheld.add(1);
-            // It was found in flight just now, as below.
-            let _ = self.opened.session.outgoing.abandon(id);
-            return;
+            return self.abandon(id);
         }
         let seen = match delivery.shared {
             // It is in flight as it was published, since another member might have got it.
@@ -217,31 +226,57 @@ impl<S: Stream> Driver<S> {
                 return self.sendable.spend(1, self.out.len() - before);
             }
         }
-        // It was found in flight just now.
-        let _ = self.opened.session.outgoing.abandon(id);
+        self.abandon(id);
+    }
+
+    /// The message in flight under `id` cannot be sent to the client.
+    fn abandon(&mut self, id: PacketId) {
+        if let Ok(Some(delivery)) = self.opened.session.outgoing.abandon(id) {
+            self.settle_delivery(&delivery);
+        }
     }
 
     #[inline(always)]
     fn deliver_one(&mut self, mut delivery: Delivery, now: Instant) {
         if delivery.message.expires_at().is_some_and(|expiry| expiry <= now) {
-            return;
+            return self.settle_delivery(&delivery);
         }
         if !self.may_receive(&delivery) {
-            return self.broker.metrics.messages_withheld.add(1);
+            self.broker.metrics.messages_withheld.add(1);
+            return self.settle_delivery(&delivery);
         }
         // What another member may get stays in flight as it was published.
         let mut published = None;
         if !self.publisher.pipeline().steps(Hook::Deliver).is_empty() {
             published = delivery.shared.map(|_| delivery.message.clone());
+            let before = delivery.message.clone();
             match self.pass_deliver_steps(delivery.message) {
-                Some(message) => delivery.message = message,
-                None => return self.broker.metrics.messages_dropped_by_hooks.add(1),
+                // It may be another one, which the store has not seen.
+                Some(message) => {
+                    message.set_stored(before.stored());
+                    message.set_onward_after(before.onward_after());
+                    delivery.message = message;
+                }
+                None => {
+                    delivery.message = before;
+                    self.broker.metrics.messages_dropped_by_hooks.add(1);
+                    return self.settle_delivery(&delivery);
+                }
             }
         }
         let id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId::MIN);
-        let mut packet = outgoing(&delivery, id, Dup::First, now);
+        let dup = match self.opened.perhaps_sent {
+            0 => Dup::First,
+            _ => self.dup_after_restart(&delivery),
+        };
+        let mut packet = outgoing(&delivery, id, dup, now);
         if !fits(&packet, &self.terms) {
-            return;
+            return self.settle_delivery(&delivery);
+        }
+        let waits = delivery.message.onward_after() > CommitSequence::NONE
+            || delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery);
+        if waits {
+            return self.deliver_later(delivery, published, now);
         }
         if !self.aliases.is_off() {
             packet = with_alias(packet, &mut self.aliases, &self.terms);
@@ -259,6 +294,45 @@ impl<S: Stream> Driver<S> {
         self.traffic.packets_sent += 1;
         self.traffic.messages_sent += 1;
         self.traffic.payload_bytes_sent += payload as u32;
+    }
+
+    /// As the end of [`Self::deliver_one`], for a message of QoS 2 that must not leave before the store
+    /// has what belongs to it: the message itself, and for such a session its packet id.
+    #[cold]
+    fn deliver_later(&mut self, delivery: Delivery, published: Option<Message>, now: Instant) {
+        let mut awaited = Some(delivery.message.onward_after());
+        let mut packet_id = None;
+        if delivery.qos > Qos::AtMostOnce {
+            let message = published.unwrap_or_else(|| delivery.message.clone());
+            let subscription_identifiers = delivery.subscription_identifiers.clone();
+            let in_flight = Delivery { message, subscription_identifiers, ..delivery };
+            let id = self.opened.session.outgoing.assign(in_flight);
+            packet_id = Some(id);
+            if delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery) {
+                let session = self.opened.handle.key.clone();
+                let stored = MessageId(delivery.message.stored());
+                let change = Change::PacketIdAssigned { session, id: stored, packet_id: id };
+                self.changes.push(change);
+                awaited = None;
+            }
+        }
+        let packet = outgoing(&delivery, packet_id, Dup::First, now);
+        self.traffic.messages_sent += 1;
+        self.traffic.payload_bytes_sent += packet.payload.len() as u32;
+        let mut bytes = Vec::with_capacity(packet.encoded_length(self.terms.version));
+        packet.encode(self.terms.version, &mut bytes);
+        self.sendable.spend(1, bytes.len());
+        self.deferred.push_back((awaited, bytes));
+    }
+
+    /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
+    #[cold]
+    fn dup_after_restart(&mut self, delivery: &Delivery) -> Dup {
+        if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) {
+            return Dup::First;
+        }
+        self.opened.perhaps_sent -= 1;
+        Dup::Again
     }
 
     fn pass_deliver_steps(&mut self, message: Message) -> Option<Message> {

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use hookmq_codec::{PacketType, ProtocolVersion, TopicFilter, decode_within, frame, needed};
 use hookmq_core::{CommitSequence, Delivery};
 use hookmq_hooks::Client;
+use hookmq_store::Change;
 use tokio::io::ReadBuf;
 
 pub use self::authentication::Authentication;
 use self::held::Held;
-pub(super) use self::packets::{EXPLAINED, encode};
+pub(super) use self::packets::EXPLAINED;
 use self::timer::{Timer, from_now};
 use super::Stream;
 use super::aliases::OutgoingAliases;
@@ -30,6 +31,7 @@ use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_rea
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use super::receive::ReceiveCheck;
+use super::stored::Backlog;
 use crate::broker::Broker;
 use crate::broker::meter::Allowance;
 use crate::broker::metrics::Traffic;
@@ -96,8 +98,14 @@ pub struct Driver<S> {
     pub(super) out: Vec<u8>,
     /// How much of `out` the socket has taken.
     pub(super) written: usize,
-    /// Encoded answers that wait for their commits, in order.
-    pub(super) deferred: VecDeque<(CommitSequence, Vec<u8>)>,
+    /// What the store is to be told of this turn.
+    pub(super) changes: Vec<Change>,
+    /// Encoded packets that wait for their commits, in order; none stands for that of this turn.
+    pub(super) deferred: VecDeque<(Option<CommitSequence>, Vec<u8>)>,
+    /// None while the client keeps up.
+    pub(super) backlog: Option<Box<Backlog>>,
+    /// Whether something that the client has published was stored.
+    pub(super) stores: bool,
     /// None where CONNECT has named no authentication method.
     authentication: Option<Box<Authentication>>,
     last_packet: Instant,
@@ -141,7 +149,10 @@ impl<S: Stream> Driver<S> {
             sendable: Allowance::UNBOUNDED,
             out: first_bytes,
             written: 0,
+            changes: Vec::new(),
             deferred: VecDeque::new(),
+            backlog: None,
+            stores: false,
             authentication,
             last_packet: Instant::now(),
             stalled: None,
@@ -234,11 +245,13 @@ impl<S: Stream> Driver<S> {
                 }
             }
             let read = match self.holds_packets || self.tenant.meter.incoming.is_bounded() {
+                _ if self.stores && self.awaits_room(context.waker()) => Poll::Pending,
                 false => self.poll_read(context, READ_SIZE),
                 true => self.poll_read_metered(context),
             };
             let stopped = self.deliver();
             self.publisher.flush();
+            self.store([]);
             self.acknowledge(context.waker());
             if let Poll::Ready(Err(ending)) = read {
                 return Poll::Ready(ending);
@@ -246,7 +259,8 @@ impl<S: Stream> Driver<S> {
             if let Err(ending) = ready!(self.poll_write(context)) {
                 return Poll::Ready(ending);
             }
-            if read.is_pending() && stopped != Stopped::OutputFull {
+            let retained = stopped == Stopped::Empty && self.may_send_retained();
+            if read.is_pending() && stopped != Stopped::OutputFull && !retained {
                 return Poll::Pending;
             }
         }

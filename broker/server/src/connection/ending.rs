@@ -6,6 +6,7 @@ use hookmq_codec::{
     DecodeError, Disconnect, DisconnectProperties, Packet, PacketType, ProtocolVersion, ReasonCode,
 };
 use hookmq_core::ReceiveMaximumExceeded;
+use hookmq_store::{Change, MessageId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::{debug, info};
 
@@ -85,6 +86,7 @@ impl Ending {
             // The client is back before the delay is over [MQTT-3.1.3-9].
             Self::TakenOver { ends_session: false } if goes_on => WillDue::Never,
             // The session is over.
+            _ if !goes_on => WillDue::Now(will),
             Self::TakenOver { .. } => WillDue::Now(will),
             _ => WillDue::Later(will),
         }
@@ -152,21 +154,28 @@ impl<S: Stream> Driver<S> {
         } else if self.opened.session.outlives_connection() {
             self.queue_retained_for_later();
         }
-        let Self { broker, tenant, terms, opened, batch, will, stream, mut out, written, .. } =
-            *self;
-        let (now, later) = match ending.will(opened.session.outlives_connection(), will) {
-            WillDue::Never => (None, None),
+        let will = self.will.take();
+        let stored_will = will.as_ref().map(|will| MessageId(will.message.stored()));
+        let (now, later) = match ending.will(self.opened.session.outlives_connection(), will) {
+            WillDue::Never => {
+                let session = self.opened.handle.key.clone();
+                self.changes.extend(stored_will.map(|id| Change::WillCleared { session, id }));
+                (None, None)
+            }
             WillDue::Now(will) => (Some(will), None),
             WillDue::Later(will) => (None, Some(will)),
         };
+        self.store([]);
+        let Self { broker, tenant, terms, opened, batch, stream, mut out, written, .. } = *self;
         let control = opened.control.clone();
+        // Before anybody else has the session: what the store holds of it is that of the next client.
+        if let Some(will) = now {
+            broker.publish_will(&tenant, *will);
+        }
         broker.leave_session(&tenant, opened, batch, later);
         tenant.meter.gone.add_gone(&control.traffic);
         // It holds the connection's place in the tenant, too.
         drop(control);
-        if let Some(will) = now {
-            broker.publish_will(&tenant, *will);
-        }
         if terms.version.is_v5() {
             let server_reference = broker.protocol.server_reference.as_deref();
             out.extend(ending.disconnect(server_reference, terms.maximum_packet_size));

@@ -119,7 +119,7 @@ impl<S: Stream> Driver<S> {
         self.subscribe(&filter, subscription);
         if self.opened.handle.is_durable() {
             let session = self.opened.handle.key.clone();
-            self.broker.store.append(vec![Change::Subscribed { session, filter, subscription }]);
+            self.store([Change::Subscribed { session, filter, subscription }]);
         }
     }
 
@@ -128,9 +128,7 @@ impl<S: Stream> Driver<S> {
         let shares = self.opened.shares.iter().filter(|share| lost.contains(&share.filter));
         let shares: Vec<_> = shares.cloned().collect();
         let (_, changes) = self.end_subscriptions(lost.iter().cloned());
-        if !changes.is_empty() {
-            self.broker.store.append(changes);
-        }
+        self.store(changes);
         let mut kept = TopicTree::<usize, ()>::default();
         let own = self.opened.session.subscriptions.keys();
         for (place, filter) in own.filter(|it| it.share_name().is_none()).enumerate() {
@@ -144,22 +142,26 @@ impl<S: Stream> Driver<S> {
                 !brought
             }
         };
-        let before = self.batch.len();
-        self.batch.retain(|delivery| !is_lost(delivery));
-        let mut withheld = before - self.batch.len();
-        withheld += self.opened.handle.mailbox.withhold(is_lost);
+        let (mut withheld, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.batch).into_iter().partition(is_lost);
+        self.batch = kept.into();
+        withheld.extend(self.opened.handle.mailbox.withhold(is_lost));
         let in_flight = self.opened.session.outgoing.withhold(is_lost);
-        withheld += in_flight.len();
-        for Delivery { message, qos, shared, .. } in in_flight {
-            // One of QoS 2 may be with the client already.
-            if qos == Qos::AtLeastOnce
-                && let Some(share) = shares.iter().find(|share| Some(share.id) == shared)
-            {
-                share.hand_back(vec![message]);
+        let number = withheld.len() + in_flight.len();
+        for delivery in in_flight {
+            let share = shares.iter().find(|share| Some(share.id) == delivery.shared);
+            match share {
+                // One of QoS 2 may be with the client already.
+                Some(share) if delivery.qos == Qos::AtLeastOnce => {
+                    share.hand_back(&self.opened.handle, vec![delivery.message]);
+                }
+                _ => withheld.push(delivery),
             }
         }
+        withheld.iter().for_each(|delivery| self.settle_delivery(delivery));
+        self.store([]);
         self.broker.metrics.subscriptions_revoked.add(lost.len() as u64);
-        self.broker.metrics.messages_withheld.add(withheld as u64);
+        self.broker.metrics.messages_withheld.add(number as u64);
     }
 
     fn tell_revoked(&mut self, filter: &TopicFilter) {

@@ -6,12 +6,12 @@ use hookmq_codec::{
     AckProperties, Packet, Qos, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
     TopicFilter, Unsubscribe,
 };
-use hookmq_core::{CommitSequence, Delivery, Subscription};
+use hookmq_core::{Delivery, Subscription};
 use hookmq_hooks::{Decision, Effect};
-use hookmq_store::Change;
+use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, WallClock};
 
 use super::Stream;
-use super::driver::{Driver, EXPLAINED, encode};
+use super::driver::{Driver, EXPLAINED};
 use super::ending::Ending;
 use super::rights::subscribe_access;
 use crate::broker::abroad::is_abroad;
@@ -184,17 +184,16 @@ impl<S: Stream> Driver<S> {
 
     /// Sends `packet` once `changes` are durable, behind the answers that wait already.
     fn answer(&mut self, packet: &Packet<'_>, changes: Vec<Change>) -> Result<(), Ending> {
-        let commit = match changes.is_empty() {
-            true => CommitSequence::NONE,
-            false => self.broker.store.append(changes),
-        };
-        if commit == CommitSequence::NONE && self.deferred.is_empty() {
+        self.changes.extend(changes);
+        if self.changes.is_empty() && self.deferred.is_empty() {
             return self.send(packet);
         }
-        let mut bytes = Vec::new();
-        encode(packet, &self.terms, &mut bytes)?;
-        self.deferred.push_back((commit, bytes));
-        Ok(())
+        self.defer(packet)
+    }
+
+    /// Whether retained messages are due and may go, which is not before SUBACK has gone.
+    pub(super) fn may_send_retained(&self) -> bool {
+        !self.retained_due.is_empty() && self.deferred.is_empty()
     }
 
     /// Puts the retained messages of the next subscription that is due some into the batch. One at a
@@ -205,14 +204,35 @@ impl<S: Stream> Driver<S> {
         // It may have unsubscribed since.
         let Some(subscription) = self.opened.session.subscriptions.get(&filter) else { return };
         let identifiers = subscription.identifier.map(|identifier| [identifier].into());
-        let deliveries = self.retained(&filter).into_iter().map(|message| Delivery {
-            qos: message.qos().min(subscription.options.maximum_qos),
-            retain: true,
-            subscription_identifiers: identifiers.clone(),
-            shared: None,
-            message,
-        });
-        self.batch.extend(deliveries);
+        let maximum_qos = subscription.options.maximum_qos;
+        for message in self.retained(&filter) {
+            let delivery = Delivery {
+                qos: message.qos().min(maximum_qos),
+                retain: true,
+                subscription_identifiers: identifiers.clone(),
+                shared: None,
+                message,
+            };
+            if self.has_stored(&delivery) {
+                self.changes.push(self.queued(&delivery));
+            }
+            self.batch.push_back(delivery);
+        }
+    }
+
+    /// A retained message, in the store's queue of this session from now on.
+    fn queued(&self, delivery: &Delivery) -> Change {
+        let message = delivery.message.clone();
+        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
+        Change::Queued {
+            record: NewRecord { id: MessageId(message.stored()), message, expires_at },
+            copies: vec![QueuedCopy {
+                queue: QueueKey::Session(self.opened.handle.key.clone()),
+                qos: delivery.qos,
+                retain: delivery.retain,
+                subscription_identifiers: delivery.subscription_identifiers.clone(),
+            }],
+        }
     }
 
     /// As [`Self::queue_retained`], for a client that is gone: what its queue has room for.

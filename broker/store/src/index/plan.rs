@@ -59,6 +59,11 @@ impl Index {
                     false => Op::Retain(RetainedState { retained, message: whole(record) }),
                 });
             }
+            Change::WillCleared { session, id } => {
+                let will = self.session(session).and_then(|it| it.will.as_ref());
+                let (session, step) = (session.clone(), SessionStep::SetWill(None));
+                out.extend(will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }));
+            }
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
     }
@@ -116,7 +121,6 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
             let will = StoredWill { id, delay, expiry_interval, due_at: None };
             (session, Step::SetWill(Some(will)))
         }
-        Change::WillCleared { session } => (session, Step::SetWill(None)),
         Change::WillScheduled { session, at } => (session, Step::ScheduleWill(*at)),
         Change::Subscribed { session, filter, subscription } => {
             let (filter, subscription) = (filter.clone(), *subscription);
@@ -134,6 +138,7 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         }
         Change::SessionOpened { .. }
         | Change::SessionEnded { .. }
+        | Change::WillCleared { .. }
         | Change::Queued { .. }
         | Change::Dequeued { .. }
         | Change::Moved { .. }

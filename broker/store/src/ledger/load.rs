@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::Deserialize;
+
 use crate::MessageId;
 use crate::engine::{Engine, EngineError, Table};
 use crate::index::{Index, StoredUnit};
@@ -42,7 +44,8 @@ pub enum Damage {
 }
 
 /// What happens to a store with damage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnDamage {
     /// It is not opened.
     #[default]
@@ -52,7 +55,8 @@ pub enum OnDamage {
 }
 
 /// What is looked at before the store is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// Sessions, queues, subscriptions. A damaged message is found when it is read.
     Index,

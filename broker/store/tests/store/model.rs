@@ -71,7 +71,12 @@ impl Traffic {
                 let (record, expiry_interval) = (self.record(), Some(self.random.below(9) as u32));
                 Change::WillSet { session, will: NewWill { record, delay: 3, expiry_interval } }
             }
-            7 if self.random.once_in(2) => Change::WillCleared { session },
+            7 if self.random.once_in(2) => {
+                let will = picture.sessions.get(&session).and_then(|it| it.will.as_ref());
+                let id = will.map(|will| will.message.0).filter(|_| self.random.once_in(2));
+                let id = id.unwrap_or_else(|| self.some_id(picture));
+                Change::WillCleared { session, id }
+            }
             7 => Change::WillScheduled { session, at },
             8 => {
                 let mut record = self.record();

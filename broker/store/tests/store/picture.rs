@@ -154,6 +154,7 @@ impl Picture {
                 }
                 let state = self.sessions.entry(session.clone()).or_default();
                 state.about = (username.to_string(), *expiry_interval, *epoch, None);
+                state.will = None;
             }
             Change::SessionEnded { session } => drop(self.sessions.remove(session)),
             Change::Queued { record, copies } => {
@@ -200,7 +201,9 @@ impl Picture {
                     due_at: None,
                 });
             }),
-            Change::WillCleared { session } => with(session, &mut |it| it.will = None),
+            Change::WillCleared { session, id } => with(session, &mut |it| {
+                it.will.take_if(|will| will.message.0 == *id);
+            }),
             Change::WillScheduled { session, at } => with(session, &mut |it| {
                 it.will.iter_mut().for_each(|will| will.due_at = Some(at.0));
             }),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use hookmq_access::TenantGrant;
 use hookmq_codec::TopicName;
-use hookmq_core::{CommitSequence, Message, NewMessage};
+use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{Access, Action, Effect, Hook, PublishOutcome};
 use hookmq_store::Change;
 
-use super::{Desk, Publisher, Reply, Target, Verdict};
+use super::{Desk, Publisher, Reply, Target, Verdict, Way};
 use crate::audit::GrantEvent;
 use crate::broker::abroad::{Abroad, Passage, seen_from_abroad};
 
@@ -68,7 +68,9 @@ impl Publisher {
             }
             outcome => self.settle(outcome),
         };
-        let emitted: CommitSequence = self.emit(published.emitted);
+        let along = self.desk.along.take();
+        let emitted = self.emit(published.emitted);
+        self.desk.along = along;
         Reply { commit: reply.commit.max(emitted), ..reply }
     }
 
@@ -103,26 +105,42 @@ impl Desk {
         (Verdict::Denied(denial.effect), cacheable && matches!(passage, Passage::Closed))
     }
 
-    /// Posts the message to sessions of other tenants, as it is seen from there: one more message for all
-    /// of them.
-    #[cold]
-    pub(super) fn post_to_guests(
+    /// The message as sessions of other tenants see it, one for all of them, with the way that each gets
+    /// it; what the store is to have of it is among `changes`.
+    pub(super) fn admit_guests(
         &mut self,
         guests: &[Target],
         message: &Message,
         retain: bool,
         changes: &mut Vec<Change>,
-    ) {
-        let Some(seen) = seen_from_abroad(&self.tenant.name, message) else {
-            self.overflowed += guests.len() as u64;
-            return;
-        };
-        let mut stored = Vec::new();
+    ) -> Option<(Message, Vec<Option<Way>>)> {
+        let seen = self.see_from_abroad(guests, message)?;
+        let mut copies = Vec::new();
+        let admit = |guest| self.admit(guest, &seen, retain, &mut copies);
+        let ways = guests.iter().map(admit).collect();
+        if !copies.is_empty() {
+            changes.push(Change::Queued { record: self.record(&seen), copies });
+        }
+        Some((seen, ways))
+    }
+
+    /// Posts a message of which nothing is stored to sessions of other tenants.
+    #[cold]
+    pub(super) fn post_to_guests(&mut self, guests: &[Target], message: &Message, retain: bool) {
+        let Some(seen) = self.see_from_abroad(guests, message) else { return };
         for guest in guests {
-            self.post_to_session(guest, &seen, retain, &mut stored);
+            self.post_to_session(guest, &seen, retain, Way::Memory);
         }
-        if !stored.is_empty() {
-            changes.push(Change::Queued { record: self.record(&seen), copies: stored });
+    }
+
+    fn see_from_abroad(&mut self, guests: &[Target], message: &Message) -> Option<Message> {
+        if guests.is_empty() {
+            return None;
         }
+        let seen = seen_from_abroad(&self.tenant.name, message);
+        if seen.is_none() {
+            self.overflowed += guests.len() as u64;
+        }
+        seen
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use hookmq_codec::{
     ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, Qos, ReasonCode,
 };
-use hookmq_core::NEVER_EXPIRES;
+use hookmq_core::{CommitSequence, NEVER_EXPIRES};
 use hookmq_hooks::{Client, Secret};
-use hookmq_store::{Change, Opening};
+use hookmq_store::{Change, NewRecord, NewWill, Opening};
 
 use super::Refusal;
 use crate::broker::Broker;
@@ -43,7 +43,8 @@ pub(super) async fn settle(
     let unacknowledged = if connect.version.is_v5() { own_maximum } else { u16::MAX };
     opened.session.incoming.handle_connected(unacknowledged);
     opened.session.outgoing.handle_connected(receive_maximum.min(limits.maximum_inflight));
-    opened.handle.set_durable(opened.session.outlives_connection());
+    // What waits in the store is delivered from there, though the session may end this time.
+    opened.handle.set_durable(opened.session.outlives_connection() || opened.present);
     let keep_alive = keep_alive(connect, limits.keep_alive_maximum);
     let wants_response = asked.request_response_information == Some(true);
     let response_information = protocol.response_information.as_ref().filter(|_| wants_response);
@@ -74,14 +75,8 @@ pub(super) async fn settle(
     Packet::ConnAck(Box::new(connack))
         .encode(connect.version, &mut first_bytes)
         .expect("each string of it has come in a packet or is checked to fit one");
-    if opened.session.outlives_connection() {
-        let session = opened.handle.key.clone();
-        let username = client.username.clone();
-        let epoch = opened.handle.epoch.load(Ordering::Acquire);
-        let opening = if opened.present { Opening::Resumed } else { Opening::Clean };
-        let opened = Change::SessionOpened { session, username, expiry_interval, epoch, opening };
-        broker.durable(broker.store.append(vec![opened])).await;
-    }
+    let commit = store_opening(broker, &client, &opened, will.as_deref());
+    broker.durable(commit).await;
     let terms = Terms {
         version: connect.version,
         // A client is lost when one and a half times the interval is over [MQTT-3.1.2-24].
@@ -96,6 +91,39 @@ pub(super) async fn settle(
     };
     let authentication = Authentication::of(connect);
     Start { terms, tenant, client, opened, will, authentication, first_bytes }
+}
+
+/// Stores what a connection begins with, where anything of it is to outlive the connection; gives the
+/// commit that CONNACK waits for.
+fn store_opening(
+    broker: &Broker,
+    client: &Client,
+    OpenedSession { handle, session, present, replaced, .. }: &OpenedSession,
+    will: Option<&Will>,
+) -> CommitSequence {
+    if !session.outlives_connection() && !present && will.is_none() {
+        return *replaced;
+    }
+    let mut changes = vec![Change::SessionOpened {
+        session: handle.key.clone(),
+        username: client.username.clone(),
+        expiry_interval: session.expiry_interval,
+        epoch: handle.epoch.load(Ordering::Acquire),
+        opening: if *present { Opening::Resumed } else { Opening::Clean },
+    }];
+    changes.extend(will.map(|will| {
+        let id = broker.store.next_id();
+        will.message.set_stored(id.0);
+        let message = will.message.clone();
+        let will = NewWill {
+            record: NewRecord { id, message, expires_at: None },
+            delay: will.delay.as_secs() as u32,
+            expiry_interval: will.expiry_interval,
+        };
+        Change::WillSet { session: handle.key.clone(), will }
+    }));
+    handle.set_stored();
+    broker.store.append(changes)
 }
 
 /// CONNACK for a client that is not let in.

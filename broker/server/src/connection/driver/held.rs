@@ -1,7 +1,10 @@
-//! A connection whose tenant has used its quota up: not read from, or sent nothing, for a while.
+//! A connection that is not read from, or sent nothing, for a while: its tenant has used its quota up,
+//! or the disk does not keep up.
 
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use hookmq_store::Room;
 
 use super::Driver;
 use crate::broker::meter::Bound;
@@ -10,6 +13,9 @@ use crate::connection::ending::Ending;
 
 /// Bytes of one read where there is a quota: what is read and has to wait is held in memory.
 const METERED_READ: usize = 8 * 1024;
+
+/// Who waits for the store looks again after so long, though it is woken.
+const AT_THE_LATEST: Duration = Duration::from_secs(1);
 
 /// What a connection that is held back waits for.
 pub(super) struct Held {
@@ -37,6 +43,20 @@ impl<S: Stream> Driver<S> {
         held.drain(..used);
         self.partial = held;
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether a client whose messages are stored is not to be read from, because the store is busy.
+    #[cold]
+    pub(super) fn awaits_room(&mut self, waker: &Waker) -> bool {
+        let store = &self.broker.store;
+        if store.room() != Room::Busy {
+            return false;
+        }
+        store.wake_when_room(waker);
+        let until = Instant::now() + AT_THE_LATEST;
+        let held = self.held.get_or_insert_with(|| Box::new(Held { until, is_unread: true }));
+        held.is_unread = true;
+        true
     }
 
     /// Looks again when there may be credit. The timer wakes the task; nobody else has to.

@@ -9,8 +9,9 @@ use hookmq_codec::{
     TopicName,
 };
 use hookmq_core::{
-    Acknowledgement, AcknowledgementKind, CommitSequence, NewMessage, Received, Release,
+    Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, NewMessage, Received, Release,
 };
+use hookmq_store::Change;
 
 use super::{Driver, Terms};
 use crate::broker::publisher::Reply;
@@ -59,23 +60,23 @@ impl<S: Stream> Driver<S> {
             }
         };
         self.check_publish(publish)?;
-        let again = match (publish.qos, publish.packet_id) {
-            (Qos::ExactlyOnce, Some(id)) => {
-                self.opened.session.incoming.handle_qos2(id)? == Received::Again
-            }
+        let incoming = &mut self.opened.session.incoming;
+        let received = match (publish.qos, publish.packet_id) {
+            (Qos::ExactlyOnce, Some(id)) => incoming.handle_qos2(id)?,
             (Qos::AtLeastOnce, _) => {
-                self.opened.session.incoming.handle_qos1()?;
-                false
+                incoming.handle_qos1()?;
+                Received::First
             }
-            _ => false,
+            _ => Received::First,
         };
-        let reply = match again {
-            true => Reply::done(CommitSequence::NONE),
-            false if self.is_misdeclared(publish) => {
+        let reply = match received {
+            Received::Again(commit) => Reply::done(commit),
+            Received::First if self.is_misdeclared(publish) => {
                 Reply::settled(ReasonCode::PayloadFormatInvalid)
             }
-            false => self.accept(topic, publish, now),
+            Received::First => self.accept(topic, publish, now),
         };
+        self.stores |= reply.commit > CommitSequence::NONE;
         if reply.disconnect {
             return Err(Ending::Told(reply.reason_code));
         }
@@ -100,7 +101,7 @@ impl<S: Stream> Driver<S> {
             publish.properties.encode_forwarded(&mut properties);
         }
         let lifetime = publish.properties.message_expiry_interval;
-        self.publisher.publish(NewMessage {
+        let message = NewMessage {
             topic,
             forwarded_properties: &properties,
             payload: publish.payload,
@@ -108,7 +109,16 @@ impl<S: Stream> Driver<S> {
             retain: publish.retain,
             expires_at: lifetime.map(|seconds| now + Duration::from_secs(seconds.into())),
             publisher: self.opened.handle.id,
-        })
+        };
+        match publish.packet_id {
+            Some(packet_id)
+                if publish.qos == Qos::ExactlyOnce && self.opened.handle.is_durable() =>
+            {
+                let session = self.opened.handle.key.clone();
+                self.publisher.publish_with(message, Change::Received { session, packet_id })
+            }
+            _ => self.publisher.publish(message),
+        }
     }
 
     /// The topic that an alias stands for, or is to stand for from now on `[MQTT-3.3.2-8]`.
@@ -169,33 +179,77 @@ impl<S: Stream> Driver<S> {
 
     fn handle_puback(&mut self, id: PacketId) -> Result<(), Ending> {
         // Unknown ids come from clients that lost count; nothing depends on them.
-        let _ = self.opened.session.outgoing.handle_puback(id);
+        if let Ok(Some(delivery)) = self.opened.session.outgoing.handle_puback(id) {
+            self.settle_delivery(&delivery);
+        }
         Ok(())
     }
 
     fn handle_pubrec(&mut self, ack: &Ack<'_>) -> Result<(), Ending> {
         let refused = ack.reason_code.is_failure().then_some(ack.reason_code);
-        let reason_code = match self.opened.session.outgoing.handle_pubrec(ack.packet_id, refused) {
-            Ok(Release::Send) => ReasonCode::Success,
-            Ok(Release::Refused) => return Ok(()),
+        let packet_id = ack.packet_id;
+        let reason_code = match self.opened.session.outgoing.handle_pubrec(packet_id, refused) {
+            Ok(Release::Send(delivery)) => {
+                delivery.iter().for_each(|delivery| self.release(packet_id, delivery));
+                ReasonCode::Success
+            }
+            Ok(Release::Refused(delivery)) => {
+                delivery.iter().for_each(|delivery| self.settle_delivery(delivery));
+                return Ok(());
+            }
             Err(_) if refused.is_some() => return Ok(()),
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
         let properties = AckProperties::default();
-        self.send(&Packet::PubRel(Ack { packet_id: ack.packet_id, reason_code, properties }))
+        let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
+        if self.changes.is_empty() && self.deferred.is_empty() {
+            return self.send(&release);
+        }
+        self.defer(&release)
     }
 
-    fn handle_pubrel(&mut self, packet_id: PacketId) -> Result<(), Ending> {
-        let incoming = &mut self.opened.session.incoming;
-        let reason_code = incoming.handle_pubrel(packet_id);
-        let kind = AcknowledgementKind::PubComp;
-        let acknowledgement = Acknowledgement { kind, packet_id, reason_code };
-        incoming.acknowledge(acknowledgement, CommitSequence::NONE);
+    /// The client has a message of QoS 2: it is not sent again, and PUBREL waits for that to be stored.
+    fn release(&mut self, packet_id: PacketId, delivery: &Delivery) {
+        match self.has_stored(delivery) {
+            true => {
+                let session = self.opened.handle.key.clone();
+                self.changes.push(Change::Released { session, packet_id });
+            }
+            false => self.settle_delivery(delivery),
+        }
+    }
+
+    /// Sends `packet` behind what waits, once what was stored before it is durable.
+    pub(in crate::connection) fn defer(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
+        let mut bytes = Vec::new();
+        encode(packet, &self.terms, &mut bytes)?;
+        let commit = self.changes.is_empty().then_some(CommitSequence::NONE);
+        self.deferred.push_back((commit, bytes));
         Ok(())
     }
 
-    fn handle_pubcomp(&mut self, id: PacketId) -> Result<(), Ending> {
-        let _ = self.opened.session.outgoing.handle_pubcomp(id);
+    fn handle_pubrel(&mut self, packet_id: PacketId) -> Result<(), Ending> {
+        let reason_code = self.opened.session.incoming.handle_pubrel(packet_id);
+        let known = reason_code == ReasonCode::Success && self.opened.handle.is_durable();
+        let commit = match known {
+            false => CommitSequence::NONE,
+            true => {
+                let session = self.opened.handle.key.clone();
+                self.store([Change::ReceivedReleased { session, packet_id }])
+            }
+        };
+        let kind = AcknowledgementKind::PubComp;
+        let acknowledgement = Acknowledgement { kind, packet_id, reason_code };
+        self.opened.session.incoming.acknowledge(acknowledgement, commit);
+        Ok(())
+    }
+
+    fn handle_pubcomp(&mut self, packet_id: PacketId) -> Result<(), Ending> {
+        let completed = self.opened.session.outgoing.handle_pubcomp(packet_id).is_ok();
+        if completed && self.opened.handle.is_durable() {
+            let session = self.opened.handle.key.clone();
+            self.changes.push(Change::Completed { session, packet_id });
+        }
         Ok(())
     }
 
@@ -233,7 +287,10 @@ impl<S: Stream> Driver<S> {
             // One that does not fit the client's maximum packet size is as good as sent.
             let _ = self.send(&packet);
         }
-        while let Some((_, bytes)) = self.deferred.pop_front_if(|(commit, _)| *commit <= durable) {
+        let leaves = |deferred: &mut (Option<CommitSequence>, _)| {
+            deferred.0.is_some_and(|commit| commit <= durable)
+        };
+        while let Some((_, bytes)) = self.deferred.pop_front_if(leaves) {
             self.traffic.packets_sent += 1;
             self.out.extend_from_slice(&bytes);
         }
@@ -244,7 +301,7 @@ impl<S: Stream> Driver<S> {
 
     fn awaited_commit(&self) -> Option<CommitSequence> {
         let acknowledgement = self.opened.session.incoming.awaited_commit();
-        let deferred = self.deferred.front().map(|(commit, _)| *commit);
+        let deferred = self.deferred.front().and_then(|(commit, _)| *commit);
         [acknowledgement, deferred].into_iter().flatten().min()
     }
 

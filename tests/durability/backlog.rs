@@ -1,0 +1,74 @@
+//! More messages than are kept in memory.
+
+use hookmq_codec::{ProtocolVersion, Qos};
+use hookmq_tests::client::{Client, publish};
+
+use crate::{Stage, in_both_versions};
+
+const MANY: usize = 3000;
+
+fn fill(publisher: &mut Client, numbers: std::ops::Range<usize>, qos: Qos) {
+    for number in numbers {
+        publisher.publish(publish("t", format!("{number}").as_bytes(), qos));
+    }
+}
+
+fn drain(subscriber: &mut Client, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let received = subscriber.expect_message("t", format!("{number}").as_bytes());
+        subscriber.acknowledge(&received);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_keep_up_gets_everything_in_order_and_once() {
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+        let stage = Stage::new(ProtocolVersion::V5, "limits: {queue_messages: 100000}\n");
+        let mut subscriber = stage.session("s");
+        subscriber.subscribe("t", Qos::ExactlyOnce);
+        let mut publisher = stage.client("p");
+        fill(&mut publisher, 0..MANY, qos);
+        std::thread::scope(|threads| {
+            threads.spawn(|| fill(&mut publisher, MANY..MANY + 500, qos));
+            drain(&mut subscriber, 0..MANY + 500);
+        });
+        // It has caught up, and goes on as before.
+        fill(&mut publisher, 0..10, qos);
+        drain(&mut subscriber, 0..10);
+        subscriber.expect_nothing();
+    }
+}
+
+#[test]
+fn a_long_queue_survives_and_is_sent_while_more_comes() {
+    let mut stage = Stage::new(ProtocolVersion::V5, "limits: {queue_messages: 100000}\n");
+    stage.session("s").subscribe("t", Qos::AtLeastOnce);
+    fill(&mut stage.client("p"), 0..MANY, Qos::AtLeastOnce);
+    stage.crash();
+    let mut publisher = stage.client("p");
+    let mut subscriber = stage.resume("s");
+    std::thread::scope(|threads| {
+        threads.spawn(|| fill(&mut publisher, MANY..MANY + 500, Qos::AtLeastOnce));
+        drain(&mut subscriber, 0..MANY + 500);
+    });
+    subscriber.disconnect();
+    assert_eq!(stage.sessions(), [("s".into(), 0)]);
+}
+
+#[test]
+fn the_bound_of_a_queue_holds_after_a_crash_as_before() {
+    in_both_versions(|stage| {
+        *stage = Stage::new(stage.version, "limits: {queue_messages: 5}\n");
+        stage.session("s").subscribe("t", Qos::AtLeastOnce);
+        let mut publisher = stage.client("p");
+        fill(&mut publisher, 0..3, Qos::AtLeastOnce);
+        stage.crash();
+        let mut publisher = stage.client("p");
+        fill(&mut publisher, 3..9, Qos::AtLeastOnce);
+        assert_eq!(stage.sessions(), [("s".into(), 5)]);
+        assert_eq!(stage.broker.admin().metric("messages_overflowed_total"), 4);
+        let mut subscriber = stage.resume("s");
+        drain(&mut subscriber, 0..5);
+        subscriber.expect_nothing();
+    });
+}
