@@ -64,8 +64,7 @@ impl Estate {
             yaml = yaml.replace("  authorize:", "  publish: [{rule: rule}]\n  authorize:");
         }
         let estate = Self { broker: Broker::with_config(&yaml, directory), tables, version };
-        let admin = estate.admin();
-        wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
+        estate.wait_until_ready();
         estate.tables.execute(SEED);
         wait_until("the principals are known", || {
             let attempt = connect(version, "first");
@@ -75,6 +74,17 @@ impl Estate {
             (connack.reason_code == ReasonCode::Success).then_some(())
         });
         estate
+    }
+
+    /// Kills the broker, starts it again, and waits until it knows its tables.
+    pub fn crash(&mut self) {
+        self.broker.restart();
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let admin = self.admin();
+        wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
     }
 
     pub fn admin(&self) -> AdminClient {
