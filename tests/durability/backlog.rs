@@ -42,7 +42,7 @@ fn a_client_that_does_not_keep_up_gets_everything_in_order_and_once() {
 #[test]
 fn a_long_queue_survives_and_is_sent_while_more_comes() {
     let mut stage = Stage::new(ProtocolVersion::V5, "limits: {queue_messages: 100000}\n");
-    stage.session("s").subscribe("t", Qos::AtLeastOnce);
+    stage.away("s", "t", Qos::AtLeastOnce);
     fill(&mut stage.client("p"), 0..MANY, Qos::AtLeastOnce);
     stage.crash();
     let mut publisher = stage.client("p");
@@ -59,7 +59,7 @@ fn a_long_queue_survives_and_is_sent_while_more_comes() {
 fn the_bound_of_a_queue_holds_after_a_crash_as_before() {
     in_both_versions(|stage| {
         *stage = Stage::new(stage.version, "limits: {queue_messages: 5}\n");
-        stage.session("s").subscribe("t", Qos::AtLeastOnce);
+        stage.away("s", "t", Qos::AtLeastOnce);
         let mut publisher = stage.client("p");
         fill(&mut publisher, 0..3, Qos::AtLeastOnce);
         stage.crash();

@@ -107,6 +107,7 @@ fn a_message_of_qos_2_that_was_received_is_not_taken_twice() {
         let received = subscriber.expect_message("t", b"once");
         subscriber.acknowledge(&received);
         subscriber.expect_nothing();
+        stage.flush();
         // PUBCOMP has come: the id is free, and what is under it now is another message.
         stage.crash();
         let mut publisher = stage.resume("p");

@@ -9,7 +9,7 @@ mod shared;
 mod state;
 mod trouble;
 
-use hookmq_codec::{Connect, ProtocolVersion};
+use hookmq_codec::{Connect, ProtocolVersion, Qos};
 use hookmq_tests::broker::{Broker, OPEN_LISTENER};
 use hookmq_tests::client::{Client, connect, connect_to_session};
 
@@ -50,6 +50,13 @@ impl Stage {
     /// A client that begins a session which outlives the connection, or goes on with it.
     fn session(&self, client_id: &str) -> Client {
         self.connect(connect_to_session(self.version, client_id, 3600))
+    }
+
+    /// Leaves a session that is subscribed to `filter`.
+    fn away(&self, client_id: &str, filter: &str, qos: Qos) {
+        let mut client = self.session(client_id);
+        client.subscribe(filter, qos);
+        client.disconnect();
     }
 
     /// As [`Self::session`], for a session that must be there.

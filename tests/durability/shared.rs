@@ -11,7 +11,7 @@ const FILTER: &str = "$share/group/t";
 fn messages_for_a_group_that_is_away_survive_and_go_to_one_member_each() {
     in_both_versions(|stage| {
         for member in ["a", "b"] {
-            stage.session(member).subscribe(FILTER, Qos::AtLeastOnce);
+            stage.away(member, FILTER, Qos::AtLeastOnce);
         }
         let mut publisher = stage.client("p");
         for number in 0..10 {
@@ -53,7 +53,7 @@ fn what_a_member_had_in_flight_is_there_after_a_crash() {
 #[test]
 fn what_a_member_without_a_lasting_session_acknowledges_is_gone_for_the_others() {
     in_both_versions(|stage| {
-        stage.session("lasting").subscribe(FILTER, Qos::AtLeastOnce);
+        stage.away("lasting", FILTER, Qos::AtLeastOnce);
         let mut passing = stage.client("passing");
         passing.subscribe(FILTER, Qos::AtLeastOnce);
         let mut publisher = stage.client("p");

@@ -12,7 +12,7 @@ use crate::Stage;
 #[test]
 fn a_damaged_store_is_told_and_not_served() {
     let mut stage = Stage::new(ProtocolVersion::V5, "");
-    stage.session("s").subscribe("t", Qos::AtLeastOnce);
+    stage.away("s", "t", Qos::AtLeastOnce);
     stage.client("p").publish(publish("t", &[7; 5000], Qos::AtLeastOnce));
     assert!(stage.broker.terminate().success());
     let file = stage.broker.directory().join("data/store/store.sqlite");

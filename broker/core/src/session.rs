@@ -31,6 +31,8 @@ pub struct Session {
     /// The broker has been started since the client was here: what was in flight is not in `outgoing`,
     /// but in the store.
     pub recovered: Option<Recovered>,
+    /// Messages of QoS 1 that the client may have been sent before the broker was started.
+    pub perhaps_sent: u16,
 }
 
 /// How the client of a session was found when the broker started.
@@ -88,6 +90,7 @@ impl Session {
             subscriptions: HashMap::new(),
             expiry_interval: 0,
             recovered: None,
+            perhaps_sent: 0,
         }
     }
 

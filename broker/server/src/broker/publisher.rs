@@ -44,7 +44,7 @@ struct Desk {
     touched: Vec<Arc<SessionHandle>>,
     overflowed: u64,
     /// What is to be stored in one commit with the next message.
-    along: Option<Change>,
+    along: Option<Box<Change>>,
 }
 
 /// The message that is published when a client is lost.
@@ -152,13 +152,13 @@ impl Publisher {
     /// As [`Self::publish`], with a change that is stored in the same commit; where the message is
     /// refused, not at all.
     pub fn publish_with(&mut self, parts: NewMessage<'_>, along: Change) -> Reply {
-        self.desk.along = Some(along);
+        self.desk.along = Some(Box::new(along));
         let reply = self.publish(parts);
         let accepted = !reply.reason_code.is_failure();
         match self.desk.along.take().filter(|_| accepted) {
             None => reply,
             Some(alone) => {
-                let commit = self.desk.broker.store.append(vec![alone]);
+                let commit = self.desk.broker.store.append(vec![*alone]);
                 Reply { commit: reply.commit.max(commit), ..reply }
             }
         }
@@ -174,10 +174,10 @@ impl Publisher {
                 if is_abroad(parts.topic.as_str()) { Verdict::Abroad } else { Verdict::Allowed };
             (route.access_generation, route.verdicts[place]) = (generation, Some(verdict));
         }
-        self.desk.along = Some(cleared);
+        self.desk.along = Some(Box::new(cleared));
         self.publish(parts);
         if let Some(cleared) = self.desk.along.take() {
-            self.desk.broker.store.append(vec![cleared]);
+            self.desk.broker.store.append(vec![*cleared]);
         }
     }
 

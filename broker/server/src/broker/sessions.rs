@@ -27,10 +27,6 @@ pub struct OpenedSession {
     pub present: bool,
     /// The shared subscriptions that it is a member of.
     pub shares: Vec<Arc<Share>>,
-    /// The session that was here before is forgotten with this commit.
-    pub replaced: CommitSequence,
-    /// Messages of QoS 1 that an earlier connection may have sent.
-    pub perhaps_sent: u16,
 }
 
 /// How long a connection may take to hand its session over; it only has to finish one turn.
@@ -63,7 +59,8 @@ fn rejoin(tenant: &Tenant, handle: &Arc<SessionHandle>, session: &Session) -> Ve
 
 impl Broker {
     /// Opens the client's session: its old one, or with `clean_start` a new one. A connection that
-    /// uses it is ended with "session taken over" `[MQTT-3.1.4-3]`.
+    /// uses it is ended with "session taken over" `[MQTT-3.1.4-3]`. What was there before is forgotten
+    /// with the commit.
     ///
     /// # Errors
     /// `ClientIdentifierNotValid` when the session belongs to another principal, which is untouched;
@@ -75,7 +72,7 @@ impl Broker {
         client: &Arc<Client>,
         clean_start: bool,
         place: Place,
-    ) -> Result<OpenedSession, ReasonCode> {
+    ) -> Result<(OpenedSession, CommitSequence), ReasonCode> {
         let control = Arc::new(Control::new(client.clone(), place));
         let (handle, session) = match self.find_session(tenant, client, clean_start, &control)? {
             Found::Fresh(handle) => (handle, None),
@@ -97,44 +94,25 @@ impl Broker {
             Some(mut session)
                 if !clean_start && session.outlives_connection() && !handle.is_doomed() =>
             {
-                let perhaps_sent = match session.recovered.take() {
-                    None => 0,
-                    Some(recovered) => {
-                        self.recover_in_flight(&handle.key, &mut session.outgoing).await?;
-                        let connected = recovered == Recovered::Connected;
-                        if connected { self.limits.maximum_inflight } else { 0 }
-                    }
-                };
+                if let Some(recovered) = session.recovered.take() {
+                    self.recover_in_flight(&handle.key, &mut session.outgoing).await?;
+                    let connected = recovered == Recovered::Connected;
+                    session.perhaps_sent = if connected { self.limits.maximum_inflight } else { 0 };
+                }
                 handle.mailbox.set_online(handle.in_store());
                 let shares = rejoin(tenant, &handle, &session);
-                let replaced = CommitSequence::NONE;
-                let present = true;
-                Ok(OpenedSession {
-                    handle,
-                    control,
-                    session,
-                    present,
-                    shares,
-                    replaced,
-                    perhaps_sent,
-                })
+                let opened = OpenedSession { handle, control, session, present: true, shares };
+                Ok((opened, CommitSequence::NONE))
             }
             old => {
-                let (handle, replaced) = match old {
+                let (handle, forgotten) = match old {
                     None => (handle, CommitSequence::NONE),
                     Some(old) => self.replace_session(tenant, client, &handle, old, &control)?,
                 };
                 let session = Box::new(Session::new(self.limits.receive_maximum));
-                let (present, shares) = (false, Vec::new());
-                Ok(OpenedSession {
-                    handle,
-                    control,
-                    session,
-                    present,
-                    shares,
-                    replaced,
-                    perhaps_sent: 0,
-                })
+                let shares = Vec::new();
+                let opened = OpenedSession { handle, control, session, present: false, shares };
+                Ok((opened, forgotten))
             }
         }
     }

@@ -288,7 +288,7 @@ async fn open(
     let place = broker
         .admit_to_tenant(&tenant, &client)
         .map_err(|(reason_code, reason)| refusal(reason_code, reason))?;
-    let opened = broker
+    let (opened, forgotten) = broker
         .open_session(&tenant, &client, connect.clean_start, place)
         .await
         .map_err(|reason_code| refusal(reason_code, "the session is not to be had"))?;
@@ -311,7 +311,10 @@ async fn open(
             judged: Judged::Again,
         })
     });
-    Ok(answer::settle(broker, connect, tenant, client, opened, will, last_word).await)
+    let start = answer::settle(broker, connect, tenant, client, opened, will, last_word).await;
+    // Behind what was forgotten comes what has begun, if that is stored.
+    broker.durable(forgotten).await;
+    Ok(start)
 }
 
 /// A will asks for no more than the client could publish itself `[MQTT-3.2.2-12]` `[MQTT-3.2.2-13]`.

@@ -160,10 +160,14 @@ impl<S: Stream> Driver<S> {
             // Sent once, it is nobody's any more.
             Qos::AtMostOnce if message.stored() > 0 => {
                 let id = MessageId(message.stored());
-                self.changes.push(Change::Dequeued { queue: share.key(), id });
+                self.owed().changes.push(Change::Dequeued { queue: share.key(), id });
             }
             Qos::AtMostOnce => {}
-            _ => self.changes.extend(share.fetched(message, &self.opened.handle)),
+            _ => {
+                if let Some(moved) = share.fetched(message, &self.opened.handle) {
+                    self.owed().changes.push(moved);
+                }
+            }
         }
         self.deliver_one(delivery, now);
     }
@@ -265,7 +269,7 @@ impl<S: Stream> Driver<S> {
             }
         }
         let id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId::MIN);
-        let dup = match self.opened.perhaps_sent {
+        let dup = match self.opened.session.perhaps_sent {
             0 => Dup::First,
             _ => self.dup_after_restart(&delivery),
         };
@@ -273,10 +277,12 @@ impl<S: Stream> Driver<S> {
         if !fits(&packet, &self.terms) {
             return self.settle_delivery(&delivery);
         }
+        // What is behind a message that waits goes behind it: in the order in which it is sent again.
         let waits = delivery.message.onward_after() > CommitSequence::NONE
-            || delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery);
+            || delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery)
+            || delivery.qos > Qos::AtMostOnce && self.defers();
         if waits {
-            return self.deliver_later(delivery, published, now);
+            return self.deliver_later(delivery, published, dup, now);
         }
         if !self.aliases.is_off() {
             packet = with_alias(packet, &mut self.aliases, &self.terms);
@@ -285,6 +291,7 @@ impl<S: Stream> Driver<S> {
             let message = published.unwrap_or_else(|| delivery.message.clone());
             let subscription_identifiers = delivery.subscription_identifiers.clone();
             let in_flight = Delivery { message, subscription_identifiers, ..delivery };
+            self.note_in_flight(&in_flight);
             packet.packet_id = Some(self.opened.session.outgoing.assign(in_flight));
         }
         let payload = packet.payload.len();
@@ -299,30 +306,35 @@ impl<S: Stream> Driver<S> {
     /// As the end of [`Self::deliver_one`], for a message of QoS 2 that must not leave before the store
     /// has what belongs to it: the message itself, and for such a session its packet id.
     #[cold]
-    fn deliver_later(&mut self, delivery: Delivery, published: Option<Message>, now: Instant) {
-        let mut awaited = Some(delivery.message.onward_after());
+    fn deliver_later(
+        &mut self,
+        delivery: Delivery,
+        published: Option<Message>,
+        dup: Dup,
+        now: Instant,
+    ) {
         let mut packet_id = None;
         if delivery.qos > Qos::AtMostOnce {
             let message = published.unwrap_or_else(|| delivery.message.clone());
             let subscription_identifiers = delivery.subscription_identifiers.clone();
             let in_flight = Delivery { message, subscription_identifiers, ..delivery };
+            self.note_in_flight(&in_flight);
             let id = self.opened.session.outgoing.assign(in_flight);
             packet_id = Some(id);
             if delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery) {
                 let session = self.opened.handle.key.clone();
                 let stored = MessageId(delivery.message.stored());
                 let change = Change::PacketIdAssigned { session, id: stored, packet_id: id };
-                self.changes.push(change);
-                awaited = None;
+                self.owed().changes.push(change);
             }
         }
-        let packet = outgoing(&delivery, packet_id, Dup::First, now);
+        let packet = outgoing(&delivery, packet_id, dup, now);
         self.traffic.messages_sent += 1;
         self.traffic.payload_bytes_sent += packet.payload.len() as u32;
         let mut bytes = Vec::with_capacity(packet.encoded_length(self.terms.version));
         packet.encode(self.terms.version, &mut bytes);
         self.sendable.spend(1, bytes.len());
-        self.deferred.push_back((awaited, bytes));
+        self.owed().defer(bytes, delivery.message.onward_after());
     }
 
     /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
@@ -331,7 +343,7 @@ impl<S: Stream> Driver<S> {
         if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) {
             return Dup::First;
         }
-        self.opened.perhaps_sent -= 1;
+        self.opened.session.perhaps_sent -= 1;
         Dup::Again
     }
 

@@ -16,9 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use hookmq_codec::{PacketType, ProtocolVersion, TopicFilter, decode_within, frame, needed};
-use hookmq_core::{CommitSequence, Delivery};
+use hookmq_core::Delivery;
 use hookmq_hooks::Client;
-use hookmq_store::Change;
 use tokio::io::ReadBuf;
 
 pub use self::authentication::Authentication;
@@ -31,7 +30,7 @@ use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_rea
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use super::receive::ReceiveCheck;
-use super::stored::Backlog;
+use super::stored::Owed;
 use crate::broker::Broker;
 use crate::broker::meter::Allowance;
 use crate::broker::metrics::Traffic;
@@ -98,12 +97,8 @@ pub struct Driver<S> {
     pub(super) out: Vec<u8>,
     /// How much of `out` the socket has taken.
     pub(super) written: usize,
-    /// What the store is to be told of this turn.
-    pub(super) changes: Vec<Change>,
-    /// Encoded packets that wait for their commits, in order; none stands for that of this turn.
-    pub(super) deferred: VecDeque<(Option<CommitSequence>, Vec<u8>)>,
-    /// None while the client keeps up.
-    pub(super) backlog: Option<Box<Backlog>>,
+    /// What waits for the store. None for clients that have nothing to do with it.
+    pub(super) owed: Option<Box<Owed>>,
     /// Whether something that the client has published was stored.
     pub(super) stores: bool,
     /// None where CONNECT has named no authentication method.
@@ -149,9 +144,7 @@ impl<S: Stream> Driver<S> {
             sendable: Allowance::UNBOUNDED,
             out: first_bytes,
             written: 0,
-            changes: Vec::new(),
-            deferred: VecDeque::new(),
-            backlog: None,
+            owed: None,
             stores: false,
             authentication,
             last_packet: Instant::now(),

@@ -159,7 +159,9 @@ impl<S: Stream> Driver<S> {
         let (now, later) = match ending.will(self.opened.session.outlives_connection(), will) {
             WillDue::Never => {
                 let session = self.opened.handle.key.clone();
-                self.changes.extend(stored_will.map(|id| Change::WillCleared { session, id }));
+                self.owed()
+                    .changes
+                    .extend(stored_will.map(|id| Change::WillCleared { session, id }));
                 (None, None)
             }
             WillDue::Now(will) => (Some(will), None),

@@ -1,6 +1,6 @@
 //! What the store is told of deliveries, and what is fetched from it for a client that is behind.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use hookmq_codec::filter_matches;
 use hookmq_core::{CommitSequence, Delivery};
@@ -11,8 +11,19 @@ use super::Stream;
 use super::driver::Driver;
 use crate::broker::recovery::{delivered, report};
 
+/// What one connection has to do with the store.
+#[derive(Default)]
+pub struct Owed {
+    /// What the store is to be told of this turn.
+    pub(super) changes: Vec<Change>,
+    /// Encoded packets that wait for their commits, in order; none stands for that of this turn.
+    pub(super) deferred: VecDeque<(Option<CommitSequence>, Vec<u8>)>,
+    /// None while the client keeps up.
+    backlog: Option<Backlog>,
+}
+
 /// How far a client that is behind has come in its queue.
-pub struct Backlog {
+struct Backlog {
     /// The last message that was fetched.
     after: MessageId,
     /// Nothing was behind it.
@@ -23,7 +34,7 @@ pub struct Backlog {
 /// A page that the store was asked for.
 struct Asked {
     answer: oneshot::Receiver<Page>,
-    /// What was in flight then: the store has it still.
+    /// What was in flight then, or was sent since: the page may have it.
     in_flight: HashSet<u64>,
 }
 
@@ -31,7 +42,51 @@ struct Asked {
 const PAGE_MESSAGES: usize = 256;
 const PAGE_BYTES: usize = 256 * 1024;
 
+impl Owed {
+    /// Has a packet wait for `commit` and for what this turn stores, behind all that wait already.
+    pub(super) fn defer(&mut self, packet: Vec<u8>, commit: CommitSequence) {
+        let awaited = self.changes.is_empty().then_some(commit);
+        self.deferred.push_back((awaited, packet));
+    }
+
+    /// The next packet that may leave, now that everything up to `durable` is on disk.
+    pub(super) fn poll_deferred(&mut self, durable: CommitSequence) -> Option<Vec<u8>> {
+        let leaves = |deferred: &mut (Option<CommitSequence>, _)| {
+            deferred.0.is_some_and(|commit| commit <= durable)
+        };
+        self.deferred.pop_front_if(leaves).map(|(_, bytes)| bytes)
+    }
+
+    /// The commit that the next packet waits for.
+    pub(super) fn awaited_commit(&self) -> Option<CommitSequence> {
+        self.deferred.front().and_then(|(commit, _)| *commit)
+    }
+
+    /// Whether it takes memory for nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.deferred.is_empty() && self.backlog.is_none()
+    }
+}
+
 impl<S: Stream> Driver<S> {
+    #[cold]
+    pub(super) fn owed(&mut self) -> &mut Owed {
+        self.owed.get_or_insert_default()
+    }
+
+    /// Whether packets wait for the store.
+    #[inline]
+    pub(super) fn defers(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| !owed.deferred.is_empty())
+    }
+
+    /// Whether what is sent now need not wait for anything.
+    #[inline]
+    pub(super) fn owes_nothing(&self) -> bool {
+        let nothing = |owed: &Owed| owed.changes.is_empty() && owed.deferred.is_empty();
+        self.owed.as_deref().is_none_or(nothing)
+    }
+
     /// Whether the store has the message for this session.
     #[inline]
     pub(super) fn has_stored(&self, delivery: &Delivery) -> bool {
@@ -60,17 +115,20 @@ impl<S: Stream> Driver<S> {
             None => return,
         };
         let id = MessageId(delivery.message.stored());
-        self.changes.push(Change::Dequeued { queue, id });
+        self.owed().changes.push(Change::Dequeued { queue, id });
     }
 
     /// Stores what this turn has brought about, and `changes` behind it, in one commit.
     pub(super) fn store(&mut self, changes: impl IntoIterator<Item = Change>) -> CommitSequence {
-        self.changes.extend(changes);
-        if self.changes.is_empty() {
-            return CommitSequence::NONE;
+        let mut changes = changes.into_iter().peekable();
+        if changes.peek().is_some() {
+            self.owed().changes.extend(changes);
         }
-        let commit = self.broker.store.append(std::mem::take(&mut self.changes));
-        for (awaited, _) in self.deferred.iter_mut().rev() {
+        let Some(owed) = self.owed.as_mut().filter(|owed| !owed.changes.is_empty()) else {
+            return CommitSequence::NONE;
+        };
+        let commit = self.broker.store.append(std::mem::take(&mut owed.changes));
+        for (awaited, _) in owed.deferred.iter_mut().rev() {
             match awaited {
                 None => *awaited = Some(commit),
                 Some(_) => break,
@@ -79,12 +137,21 @@ impl<S: Stream> Driver<S> {
         commit
     }
 
+    /// A page that is on its way may have what is sent now.
+    #[inline]
+    pub(super) fn note_in_flight(&mut self, delivery: &Delivery) {
+        if let Some(owed) = &mut self.owed
+            && let Some(Backlog { asked: Some(asked), .. }) = &mut owed.backlog
+        {
+            asked.in_flight.insert(delivery.message.stored());
+        }
+    }
+
     /// Fills the batch from the store, for a client that is behind, or asks for what is next.
     #[cold]
     pub(super) fn fetch(&mut self) {
-        let fresh =
-            || Box::new(Backlog { after: MessageId(u64::MAX), exhausted: true, asked: None });
-        let mut backlog = self.backlog.take().unwrap_or_else(fresh);
+        let fresh = || Backlog { after: MessageId(u64::MAX), exhausted: true, asked: None };
+        let mut backlog = self.owed().backlog.take().unwrap_or_else(fresh);
         if let Some(mut asked) = backlog.asked.take() {
             match asked.answer.try_recv() {
                 Ok(page) => self.take_page(page, &asked.in_flight, &mut backlog),
@@ -105,7 +172,7 @@ impl<S: Stream> Driver<S> {
                 true => {}
             }
         }
-        self.backlog = Some(backlog);
+        self.owed().backlog = Some(backlog);
     }
 
     fn ask(&mut self, after: MessageId) -> Asked {

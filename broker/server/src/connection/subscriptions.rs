@@ -184,8 +184,8 @@ impl<S: Stream> Driver<S> {
 
     /// Sends `packet` once `changes` are durable, behind the answers that wait already.
     fn answer(&mut self, packet: &Packet<'_>, changes: Vec<Change>) -> Result<(), Ending> {
-        self.changes.extend(changes);
-        if self.changes.is_empty() && self.deferred.is_empty() {
+        self.owed().changes.extend(changes);
+        if self.owes_nothing() {
             return self.send(packet);
         }
         self.defer(packet)
@@ -193,7 +193,7 @@ impl<S: Stream> Driver<S> {
 
     /// Whether retained messages are due and may go, which is not before SUBACK has gone.
     pub(super) fn may_send_retained(&self) -> bool {
-        !self.retained_due.is_empty() && self.deferred.is_empty()
+        !self.retained_due.is_empty() && !self.defers()
     }
 
     /// Puts the retained messages of the next subscription that is due some into the batch. One at a
@@ -214,7 +214,8 @@ impl<S: Stream> Driver<S> {
                 message,
             };
             if self.has_stored(&delivery) {
-                self.changes.push(self.queued(&delivery));
+                let queued = self.queued(&delivery);
+                self.owed().changes.push(queued);
             }
             self.batch.push_back(delivery);
         }

@@ -51,7 +51,7 @@ impl Desk {
         for share in &recipients.shares {
             copies.extend(self.copy_of_share(share, message));
         }
-        let mut changes: Vec<_> = self.along.take().into_iter().collect();
+        let mut changes: Vec<_> = self.along.take().map(|it| *it).into_iter().collect();
         if retain {
             let (tenant, record) = (self.tenant.name.clone(), record.clone());
             changes.push(Change::Retained { tenant, record });

@@ -98,11 +98,11 @@ pub(super) async fn settle(
 fn store_opening(
     broker: &Broker,
     client: &Client,
-    OpenedSession { handle, session, present, replaced, .. }: &OpenedSession,
+    OpenedSession { handle, session, present, .. }: &OpenedSession,
     will: Option<&Will>,
 ) -> CommitSequence {
     if !session.outlives_connection() && !present && will.is_none() {
-        return *replaced;
+        return CommitSequence::NONE;
     }
     let mut changes = vec![Change::SessionOpened {
         session: handle.key.clone(),

@@ -202,7 +202,7 @@ impl<S: Stream> Driver<S> {
         };
         let properties = AckProperties::default();
         let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
-        if self.changes.is_empty() && self.deferred.is_empty() {
+        if self.owes_nothing() {
             return self.send(&release);
         }
         self.defer(&release)
@@ -213,7 +213,7 @@ impl<S: Stream> Driver<S> {
         match self.has_stored(delivery) {
             true => {
                 let session = self.opened.handle.key.clone();
-                self.changes.push(Change::Released { session, packet_id });
+                self.owed().changes.push(Change::Released { session, packet_id });
             }
             false => self.settle_delivery(delivery),
         }
@@ -223,8 +223,7 @@ impl<S: Stream> Driver<S> {
     pub(in crate::connection) fn defer(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
         let mut bytes = Vec::new();
         encode(packet, &self.terms, &mut bytes)?;
-        let commit = self.changes.is_empty().then_some(CommitSequence::NONE);
-        self.deferred.push_back((commit, bytes));
+        self.owed().defer(bytes, CommitSequence::NONE);
         Ok(())
     }
 
@@ -248,7 +247,7 @@ impl<S: Stream> Driver<S> {
         let completed = self.opened.session.outgoing.handle_pubcomp(packet_id).is_ok();
         if completed && self.opened.handle.is_durable() {
             let session = self.opened.handle.key.clone();
-            self.changes.push(Change::Completed { session, packet_id });
+            self.owed().changes.push(Change::Completed { session, packet_id });
         }
         Ok(())
     }
@@ -287,10 +286,7 @@ impl<S: Stream> Driver<S> {
             // One that does not fit the client's maximum packet size is as good as sent.
             let _ = self.send(&packet);
         }
-        let leaves = |deferred: &mut (Option<CommitSequence>, _)| {
-            deferred.0.is_some_and(|commit| commit <= durable)
-        };
-        while let Some((_, bytes)) = self.deferred.pop_front_if(leaves) {
+        while let Some(bytes) = self.owed.as_mut().and_then(|owed| owed.poll_deferred(durable)) {
             self.traffic.packets_sent += 1;
             self.out.extend_from_slice(&bytes);
         }
@@ -301,7 +297,7 @@ impl<S: Stream> Driver<S> {
 
     fn awaited_commit(&self) -> Option<CommitSequence> {
         let acknowledgement = self.opened.session.incoming.awaited_commit();
-        let deferred = self.deferred.front().and_then(|(commit, _)| *commit);
+        let deferred = self.owed.as_ref().and_then(|owed| owed.awaited_commit());
         [acknowledgement, deferred].into_iter().flatten().min()
     }
 

@@ -86,6 +86,7 @@ impl<S: Stream> Driver<S> {
             self.publisher.shrink();
             self.batch.shrink_to_fit();
             self.retained_due.shrink_to_fit();
+            self.owed.take_if(|owed| owed.is_empty());
         }
         Poll::Pending
     }
