@@ -8,6 +8,7 @@ mod database_outage;
 mod explain;
 mod first_light;
 mod go_auth;
+mod grants;
 mod hot_swap;
 mod imports;
 mod own_queries;
