@@ -31,7 +31,8 @@ use super::topic_cache::TopicCache;
 pub struct Publisher {
     routes: TopicCache<Route>,
     desk: Desk,
-    grants_used: GrantsUsed,
+    /// None before the first, which is the rule.
+    grants_used: Option<Box<GrantsUsed>>,
 }
 
 /// All that a publisher has but its memory of topics, which is borrowed beside it.
@@ -121,7 +122,7 @@ impl Publisher {
         let touched = Vec::new();
         let desk =
             Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
-        Self { routes: TopicCache::default(), desk, grants_used: GrantsUsed::default() }
+        Self { routes: TopicCache::default(), desk, grants_used: None }
     }
 
     /// Takes a message of the client through the pipeline.

@@ -20,7 +20,7 @@ pub(super) struct GrantsUsed(BTreeSet<i64>);
 impl Publisher {
     /// Puts the first use of a grant on this connection on record.
     pub fn note_grant(&mut self, grant: &TenantGrant) {
-        if self.grants_used.0.insert(grant.id) {
+        if self.grants_used.get_or_insert_default().0.insert(grant.id) {
             let desk = &self.desk;
             desk.broker.audit.grant(GrantEvent::Used { grant, by: &desk.client });
         }
