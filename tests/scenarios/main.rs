@@ -13,6 +13,7 @@ mod hot_swap;
 mod imports;
 mod own_queries;
 mod site;
+mod store;
 mod sys;
 mod tenants;
 mod versions;

@@ -73,12 +73,32 @@ pipeline:
 
     /// Kills the broker, and starts it again with its configuration and its data. Its log begins anew.
     pub fn restart(&mut self) {
-        let mut command = hookmq();
-        command.args(["run", "--config"]).arg(self.directory().join("hookmq.yaml"));
+        self.kill();
+        self.start();
+    }
+
+    /// SIGKILL; waits until it is gone.
+    pub fn kill(&mut self) {
         let mut process = self.process();
         process.kill().expect("kill the broker");
         process.wait().expect("wait for its end");
-        *process = start(command, self.directory());
+    }
+
+    /// Starts it again once it has ended, with its configuration and its data. Its log begins anew, and
+    /// the one before is `broker.log.1`.
+    pub fn start(&mut self) {
+        let mut command = hookmq();
+        command.args(["run", "--config"]).arg(self.directory().join("hookmq.yaml"));
+        let log = log_file(self.directory());
+        std::fs::rename(&log, log.with_extension("log.1")).expect("put the log aside");
+        let process = start(command, self.directory());
+        *self.process() = process;
+    }
+
+    /// Lets the directory stay when the broker goes.
+    pub fn keep_directory(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory().to_owned()
     }
 
     /// What the broker's configuration lies in.

@@ -1,9 +1,10 @@
-//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `plugins` and `examples`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `crash`, `plugins` and `examples`.
 
 mod cargo;
 mod check;
 mod clients;
 mod conformance;
+mod crash;
 mod languages;
 // The same file as the broker's, whose crate would bring a WebAssembly engine along.
 #[path = "../../broker/wasm/src/manifest_section.rs"]
@@ -28,6 +29,9 @@ usage: cargo xtask COMMAND
   check                       format, lints, walls between crates, links between documents, statements
                               of the MQTT specifications without a test
   conformance                 run the tests that show normative statements and write docs/conformance.md
+  crash [--minutes N] [--kills N] [--seed N]
+                              the broker under load, killed at random instants; checks what it has
+                              acknowledged. 10 minutes where nothing is said
   plugins                     build the plugins for WebAssembly
   examples                    build the example plugins in C, JavaScript and Python
   plugin-manifest FILE.wasm MANIFEST.json
@@ -54,6 +58,7 @@ fn dispatch() -> Result<()> {
         Some("test") => test::test(&root, &rest),
         Some("check") if rest.is_empty() => check::check(&root),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
+        Some("crash") => crash::crash(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {
                 println!("{}", file.display());

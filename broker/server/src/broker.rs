@@ -16,6 +16,7 @@ pub mod rights;
 pub mod session_handle;
 pub mod sessions;
 pub mod share;
+pub mod sweep;
 pub mod sys;
 pub mod tenancy;
 pub mod tenant;

@@ -8,7 +8,8 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    AclCommand, ExplainOptions, ImportCommand, PluginCommand, RuleCommand, TenantCommand,
+    AclCommand, ExplainOptions, ImportCommand, PluginCommand, RuleCommand, StoreCommand,
+    TenantCommand,
 };
 use crate::config::{Bind, Config, LogLevel, is_loopback};
 use crate::credential::CredentialCommand;
@@ -48,6 +49,12 @@ pub enum Command {
     /// See and change the tenants of a running broker.
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Look after the store of a broker that does not run.
+    ///
+    /// All end with 0 where all is well, with 1 where the store is damaged, and with 2 where they could
+    /// not do what they were asked for.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Ask a running broker what its steps would say, and why.
     Explain(Box<ExplainOptions>),
     /// Compile a plugin from standard input to standard output: what the broker has a child do.

@@ -7,6 +7,7 @@ mod explain;
 mod import;
 mod plugin;
 mod rule;
+mod store;
 mod tenant;
 mod version;
 
@@ -15,4 +16,5 @@ pub use self::explain::ExplainOptions;
 pub use self::import::ImportCommand;
 pub use self::plugin::PluginCommand;
 pub use self::rule::RuleCommand;
+pub use self::store::StoreCommand;
 pub use self::tenant::TenantCommand;

@@ -45,6 +45,7 @@ pub(crate) use self::bind::is_loopback;
 pub use self::bind::{Bind, BindError, Transport};
 pub use self::error::{ConfigError, KeyPath, Position, Problem, Source};
 pub use self::listener::{ListenerConfig, Network, TrustedProxies, WebSocketSettings};
+pub(crate) use self::store::directory as store_directory;
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 use crate::broker::rights::RightsOptions;

@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Command::Store(command) => match command.run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Plugin(command) => command.run(),
         Command::Tenant(command) => command.run(),
         Command::Explain(options) => options.run(),

@@ -97,6 +97,11 @@ pub enum Change {
         at: UnixMillis,
         expiry_interval: u32,
     },
+    /// The broker has ended under the connection; from `at` on the session expires.
+    SessionLost {
+        session: SessionKey,
+        at: UnixMillis,
+    },
     SessionEnded {
         session: SessionKey,
     },
@@ -131,6 +136,13 @@ pub enum Change {
     Dequeued {
         queue: QueueKey,
         id: MessageId,
+    },
+    /// The queue is longer than it may be: the oldest that wait are dropped until no more than so much is
+    /// left.
+    Trimmed {
+        queue: QueueKey,
+        messages: usize,
+        bytes: usize,
     },
     /// A member has fetched the message; or, the other way round, it hands it back.
     Moved {
@@ -168,6 +180,14 @@ pub enum Change {
     Retained {
         tenant: Arc<str>,
         record: NewRecord,
+    },
+    /// What waits in a queue or is retained, and has expired by `at`, goes; what is in flight goes on.
+    /// Of very many messages not all go at once: [`crate::Store::next_expiry`] says so.
+    ///
+    /// A message that has gone is not given a packet id any more: who appends this sees to it that
+    /// nobody is about to send one that was good when he looked. An `at` that lies back does it.
+    Expired {
+        at: UnixMillis,
     },
 }
 

@@ -1,5 +1,6 @@
 //! Time on disk: the wall clock, which may jump, beside the broker's own, which does not.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,15 @@ impl WallClock {
 }
 
 impl UnixMillis {
+    /// The time by the wall clock as it stood when the process first asked, and by its own clock since:
+    /// while it runs, nothing lasts longer or shorter because a clock is set.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(millis(since))
+        static FIRST: OnceLock<WallClock> = OnceLock::new();
+        let first = FIRST.get_or_init(|| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            WallClock { instant: Instant::now(), unix: Self(millis(since)) }
+        });
+        first.unix(Instant::now())
     }
 
     pub fn after(self, duration: Duration) -> Self {

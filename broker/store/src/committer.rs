@@ -1,26 +1,30 @@
 //! Group commit: one thread writes what all connections have appended, and one sync serves them all.
 
+mod figures;
 mod intake;
 mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookmq_core::CommitSequence;
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use crate::directory::{Directory, Space};
+use crate::directory::{self, Directory, Space};
 use crate::engine::EngineError;
 use crate::ledger::{Ledger, Page, PageRequest};
 use crate::open::{Durability, StoreBounds};
 use crate::record::{StoredInFlight, StoredMessage};
 use crate::{Change, Damage, MessageId, Room, SessionKey, Store, UnixMillis};
 
+use figures::Tally;
+pub use figures::{Figures, WRITING_BOUNDS};
 use intake::{Intake, Work};
 use waiting::Waiting;
 
@@ -38,8 +42,12 @@ struct Shared {
     intake: Intake,
     durable: AtomicU64,
     next_id: AtomicU64,
+    /// In milliseconds since 1970; `NEVER` where nothing expires.
+    next_expiry: AtomicU64,
     waiting: Mutex<Waiting>,
     durability: Durability,
+    tally: Tally,
+    directory: Option<PathBuf>,
 }
 
 /// Why nothing is acknowledged any more.
@@ -57,6 +65,8 @@ pub enum Question {
 /// What was under way towards a client, and what of it cannot be read.
 pub type InFlightAnswer = (Vec<StoredInFlight>, Vec<Damage>);
 
+const NEVER: u64 = u64::MAX;
+
 /// How often a full disk is looked at.
 const FULL_DISK: Duration = Duration::from_secs(1);
 
@@ -71,6 +81,27 @@ impl DurableStore {
         let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             error!("the store's thread has panicked");
+        }
+    }
+
+    /// What was done since the start, and what waits: two short locks, and a look at two files.
+    pub fn figures(&self) -> Figures {
+        let Shared { intake, tally, waiting, directory, .. } = &*self.shared;
+        let (queued_commits, queued_changes, queued_bytes) = intake.depth();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Figures {
+            commits: count(&tally.commits),
+            changes: count(&tally.changes),
+            transactions: count(&tally.transactions),
+            bytes_written: count(&tally.bytes_written),
+            writing: tally.writing(),
+            writing_up_to: tally.writing_up_to(),
+            queued_commits,
+            queued_changes,
+            queued_bytes,
+            waiting: waiting.lock().len(),
+            room: intake.room(),
+            file_bytes: directory.as_deref().map_or(0, directory::file_bytes),
         }
     }
 }
@@ -119,6 +150,15 @@ impl Store for DurableStore {
         }
     }
 
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        let next = self.shared.next_expiry.load(Ordering::Acquire);
+        (next != NEVER).then_some(UnixMillis(next))
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Some(Self::figures(self))
+    }
+
     fn ask(&self, question: Question) {
         self.shared.intake.ask(question);
     }
@@ -145,8 +185,11 @@ impl Committer {
             intake: Intake::new(ledger.last_commit(), bounds),
             durable: AtomicU64::new(ledger.last_commit()),
             next_id: AtomicU64::new(ledger.next_id().0.max(1)),
+            next_expiry: AtomicU64::new(next_expiry(&ledger)),
             waiting: Mutex::default(),
             durability,
+            tally: Tally::default(),
+            directory: directory.as_ref().map(|it| it.path().to_owned()),
         });
         Self { shared, ledger, directory, bounds, space }
     }
@@ -194,12 +237,16 @@ impl Committer {
     fn commit(&mut self, commits: &[Vec<Change>]) -> Result<(), EngineError> {
         // Read behind the commits that were taken, and so above every id in them.
         let next_id = MessageId(self.shared.next_id.load(Ordering::Acquire));
+        let (began, bytes) = (Instant::now(), self.ledger.written());
         let mut written = self.ledger.commit(commits, next_id, UnixMillis::now());
         while let Err(EngineError::Full(reason)) = written {
             self.make_room(&reason)?;
             written = self.ledger.write();
         }
         written?;
+        let (changes, bytes) = (commits.iter().map(Vec::len).sum(), self.ledger.written() - bytes);
+        self.shared.tally.wrote(commits.len(), changes, bytes, began.elapsed());
+        self.shared.next_expiry.store(next_expiry(&self.ledger), Ordering::Release);
         let durable = self.ledger.last_commit();
         if self.shared.durability != Durability::Memory {
             self.shared.durable.store(durable, Ordering::Release);
@@ -267,6 +314,10 @@ impl Committer {
             Question::Message(id, answer) => answer(self.ledger.message(id)),
         }
     }
+}
+
+fn next_expiry(ledger: &Ledger) -> u64 {
+    ledger.index().next_expiry().map_or(NEVER, |it| it.0)
 }
 
 #[cfg(test)]

@@ -16,10 +16,19 @@ pub(crate) struct Directory {
     marks: u64,
 }
 
+/// A directory whose store is looked at, and stays as it is.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    /// None where there is no lock, as in a copy: nobody uses it.
+    _lock: Option<File>,
+    /// The last commit that is known to have been durable; 0 where none is.
+    pub durable: u64,
+}
+
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    #[error("{}: another broker uses this store", .0.display())]
+    #[error("{}: another process uses this store, a broker or `hookmq store`", .0.display())]
     Locked(PathBuf),
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -36,8 +45,11 @@ pub struct Space {
 const RESERVE: usize = 8 << 20;
 
 const DATABASE: &str = "store.sqlite";
+const LOG: &str = "store.sqlite-wal";
+const MARK: &str = "mark";
+const LOCK: &str = "lock";
 
-const FILES: [&str; 5] = [DATABASE, "store.sqlite-wal", "mark", "reserve", "lock"];
+const FILES: [&str; 5] = [DATABASE, LOG, MARK, "reserve", LOCK];
 
 /// A mark's two places are a sector apart: while one is written, the other stands.
 const PLACE: u64 = 4096;
@@ -51,37 +63,44 @@ impl Directory {
         let above = path.parent().filter(|it| !it.as_os_str().is_empty());
         let above = File::open(above.unwrap_or(Path::new(".")));
         above.and_then(|it| it.sync_all()).map_err(failed)?;
-        let lock = private(&path.join("lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        let mark = private(&path.join("mark")).map_err(failed)?;
+        let lock = private(&path.join(LOCK)).map_err(failed)?;
+        take(&lock, path)?;
+        let mark = private(&path.join(MARK)).map_err(failed)?;
         let directory = Self { path: path.to_owned(), _lock: lock, mark, marks: 0 };
         directory.make_private().map_err(failed)?;
         Ok(directory)
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    /// Keeps others from a directory that is there already, and changes nothing in it.
+    pub(crate) fn look_at(path: &Path) -> Result<Sight, DirectoryError> {
+        let open = |name| match File::open(path.join(name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DirectoryError::Io { path: path.join(name), source }),
+        };
+        let lock = open(LOCK)?;
+        lock.iter().try_for_each(|lock| take(lock, path))?;
+        Ok(Sight { _lock: lock, durable: open(MARK)?.map_or(0, |mark| durable(&mark)) })
     }
 
-    /// Whether there is a store in the directory.
-    pub(crate) fn holds_store(path: &Path) -> bool {
-        path.join(DATABASE).exists()
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        database(&self.path)
     }
 
     /// The last commit that is known to have been durable; 0 where none is.
     pub(crate) fn durable(&self) -> u64 {
-        let read = |place: u64| {
-            let mut mark = [0; 12];
-            self.mark.read_exact_at(&mut mark, place * PLACE).ok()?;
-            let (commit, checksum) = mark.split_first_chunk::<8>()?;
-            let fits = checksum == crc32fast::hash(commit).to_le_bytes();
-            fits.then(|| u64::from_le_bytes(*commit))
-        };
-        read(0).max(read(1)).unwrap_or(0)
+        durable(&self.mark)
+    }
+
+    /// Leaves no store, where one was begun that is good for nothing.
+    pub(crate) fn clear(&self) {
+        for name in [DATABASE, LOG] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
     }
 
     /// Notes a commit after it became durable. The note itself is not waited for: behind the truth it
@@ -135,6 +154,36 @@ impl Directory {
         }
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Bytes of the database and its write-ahead log.
+pub(crate) fn file_bytes(directory: &Path) -> u64 {
+    let length = |name| fs::metadata(directory.join(name)).map_or(0, |it| it.len());
+    length(DATABASE) + length(LOG)
+}
+
+/// Where a store in `directory` has its records.
+pub(crate) fn database(directory: &Path) -> PathBuf {
+    directory.join(DATABASE)
+}
+
+fn take(lock: &File, directory: &Path) -> Result<(), DirectoryError> {
+    let directory = || directory.to_owned();
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => DirectoryError::Locked(directory()),
+        TryLockError::Error(source) => DirectoryError::Io { path: directory(), source },
+    })
+}
+
+fn durable(mark: &File) -> u64 {
+    let read = |place: u64| {
+        let mut bytes = [0; 12];
+        mark.read_exact_at(&mut bytes, place * PLACE).ok()?;
+        let (commit, checksum) = bytes.split_first_chunk::<8>()?;
+        let fits = checksum == crc32fast::hash(commit).to_le_bytes();
+        fits.then(|| u64::from_le_bytes(*commit))
+    };
+    read(0).max(read(1)).unwrap_or(0)
 }
 
 fn private(path: &Path) -> io::Result<File> {

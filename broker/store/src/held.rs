@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use hookmq_core::CommitSequence;
 
-use crate::{Change, MessageId, Question, Room, Store};
+use crate::{Change, MessageId, Question, Room, Store, UnixMillis};
 
 /// Keeps every commit until it is released, to show what waits for it.
 #[derive(Debug, Default)]
@@ -75,6 +75,10 @@ impl Store for HeldStore {
 
     fn wake_when_room(&self, waker: &Waker) {
         waker.wake_by_ref();
+    }
+
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        None
     }
 
     fn ask(&self, _question: Question) {}

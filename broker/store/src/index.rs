@@ -4,6 +4,7 @@
 //! the operations applied to it: no clock, no I/O.
 
 mod counts;
+mod expiry;
 mod plan;
 mod queue;
 mod session;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::{Operation, SessionStep};
 use crate::{
-    MessageId, Opening, QueueKey, Reference, RetainedKey, RetainedState, SessionKey, SessionState,
+    MessageId, Opening, Presence, QueueKey, RetainedKey, RetainedState, SessionKey, SessionState,
     SharedKey, SharedState,
 };
 
@@ -141,7 +142,7 @@ impl Index {
                     old.message_ids().for_each(|id| release(&mut self.counts, &mut self.freed, id));
                 }
                 (state.username, state.expiry_interval) = (username, expiry_interval);
-                (state.epoch, state.closed_at) = (epoch, None);
+                (state.epoch, state.presence) = (epoch, Presence::Connected);
                 let void = state.will.take();
                 void.into_iter().for_each(|it| self.release(it.id));
             }
@@ -153,11 +154,14 @@ impl Index {
                 old.message_ids().for_each(|id| self.release(id));
             }
             Op::OfSession { session, step } => {
-                let Some(state) = self.sessions.at(commit, &session) else { return };
+                let Some((place, state)) = self.sessions.place(commit, &session) else { return };
                 if let SessionStep::SetWill(Some(will)) = &step {
                     self.counts.add(will.id);
                 }
                 let let_go = state.apply(step);
+                if state.queue.is_empty() {
+                    self.sessions.settle(place);
+                }
                 let_go.into_iter().for_each(|id| self.release(id));
             }
             Op::Join { shared } => {
@@ -185,6 +189,7 @@ impl Index {
             }
             Op::Push { queue, reference } => self.push(commit, &queue, reference),
             Op::Remove { queue, id } => self.remove(commit, &queue, id),
+            Op::Expire { queue, at } => self.expire(commit, &queue, at),
         }
     }
 
@@ -198,27 +203,27 @@ impl Index {
         old.queue.iter().for_each(|it| release(&mut self.counts, &mut self.freed, it.id()));
     }
 
-    fn push(&mut self, commit: u64, key: &QueueKey, reference: Reference) {
-        let id = reference.id();
-        if self.queue_at(commit, key).is_some_and(|queue| queue.insert(reference)) {
-            self.counts.add(id);
-        }
-    }
-
     fn remove(&mut self, commit: u64, key: &QueueKey, id: MessageId) {
         let removed = match key {
-            QueueKey::Session(key) => self.sessions.at(commit, key).and_then(|it| it.remove(id)),
-            QueueKey::Shared(key) => self.shared.at(commit, key).and_then(|it| it.queue.remove(id)),
+            QueueKey::Session(key) => {
+                let Some((place, state)) = self.sessions.place(commit, key) else { return };
+                let removed = state.remove(id);
+                if state.queue.is_empty() {
+                    self.sessions.settle(place);
+                }
+                removed
+            }
+            QueueKey::Shared(key) => {
+                let Some((place, state)) = self.shared.place(commit, key) else { return };
+                let removed = state.queue.remove(id);
+                if state.queue.is_empty() {
+                    self.shared.settle(place);
+                }
+                removed
+            }
         };
         if removed.is_some() {
             self.release(id);
-        }
-    }
-
-    fn queue_at(&mut self, commit: u64, key: &QueueKey) -> Option<&mut Queue> {
-        match key {
-            QueueKey::Session(session) => self.sessions.at(commit, session).map(|it| &mut it.queue),
-            QueueKey::Shared(shared) => self.shared.at(commit, shared).map(|it| &mut it.queue),
         }
     }
 

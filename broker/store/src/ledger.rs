@@ -30,6 +30,8 @@ pub struct Ledger {
     checkpoint: Checkpoint,
     /// Made, and not written yet.
     held: Option<Batch>,
+    /// Bytes of all records that were written.
+    written: u64,
 }
 
 /// The first record, written anew in each transaction.
@@ -95,12 +97,21 @@ impl Ledger {
         self.head.next_id
     }
 
+    /// Bytes of the records that were written since the start.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     pub fn index(&self) -> &Index {
         &self.index
     }
 
     pub(crate) fn engine(&mut self) -> &mut dyn Engine {
         &mut *self.engine
+    }
+
+    pub(crate) fn parts(&mut self) -> (&mut dyn Engine, &Index) {
+        (&mut *self.engine, &self.index)
     }
 
     /// Gives no id below `next` any more.
@@ -120,6 +131,7 @@ impl Ledger {
         if let Some(trim) = &batch.trim {
             self.checkpoint.trimmed(trim, trimmed);
         }
+        self.written += batch.records.iter().map(|(.., it)| it.len() as u64).sum::<u64>();
         self.held = None;
         Ok(())
     }
@@ -236,6 +248,9 @@ impl Ledger {
     fn apply(&mut self, commit: u64, change: &Change, now: UnixMillis, draft: &mut Draft) {
         let record = record_of(change);
         let is_new = record.is_some_and(|it| !self.index.is_live(it.id));
+        if let Change::Expired { at } = change {
+            self.index.settle_expiries(*at);
+        }
         self.index.plan(change, &mut draft.planned);
         for operation in draft.planned.drain(..) {
             record::write(&operation, &mut draft.operations);

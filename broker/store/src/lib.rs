@@ -8,7 +8,7 @@
 //! - [`Ledger`] is the same without the thread: changes to transactions, records to the [`Index`];
 //! - [`engine`] is what holds the bytes: SQLite or memory;
 //! - [`tools`] checks, exports, imports and compacts a store that nobody serves;
-//! - [`MemoryStore`] keeps nothing at all, and [`HeldStore`] is for tests of acknowledgements.
+//! - [`HeldStore`] is for tests of acknowledgements.
 
 mod change;
 mod clock;
@@ -18,7 +18,6 @@ pub mod engine;
 mod held;
 mod index;
 mod ledger;
-mod memory;
 mod open;
 mod operation;
 mod record;
@@ -35,17 +34,19 @@ pub use change::{
     Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
 };
 pub use clock::{UnixMillis, WallClock};
-pub use committer::{DurableStore, InFlightAnswer, Question, StoreFailure};
+pub use committer::{
+    DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS,
+};
 pub use directory::{DirectoryError, Space};
 pub use held::HeldStore;
 pub use index::{Index, Queue};
 pub use ledger::{CheckpointBounds, Damage, Ledger, OnDamage, Page, PageRequest, Verify};
-pub use memory::MemoryStore;
 pub use open::{Durability, OpenError, Recovery, StoreBounds, StoreOptions};
 pub use record::{FORMAT, RecordError, StoredDelivery, StoredInFlight, StoredMessage};
 pub use reference::{Parts, Reference};
 pub use state::{
-    InFlight, RetainedKey, RetainedState, SessionState, SharedState, StoredSubscription, StoredWill,
+    InFlight, Presence, RetainedKey, RetainedState, SessionState, SharedState, StoredSubscription,
+    StoredWill,
 };
 
 pub(crate) use wire::{filter_text, granted};
@@ -85,6 +86,15 @@ pub trait Store: Send + Sync {
 
     /// Wakes `waker` once there is room, or at once when there is.
     fn wake_when_room(&self, waker: &Waker);
+
+    /// When it is worth while to append [`Change::Expired`]: not later than the first message has
+    /// expired that waits or is retained, and is durable. Earlier, where that one has gone meanwhile.
+    fn next_expiry(&self) -> Option<UnixMillis>;
+
+    /// What it does and what waits, where there is anything to tell.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 
     /// Answers with what was stored, behind all that was appended before. Where the store has failed or
     /// keeps nothing, the answer is dropped.

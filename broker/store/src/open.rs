@@ -149,8 +149,7 @@ impl Recovery {
     ) -> Result<Self, OpenError> {
         let StoreOptions { bounds, verify, on_damage, durability, .. } = options;
         let (mut ledger, damages) = Ledger::load(engine, bounds.checkpoint, durable, *verify)?;
-        let harmless = |damage: &Damage| matches!(damage, Damage::Orphan { .. });
-        if *on_damage == OnDamage::Refuse && !damages.iter().all(harmless) {
+        if *on_damage == OnDamage::Refuse && !damages.iter().all(Damage::is_harmless) {
             return Err(OpenError::Damaged(damages));
         }
         if !damages.is_empty() {

@@ -47,6 +47,11 @@ pub(crate) enum Operation {
     },
     Retain(RetainedState),
     Forget(RetainedKey),
+    /// What waits there and has expired by `at` goes.
+    Expire {
+        queue: QueueKey,
+        at: UnixMillis,
+    },
 }
 
 /// What happens within a session that goes on; as stable as [`Operation`].
@@ -62,4 +67,5 @@ pub(crate) enum SessionStep {
     Complete(NonZeroU16),
     Receive(NonZeroU16),
     ReleaseReceived(NonZeroU16),
+    Lose { at: UnixMillis },
 }

@@ -91,6 +91,11 @@ impl Reference {
         self.expires_at != 0 && u64::from(self.expires_at) * 1000 <= now.0
     }
 
+    /// When the message's time is over, in seconds since 1970, rounded up; none where that never is.
+    pub(crate) fn expires_at(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.expires_at)
+    }
+
     pub fn subscription_identifiers(&self) -> &[NonZeroU32] {
         self.identifiers.as_ref().map_or(&[], |it| &it.slice)
     }

@@ -1,5 +1,6 @@
 //! What can be done with a store that no broker uses: look at it, take it elsewhere, make it smaller.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::Directory;
+use crate::directory::{self, Directory, Sight};
 use crate::engine::{Batch, EngineError, EngineStats, SqliteEngine, Synchronous, Table};
 use crate::index::Unit;
 use crate::ledger::read_head;
@@ -26,6 +27,12 @@ pub struct Report {
     /// What is wrong with the engine's own structures.
     pub engine: Vec<String>,
     pub stats: Stats,
+}
+
+impl Report {
+    pub fn is_whole(&self) -> bool {
+        self.damages.is_empty() && self.engine.is_empty()
+    }
 }
 
 /// How much a store holds.
@@ -51,8 +58,10 @@ pub struct Stats {
 pub enum ImportError {
     #[error("line {0}: {1}")]
     Line(usize, String),
-    #[error("the store is not empty")]
+    #[error("there is a store already: an import makes a new one")]
     NotEmpty,
+    #[error("its last line is missing: it was cut off after line {0}")]
+    CutOff(usize),
     #[error("messages are missing, the first is {}", .0.0)]
     Missing(MessageId),
     #[error(transparent)]
@@ -75,6 +84,11 @@ enum Line {
     Session(SessionState),
     Shared(SharedState),
     Retained(RetainedState),
+    /// The last line.
+    End {
+        /// Before this one.
+        lines: usize,
+    },
 }
 
 /// Properties and payload are in base64; times in milliseconds since 1970.
@@ -90,17 +104,12 @@ struct MessageLine {
     expires_at: Option<UnixMillis>,
 }
 
-/// Reads all of a store and says what is wrong with it.
+/// Reads all of a store, which stays as it is, and says what is wrong with it.
 ///
 /// # Errors
 /// Where it cannot be read at all.
 pub fn check(directory: &Path) -> Result<Report, OpenError> {
-    expect_store(directory)?;
-    let directory = Directory::open(directory)?;
-    let engine = SqliteEngine::open(&directory.database(), Synchronous::Full)?;
-    let bounds = CheckpointBounds::default();
-    let durable = directory.durable();
-    let (mut ledger, damages) = Ledger::load(Box::new(engine), bounds, durable, Verify::All)?;
+    let (_sight, mut ledger, damages) = look_at(directory, Verify::All)?;
     let engine = ledger.engine().verify()?;
     Ok(Report { damages, engine, stats: stats_of(&mut ledger)? })
 }
@@ -115,14 +124,14 @@ pub fn repair(directory: &Path) -> Result<Vec<Damage>, OpenError> {
     Ok(Recovery::open(&options)?.damages().to_vec())
 }
 
-/// How much the store holds.
+/// How much the store holds, which stays as it is.
 ///
 /// # Errors
 /// As [`Recovery::open`].
 pub fn stats(directory: &Path) -> Result<Stats, OpenError> {
-    expect_store(directory)?;
-    let options = StoreOptions { verify: Verify::Index, ..StoreOptions::new(directory) };
-    Ok(stats_of(Recovery::open(&options)?.ledger())?)
+    let (_sight, mut ledger, damages) = look_at(directory, Verify::Index)?;
+    expect_whole(damages)?;
+    Ok(stats_of(&mut ledger)?)
 }
 
 /// Writes the checkpoint anew, drops the log, and gives free space back to the file system.
@@ -137,40 +146,44 @@ pub fn compact(directory: &Path) -> Result<(), OpenError> {
     Ok(ledger.engine().compact()?)
 }
 
-/// Writes the store as JSON lines.
+/// Writes the store, which stays as it is, as JSON lines.
 ///
 /// # Errors
 /// As [`Recovery::open`], or of `out`.
 pub fn export(directory: &Path, out: &mut dyn Write) -> Result<(), ImportError> {
-    expect_store(directory)?;
-    let mut recovery = Recovery::open(&StoreOptions::new(directory))?;
-    let ledger = recovery.ledger();
+    let (_sight, mut ledger, damages) = look_at(directory, Verify::All)?;
+    expect_whole(damages)?;
+    let next_id = ledger.next_id();
+    let (engine, index) = ledger.parts();
+    let lines = Cell::new(0);
     let mut write = |line: &Line| -> io::Result<()> {
+        lines.set(lines.get() + 1);
         serde_json::to_writer(&mut *out, line)?;
         out.write_all(b"\n")
     };
-    write(&Line::Store { format: FORMAT, next_id: ledger.next_id() })?;
+    write(&Line::Store { format: FORMAT, next_id })?;
     let mut failed = None;
-    let scanned = ledger.engine().scan(Table::Body, 0..=u64::MAX, &mut |id, record| {
+    let scanned = engine.scan(Table::Body, 0..=u64::MAX, &mut |id, record| {
         let id = MessageId(id);
-        // Every message was verified when the store was opened.
-        let Ok(body) = Body::unseal(id, record) else { return true };
+        // Every message that somebody is due was verified.
+        let body = index.is_live(id).then(|| Body::unseal(id, record));
+        let Some(Ok(body)) = body else { return true };
         failed = write(&Line::Message(MessageLine::new(id, &body))).err();
         failed.is_none()
     });
     failed.map_or(Ok(()), Err)?;
     scanned.map_err(OpenError::from)?;
-    let index = ledger.index();
     index.sessions().try_for_each(|it| write(&Line::Session(it.clone())))?;
     index.shared().try_for_each(|it| write(&Line::Shared(it.clone())))?;
     index.retained().try_for_each(|it| write(&Line::Retained(it.clone())))?;
-    Ok(())
+    write(&Line::End { lines: lines.get() })?;
+    Ok(out.flush()?)
 }
 
-/// Fills an empty store from an export.
+/// Makes a store from an export. Where that fails there is none.
 ///
 /// # Errors
-/// Where the store holds something, and with the first line that is not one.
+/// Where there is a store, and with the first line that is not one.
 pub fn import(directory: &Path, lines: &mut dyn BufRead) -> Result<Stats, ImportError> {
     let directory = Directory::open(directory).map_err(OpenError::from)?;
     let engine = SqliteEngine::open(&directory.database(), Synchronous::Full);
@@ -180,28 +193,61 @@ pub fn import(directory: &Path, lines: &mut dyn BufRead) -> Result<Stats, Import
     }
     let (bounds, verify) = (CheckpointBounds::default(), Verify::All);
     let loaded = Ledger::load(engine, bounds, directory.durable(), verify);
-    let (mut ledger, damages) = loaded.map_err(OpenError::from)?;
+    let (ledger, damages) = loaded.map_err(OpenError::from)?;
     if !damages.is_empty() {
         return Err(ImportError::NotEmpty);
     }
+    let filled = fill(ledger, lines);
+    if filled.is_err() {
+        directory.clear();
+    }
+    filled
+}
+
+fn fill(mut ledger: Ledger, lines: &mut dyn BufRead) -> Result<Stats, ImportError> {
     read_lines(&mut ledger, lines)?;
     ledger.finish(UnixMillis::now()).map_err(OpenError::from)?;
     Ok(stats_of(&mut ledger).map_err(OpenError::from)?)
 }
 
+/// Reads a store that nobody uses meanwhile, and changes nothing.
+fn look_at(directory: &Path, verify: Verify) -> Result<(Sight, Ledger, Vec<Damage>), OpenError> {
+    expect_store(directory)?;
+    let sight = Directory::look_at(directory)?;
+    let engine = Box::new(SqliteEngine::look_at(&directory::database(directory))?);
+    let bounds = CheckpointBounds::default();
+    let (ledger, damages) = Ledger::load(engine, bounds, sight.durable, verify)?;
+    Ok((sight, ledger, damages))
+}
+
 /// A slip of the pen makes no new store that is whole and empty.
 fn expect_store(directory: &Path) -> Result<(), OpenError> {
-    match Directory::holds_store(directory) {
+    match directory::database(directory).exists() {
         true => Ok(()),
         false => Err(OpenError::Missing(directory.to_owned())),
     }
 }
 
+fn expect_whole(damages: Vec<Damage>) -> Result<(), OpenError> {
+    match damages.iter().all(Damage::is_harmless) {
+        true => Ok(()),
+        false => Err(OpenError::Damaged(damages)),
+    }
+}
+
+/// Larger than any that was ever given, and so far from the end of numbers that it is not reached.
+const LARGEST_ID: u64 = 1 << 62;
+
 fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), ImportError> {
     const BATCH: usize = 1000;
     let mut batch = Batch::default();
+    let (mut read, mut ended) = (0, false);
     for (number, line) in lines.lines().enumerate() {
         let wrong = |text: String| ImportError::Line(number + 1, text);
+        if ended {
+            return Err(wrong("an export ends with the line of kind \"end\"".into()));
+        }
+        read = number + 1;
         let line = serde_json::from_str(&line?).map_err(|error| wrong(error.to_string()))?;
         if (number == 0) != matches!(line, Line::Store { .. }) {
             return Err(wrong("an export begins with one line of kind \"store\"".into()));
@@ -209,6 +255,11 @@ fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), Import
         match line {
             Line::Store { format, .. } if format > FORMAT => {
                 return Err(wrong(format!("format {format} is later than {FORMAT}")));
+            }
+            Line::Store { next_id: id, .. } | Line::Message(MessageLine { id, .. })
+                if id.0 > LARGEST_ID =>
+            {
+                return Err(wrong(format!("the id {} was never given", id.0)));
             }
             Line::Store { next_id, .. } => ledger.reserve_ids(next_id),
             Line::Message(message) => {
@@ -219,10 +270,17 @@ fn read_lines(ledger: &mut Ledger, lines: &mut dyn BufRead) -> Result<(), Import
             Line::Session(state) => ledger.restore(Unit::Session(state)),
             Line::Shared(state) => ledger.restore(Unit::Shared(state)),
             Line::Retained(state) => ledger.restore(Unit::Retained(state)),
+            Line::End { lines } if lines != number => {
+                return Err(wrong(format!("{lines} lines were written, and {number} are there")));
+            }
+            Line::End { .. } => ended = true,
         }
         if batch.records.len() >= BATCH {
             ledger.engine().write(&std::mem::take(&mut batch)).map_err(OpenError::from)?;
         }
+    }
+    if !ended {
+        return Err(ImportError::CutOff(read));
     }
     ledger.engine().write(&batch).map_err(OpenError::from)?;
     let due = ledger.index().live();

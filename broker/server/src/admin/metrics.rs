@@ -1,5 +1,7 @@
 //! The broker's figures in Prometheus' text form.
 
+mod store;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         ("sockets_accepted_total", &metrics.sockets_accepted),
         ("sessions_expired_total", &metrics.sessions_expired),
         ("messages_overflowed_total", &metrics.messages_overflowed),
+        ("publishes_refused_total", &metrics.publishes_refused),
         ("publishes_denied_total", &metrics.publishes_denied),
         ("messages_dropped_by_hooks_total", &metrics.messages_dropped_by_hooks),
         ("subscriptions_revoked_total", &metrics.subscriptions_revoked),
@@ -77,6 +80,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     tenants(&mut text, &admin);
     quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
+    store::write(&mut text, admin.broker.store.figures());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

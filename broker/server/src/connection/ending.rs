@@ -156,8 +156,10 @@ impl<S: Stream> Driver<S> {
         }
         let will = self.will.take();
         let stored_will = will.as_ref().map(|will| MessageId(will.message.stored()));
+        let mut withdraws_will = false;
         let (now, later) = match ending.will(self.opened.session.outlives_connection(), will) {
             WillDue::Never => {
+                withdraws_will = stored_will.is_some();
                 let session = self.opened.handle.key.clone();
                 self.owed()
                     .changes
@@ -167,7 +169,7 @@ impl<S: Stream> Driver<S> {
             WillDue::Now(will) => (Some(will), None),
             WillDue::Later(will) => (None, Some(will)),
         };
-        self.store([]);
+        let commit = self.store([]);
         let Self { broker, tenant, terms, opened, batch, stream, mut out, written, .. } = *self;
         let control = opened.control.clone();
         // Before anybody else has the session: what the store holds of it is that of the next client.
@@ -181,6 +183,10 @@ impl<S: Stream> Driver<S> {
         if terms.version.is_v5() {
             let server_reference = broker.protocol.server_reference.as_deref();
             out.extend(ending.disconnect(server_reference, terms.maximum_packet_size));
+        }
+        if withdraws_will {
+            // A client that sees its connection closed has left without a will.
+            broker.durable(commit).await;
         }
         let last = if matches!(ending, Ending::Lost(_)) { &[] } else { &out[written..] };
         farewell(stream, last).await;

@@ -133,6 +133,12 @@ impl Intake {
         work
     }
 
+    /// Commits, changes and bytes that wait.
+    pub(super) fn depth(&self) -> (usize, usize, usize) {
+        let queue = self.queue.lock();
+        (queue.commits.len(), queue.changes, queue.bytes)
+    }
+
     pub(super) fn room(&self) -> Room {
         match self.state.load(Ordering::Acquire) {
             0 => Room::Open,

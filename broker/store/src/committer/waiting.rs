@@ -19,6 +19,11 @@ impl Waiting {
         add(&mut self.room, waker);
     }
 
+    /// How many wait for a commit.
+    pub(super) fn len(&self) -> usize {
+        self.commits.values().map(Vec::len).sum()
+    }
+
     /// Those whose commit is durable, and with `room` those who wait for that.
     pub(super) fn ready(&mut self, durable: u64, room: bool) -> Vec<Waker> {
         let later = self.commits.split_off(&(durable + 1));

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, ffi, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, ffi, params};
 
 use super::{Batch, Engine, EngineError, EngineStats, Table, Visit};
 use crate::record::FORMAT;
@@ -50,8 +51,33 @@ impl SqliteEngine {
         let connection = Connection::open(path).map_err(described)?;
         let engine = Self { connection, logged: 0 };
         engine.prepare(synchronous).map_err(described)?;
-        engine.check_version()?;
+        if engine.is_new()? {
+            engine.create_tables().map_err(described)?;
+        }
         Ok(engine)
+    }
+
+    /// Opens a file that is there, to read: it stays as it is to the byte, and so does its write-ahead
+    /// log, which SQLite would otherwise transfer into it in the end.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn look_at(path: &Path) -> Result<Self, EngineError> {
+        // SQLite locks the file, for which it must be open for writing.
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let engine = Self { connection: connection.map_err(described)?, logged: 0 };
+        let connection = &engine.connection;
+        let set = || -> Result<(), rusqlite::Error> {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.pragma_update(None, "cell_size_check", true)?;
+            connection.pragma_update(None, "query_only", true)
+        };
+        set().map_err(described)?;
+        match engine.is_new()? {
+            true => Err(EngineError::Damaged("nothing was ever written to the file".into())),
+            false => Ok(engine),
+        }
     }
 
     fn prepare(&self, synchronous: Synchronous) -> Result<(), rusqlite::Error> {
@@ -74,14 +100,15 @@ impl SqliteEngine {
         Ok(())
     }
 
-    fn check_version(&self) -> Result<(), EngineError> {
+    /// Whether nothing was written yet; if something was, it is by this version or an earlier one.
+    fn is_new(&self) -> Result<bool, EngineError> {
         let number = |name| {
             let value = self.connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
             value.map_err(described)
         };
         match (number("application_id")?, number("user_version")?) {
-            (0, 0) => self.create_tables().map_err(described),
-            (APPLICATION_ID, version) if (1..=i32::from(FORMAT)).contains(&version) => Ok(()),
+            (0, 0) => Ok(true),
+            (APPLICATION_ID, version) if (1..=i32::from(FORMAT)).contains(&version) => Ok(false),
             (APPLICATION_ID, version) => {
                 let newer = format!("the store is of version {version}, later than {FORMAT}");
                 Err(EngineError::Failed(newer))

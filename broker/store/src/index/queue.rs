@@ -1,10 +1,11 @@
 //! The references of one queue, in the order of their ids.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MessageId, Reference};
+use crate::{MessageId, Reference, UnixMillis};
 
 /// What waits, the oldest message first. Ids are given in the order in which a publisher publishes, so
 /// this is each publisher's order, also for messages that come back from elsewhere.
@@ -66,12 +67,41 @@ impl Queue {
         let place = self.references.binary_search_by_key(&id, Reference::id).ok()?;
         let removed = self.references.remove(place)?;
         self.bytes -= removed.size() as u64;
+        self.give_memory_back();
+        Some(removed)
+    }
+
+    /// How many messages have expired by `at`.
+    pub(super) fn expired(&self, at: UnixMillis) -> usize {
+        self.references.iter().filter(|it| it.is_expired(at)).count()
+    }
+
+    /// Takes out what has expired by `at`.
+    pub(super) fn expire(&mut self, at: UnixMillis) -> Vec<MessageId> {
+        let mut expired = Vec::new();
+        self.references.retain(|it| {
+            let stays = !it.is_expired(at);
+            if !stays {
+                self.bytes -= it.size() as u64;
+                expired.push(it.id());
+            }
+            stays
+        });
+        self.give_memory_back();
+        expired
+    }
+
+    /// When the first message expires, in seconds since 1970. Looks at all.
+    pub(super) fn next_expiry(&self) -> Option<NonZeroU32> {
+        self.references.iter().filter_map(Reference::expires_at).min()
+    }
+
+    fn give_memory_back(&mut self) {
         if self.references.is_empty() {
             self.references = VecDeque::new();
         } else if self.references.capacity() > 4 * self.references.len().max(16) {
             self.references.shrink_to(2 * self.references.len());
         }
-        Some(removed)
     }
 
     /// Lets neighbours share what they have in common, after they were read.

@@ -66,6 +66,11 @@ pub enum Verify {
 }
 
 impl Damage {
+    /// Whether nothing is lost by it that anybody is due.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, Self::Orphan { .. })
+    }
+
     pub(super) fn body(id: MessageId, error: RecordError, holders: Vec<String>) -> Self {
         Self::Message { id, error, holders }
     }
@@ -112,7 +117,7 @@ impl Ledger {
             read_messages(&mut *engine, &index, &mut damages)?;
         }
         let checkpoint = Checkpoint::new(bounds, &head, log, &mut *engine)?;
-        Ok((Self { engine, index, head, checkpoint, held: None }, damages))
+        Ok((Self { engine, index, head, checkpoint, held: None, written: 0 }, damages))
     }
 
     /// Lets go of what is damaged, so that the rest can be served: commits are counted on from behind

@@ -173,7 +173,7 @@ fn two_brokers_do_not_share_a_store() {
     let options = StoreOptions::new(place.path());
     let first = Recovery::open(&options).unwrap();
     let Err(OpenError::Directory(error)) = Recovery::open(&options) else { panic!("two have it") };
-    assert!(error.to_string().contains("another broker"), "{error}");
+    assert!(error.to_string().contains("another process uses this store"), "{error}");
     drop(first);
     Recovery::open(&options).unwrap();
 }

@@ -14,17 +14,19 @@ use crate::scenes::{append_durably, dequeued, opened, options, queued, until, wa
 
 /// The test's hand on the engine.
 #[derive(Default)]
-struct Lever {
+pub struct Lever {
     mood: Mutex<Mood>,
     moved: Condvar,
     /// Transactions begun.
     begun: AtomicUsize,
     written: AtomicUsize,
     largest: AtomicUsize,
+    /// Of all records.
+    pub bytes: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Mood {
+pub enum Mood {
     #[default]
     Well,
     /// Every write hangs, like a disk under load.
@@ -39,12 +41,12 @@ struct Moody {
 }
 
 impl Lever {
-    fn set(&self, mood: Mood) {
+    pub fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
         self.moved.notify_all();
     }
 
-    fn begun(&self) -> usize {
+    pub fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }
 }
@@ -63,6 +65,7 @@ impl Engine for Moody {
             Mood::Well | Mood::Stuck => {
                 self.lever.written.fetch_add(1, Ordering::SeqCst);
                 let bytes = batch.records.iter().map(|it| it.2.len()).sum();
+                self.lever.bytes.fetch_add(bytes, Ordering::SeqCst);
                 self.lever.largest.fetch_max(bytes, Ordering::SeqCst);
                 self.engine.write(batch)
             }
@@ -95,15 +98,15 @@ impl Engine for Moody {
     }
 }
 
-struct Scene {
-    store: Arc<DurableStore>,
-    lever: Arc<Lever>,
+pub struct Scene {
+    pub store: Arc<DurableStore>,
+    pub lever: Arc<Lever>,
     failures: mpsc::Receiver<String>,
     /// Percent of the disk that are free.
     free: Arc<AtomicU64>,
 }
 
-fn scene(bounds: StoreBounds) -> Scene {
+pub fn scene(bounds: StoreBounds) -> Scene {
     let lever = Arc::new(Lever::default());
     let engine = Moody { engine: MemoryEngine::default(), lever: lever.clone() };
     let options = StoreOptions { bounds, ..options() };

@@ -23,7 +23,7 @@ fn engine(place: &Path) -> Box<dyn Engine> {
 
 /// Every kind of change, as it was made for the fixture.
 fn history() -> (Vec<Vec<hookmq_store::Change>>, Picture) {
-    let (mut traffic, mut picture) = (Traffic::new(1), Picture::default());
+    let (mut traffic, mut picture) = (Traffic::of_version_1(1), Picture::default());
     let commits = (0..400).map(|_| traffic.commit(&mut picture)).collect();
     (commits, picture)
 }

@@ -4,7 +4,9 @@
 
 mod crash;
 mod damage;
+mod expiry;
 mod faults;
+mod figures;
 mod golden;
 mod kill;
 mod model;

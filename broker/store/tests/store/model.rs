@@ -28,11 +28,25 @@ pub struct Traffic {
     pub next_id: u64,
     /// Given to a connection that has not appended yet.
     late: Option<u64>,
+    expiry: Expiry,
+}
+
+/// Whether the broker sweeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expiry {
+    Swept,
+    /// As the fixture of version 1 has it.
+    Unswept,
 }
 
 impl Traffic {
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), next_id: 1, late: None }
+        Self { random: Random::new(seed), next_id: 1, late: None, expiry: Expiry::Swept }
+    }
+
+    /// What the fixture of version 1 was made of.
+    pub fn of_version_1(seed: u64) -> Self {
+        Self { expiry: Expiry::Unswept, ..Self::new(seed) }
     }
 
     /// The changes of one packet, applied to `picture`.
@@ -48,6 +62,9 @@ impl Traffic {
     }
 
     fn change(&mut self, picture: &Picture) -> Change {
+        if self.expiry == Expiry::Swept && self.random.once_in(12) {
+            return Change::Expired { at: self.some_time() };
+        }
         let client = *self.random.pick(&CLIENTS).unwrap();
         let session = session(client);
         let filter = *self.random.pick(&FILTERS).unwrap();
@@ -62,6 +79,9 @@ impl Traffic {
                     epoch: self.random.below(100) as u32,
                     opening: if clean { Opening::Clean } else { Opening::Resumed },
                 }
+            }
+            2 if self.expiry == Expiry::Swept && self.random.once_in(3) => {
+                Change::SessionLost { session, at }
             }
             2 => Change::SessionClosed { session, at, expiry_interval: 9 },
             3 if self.random.once_in(2) => Change::SessionEnded { session },
@@ -85,6 +105,11 @@ impl Traffic {
                 }
                 Change::Retained { tenant: "t".into(), record }
             }
+            9 if self.expiry == Expiry::Swept && self.random.once_in(4) => Change::Trimmed {
+                queue: self.queue(&session),
+                messages: self.random.below(6),
+                bytes: self.random.below(2_000),
+            },
             9 | 10 => Change::Dequeued { queue: self.queue(&session), id: self.some_id(picture) },
             11 => {
                 let (from, to) = (self.queue(&session), self.queue(&session));
@@ -139,8 +164,16 @@ impl Traffic {
             self.next_id += 1;
         }
         let payload = vec![id as u8; 1 + self.random.below(300)];
-        let expires_at = self.random.once_in(3).then(|| UnixMillis(NOW.0 + id));
+        let expires_at = self.random.once_in(3).then(|| match self.expiry {
+            Expiry::Swept => self.some_time(),
+            Expiry::Unswept => UnixMillis(NOW.0 + id),
+        });
         NewRecord { expires_at, ..crate::scenes::record(MessageId(id), &payload) }
+    }
+
+    /// In steps that meet the ends of seconds, and do not.
+    fn some_time(&mut self) -> UnixMillis {
+        UnixMillis(NOW.0 + 250 * self.random.below(80) as u64)
     }
 
     fn queue(&mut self, session: &SessionKey) -> QueueKey {
@@ -190,6 +223,10 @@ fn the_store_and_the_model_agree(disk: &dyn Disk, seed: u64, steps: usize) {
         }
         if traffic.random.once_in(3) {
             assert_eq!(read(&mut ledger), picture, "seed {seed}, step {step}");
+            let (told, due) = (ledger.index().next_expiry(), picture.next_expiry());
+            // Never too late; too early where the first one has gone.
+            let is_told = due.is_none_or(|due| told.is_some_and(|told| told.0 <= due));
+            assert!(is_told, "seed {seed}, step {step}: {told:?} for {due:?}");
         }
     }
 }

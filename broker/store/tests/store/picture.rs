@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookmq_store::{
-    Change, Ledger, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, SessionKey,
-    SharedKey, StoredMessage,
+    Change, Ledger, MessageId, NewRecord, Opening, Presence, Queue, QueueKey, QueuedCopy,
+    Reference, SessionKey, SharedKey, StoredMessage,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Picture {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
-    pub about: (String, u32, u32, Option<u64>),
+    pub about: (String, u32, u32, Option<Presence>),
     pub will: Option<Will>,
     pub subscriptions: BTreeMap<String, String>,
     pub received: Vec<u16>,
@@ -45,6 +45,7 @@ pub struct Body {
     pub topic: String,
     /// Its first byte and its length.
     pub payload: (Option<u8>, usize),
+    pub size: usize,
     pub expires_at: Option<u64>,
 }
 
@@ -53,14 +54,21 @@ impl Body {
         Self {
             topic: record.message.topic().as_str().into(),
             payload: shape(record.message.payload()),
+            size: record.message.size(),
             expires_at: record.expires_at.map(|it| it.0),
         }
+    }
+
+    /// In whole seconds: until then the message may still be there.
+    fn expiry(&self) -> Option<u64> {
+        self.expires_at.map(|it| it.div_ceil(1000) * 1000)
     }
 
     fn stored(stored: &StoredMessage) -> Self {
         Self {
             topic: stored.message.topic().as_str().into(),
             payload: shape(stored.message.payload()),
+            size: stored.message.size(),
             expires_at: stored.expires_at.map(|it| it.0),
         }
     }
@@ -95,6 +103,13 @@ fn shape(payload: &[u8]) -> (Option<u8>, usize) {
     (first, payload.len())
 }
 
+fn waiting(ledger: &mut Ledger, queue: &Queue) -> BTreeMap<MessageId, Due> {
+    let due: BTreeMap<_, _> = queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
+    assert_eq!(due.len(), queue.len());
+    assert_eq!(queue.iter().map(|it| it.size() as u64).sum::<u64>(), queue.bytes());
+    due
+}
+
 /// Reads all that the ledger holds, messages included.
 pub fn read(ledger: &mut Ledger) -> Picture {
     let mut picture = Picture::default();
@@ -123,19 +138,18 @@ pub fn read(ledger: &mut Ledger) -> Picture {
                 state.username.to_string(),
                 state.expiry_interval,
                 state.epoch,
-                state.closed_at.map(|it| it.0),
+                Some(state.presence),
             ),
             will,
             subscriptions: subscriptions.collect(),
             received: state.received.iter().map(|it| it.get()).collect(),
             in_flight,
-            queue: state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect(),
+            queue: waiting(ledger, &state.queue),
         };
         picture.sessions.insert(state.session, session);
     }
     for state in shared {
-        let queue = state.queue.iter().map(|it| (it.id(), Due::stored(ledger, it))).collect();
-        picture.shared.insert(state.shared, queue);
+        picture.shared.insert(state.shared, waiting(ledger, &state.queue));
     }
     for state in retained {
         let stored = ledger.message(state.message.id()).unwrap();
@@ -153,7 +167,8 @@ impl Picture {
                     self.sessions.remove(session);
                 }
                 let state = self.sessions.entry(session.clone()).or_default();
-                state.about = (username.to_string(), *expiry_interval, *epoch, None);
+                let presence = Some(Presence::Connected);
+                state.about = (username.to_string(), *expiry_interval, *epoch, presence);
                 state.will = None;
             }
             Change::SessionEnded { session } => drop(self.sessions.remove(session)),
@@ -166,6 +181,14 @@ impl Picture {
                 }
             }
             Change::Dequeued { queue, id } => drop(self.take(queue, *id)),
+            Change::Trimmed { queue, messages, bytes } => {
+                while let Some(held) = self.queue(queue)
+                    && let size = held.values().map(|due| due.body.size).sum::<usize>()
+                    && (held.len() > *messages || size > *bytes)
+                {
+                    held.pop_first();
+                }
+            }
             Change::Moved { from, to, id } => {
                 if self.queue(to).is_some()
                     && let Some(due) = self.take(from, *id)
@@ -181,6 +204,14 @@ impl Picture {
                     false => drop(self.retained.insert(key, (record.id, Body::of(record)))),
                 }
             }
+            Change::Expired { at } => {
+                let stays = |body: &Body| body.expiry().is_none_or(|it| it > at.0);
+                let sessions = self.sessions.values_mut().map(|it| &mut it.queue);
+                for queue in sessions.chain(self.shared.values_mut()) {
+                    queue.retain(|_, due| stays(&due.body));
+                }
+                self.retained.retain(|_, (_, body)| stays(body));
+            }
             other => self.apply_to_session(other),
         }
         self.tidy();
@@ -192,7 +223,10 @@ impl Picture {
         };
         match change {
             Change::SessionClosed { session, at, expiry_interval } => with(session, &mut |it| {
-                (it.about.1, it.about.3) = (*expiry_interval, Some(at.0));
+                (it.about.1, it.about.3) = (*expiry_interval, Some(Presence::Left(*at)));
+            }),
+            Change::SessionLost { session, at } => with(session, &mut |it| {
+                it.about.3 = Some(Presence::Lost(*at));
             }),
             Change::WillSet { session, will } => with(session, &mut |it| {
                 it.will = Some(Will {
@@ -235,6 +269,13 @@ impl Picture {
             }),
             _ => unreachable!("handled by the caller"),
         }
+    }
+
+    /// When the first message expires that waits or is retained.
+    pub fn next_expiry(&self) -> Option<u64> {
+        let queues = self.sessions.values().map(|it| &it.queue).chain(self.shared.values());
+        let waiting = queues.flat_map(|it| it.values()).map(|due| &due.body);
+        waiting.chain(self.retained.values().map(|it| &it.1)).filter_map(Body::expiry).min()
     }
 
     fn queue(&mut self, key: &QueueKey) -> Option<&mut BTreeMap<MessageId, Due>> {

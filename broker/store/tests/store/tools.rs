@@ -39,6 +39,7 @@ fn an_export_makes_the_same_store_elsewhere() {
 #[test]
 fn an_import_says_what_is_wrong_with_a_line_and_fills_no_store_twice() {
     let first = r#"{"kind":"store","format":1,"next_id":5}"#;
+    let whole = format!("{first}\n{{\"kind\":\"end\",\"lines\":1}}");
     for (lines, expected) in [
         ("{}".to_string(), "line 1"),
         (format!("{first}\n{first}"), "line 2: an export begins"),
@@ -55,15 +56,52 @@ fn an_import_says_what_is_wrong_with_a_line_and_fills_no_store_twice() {
             ),
             "messages are missing",
         ),
+        (first.replace('5', "18446744073709551615"), "line 1: the id 18446744073709551615"),
+        (first.into(), "cut off after line 1"),
+        (
+            format!("{first}\n{{\"kind\":\"end\",\"lines\":2}}"),
+            "line 2: 2 lines were written, and 1",
+        ),
+        (format!("{whole}\n{whole}"), "line 3: an export ends"),
     ] {
+        let lines = match lines.contains("\"retained\"") {
+            true => format!("{lines}\n{{\"kind\":\"end\",\"lines\":2}}"),
+            false => lines,
+        };
         let place = tempfile::tempdir().unwrap();
         let error = tools::import(place.path(), &mut lines.as_bytes()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
+        let left = tools::stats(place.path());
+        assert!(matches!(left, Err(OpenError::Missing(_))), "there is half a store: {left:?}");
+        tools::import(place.path(), &mut whole.as_bytes()).unwrap();
+        let again = tools::import(place.path(), &mut whole.as_bytes());
+        assert!(matches!(again, Err(ImportError::NotEmpty)));
+        assert_eq!(tools::stats(place.path()).unwrap().messages, 0, "the first one stays");
     }
+}
+
+/// Evidence is not to be destroyed by a look at it.
+#[test]
+fn looking_at_a_store_changes_no_byte_of_it() {
     let place = tempfile::tempdir().unwrap();
-    tools::import(place.path(), &mut first.as_bytes()).unwrap();
-    let again = tools::import(place.path(), &mut first.as_bytes());
-    assert!(matches!(again, Err(ImportError::NotEmpty)));
+    let path = place.path();
+    let store = Recovery::open(&StoreOptions::new(path)).unwrap().serve(|_| {}).unwrap();
+    append_durably(&*store, vec![opened("a"), queued(store.next_id(), b"one", &["a"])]);
+    // As a crash leaves it: all of it in the write-ahead log.
+    let copy = tempfile::tempdir().unwrap();
+    let names = ["store.sqlite", "store.sqlite-wal", "mark"];
+    let read = |name| std::fs::read(copy.path().join(name)).unwrap();
+    for name in names {
+        std::fs::copy(path.join(name), copy.path().join(name)).unwrap();
+    }
+    let before = names.map(read);
+    assert!(before[1].len() > 1_000, "there is a log");
+    assert_eq!(tools::check(copy.path()).unwrap().damages, []);
+    assert_eq!(tools::stats(copy.path()).unwrap().messages, 1);
+    tools::export(copy.path(), &mut Vec::new()).unwrap();
+    assert!(names.map(read) == before, "the files are as they were");
+    assert_eq!(copy.path().read_dir().unwrap().count(), names.len(), "and no others");
+    assert!(tools::check(path).unwrap_err().to_string().contains("another process uses"));
 }
 
 #[test]

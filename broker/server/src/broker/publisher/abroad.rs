@@ -9,6 +9,7 @@ use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{Access, Action, Effect, Hook, PublishOutcome};
 use hookmq_store::Change;
 
+use super::stored::Admitted;
 use super::{Desk, Publisher, Reply, Target, Verdict, Way};
 use crate::audit::GrantEvent;
 use crate::broker::abroad::{Abroad, Passage, seen_from_abroad};
@@ -106,7 +107,8 @@ impl Desk {
     }
 
     /// The message as sessions of other tenants see it, one for all of them, with the way that each gets
-    /// it; what the store is to have of it is among `changes`.
+    /// it; what the store is to have of it is among `changes`. One whose queue is full loses it, whatever is
+    /// to happen at full queues: nobody is refused because of another tenant's client.
     pub(super) fn admit_guests(
         &mut self,
         guests: &[Target],
@@ -115,12 +117,17 @@ impl Desk {
         changes: &mut Vec<Change>,
     ) -> Option<(Message, Vec<Option<Way>>)> {
         let seen = self.see_from_abroad(guests, message)?;
-        let mut copies = Vec::new();
-        let admit = |guest| self.admit(guest, &seen, retain, &mut copies);
-        let ways = guests.iter().map(admit).collect();
+        let mut admitted = Admitted::default();
+        for guest in guests {
+            let way = self.admit(guest, &seen, retain, &mut admitted);
+            self.overflowed += u64::from(way.is_err());
+            admitted.ways.push(way.unwrap_or_default());
+        }
+        let Admitted { ways, copies, displaced } = admitted;
         if !copies.is_empty() {
             changes.push(Change::Queued { record: self.record(&seen), copies });
         }
+        changes.extend(displaced);
         Some((seen, ways))
     }
 

@@ -1,0 +1,272 @@
+//! All clients in one thread, driven by what their connections bring.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use hookmq_codec::{Packet, PacketType, ProtocolVersion, Qos, TopicName};
+use hookmq_tests::client::{Client, connect, publish};
+use hookmq_tests::wait::DEADLINE;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::cast;
+use crate::link::{Event, Link};
+use crate::member::{Member, Mood, Stage};
+use crate::record::{Check, Record, Registers};
+
+/// How often something happens that nothing has caused.
+const WHIM: Duration = Duration::from_millis(4);
+
+/// Without any packet for so long, nothing more comes.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A shorter delay of a will is waited for.
+const SHORT_DELAY_S: u32 = 10;
+
+#[derive(Debug)]
+pub struct Fleet {
+    pub record: Record,
+    registers: Registers,
+    members: Vec<Member>,
+    rng: StdRng,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    connections: u64,
+    /// Connections whose end has not come as an event.
+    open: usize,
+}
+
+/// Who connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attendance {
+    /// As each client is inclined to.
+    Some,
+    /// All that are due something.
+    All,
+}
+
+/// When the broker is to be killed under load: at the instant, or before, right behind so many packets of
+/// one type.
+#[derive(Debug, Clone, Copy)]
+pub struct Until {
+    pub at: Instant,
+    pub behind: Option<(PacketType, u32)>,
+}
+
+impl Fleet {
+    pub fn new(seed: u64) -> Self {
+        let (mut record, mut registers) = (Record::default(), Registers::default());
+        let members = cast::members(&mut record, &mut registers);
+        let (sender, events) = channel();
+        let rng = StdRng::seed_from_u64(seed);
+        Self { record, registers, members, rng, events, sender, connections: 0, open: 0 }
+    }
+
+    /// Clients that are away connect.
+    pub fn connect(&mut self, address: SocketAddr, attendance: Attendance) {
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            let stays_away = self.rng.random_range(0..100) < member.role.absence;
+            if member.is_away() && (!stays_away || must_attend(member, attendance)) {
+                self.connect_one(address, place);
+            }
+        }
+    }
+
+    fn connect_one(&mut self, address: SocketAddr, place: usize) {
+        self.connections += 1;
+        self.open += 1;
+        let link = Link::open(address, place, self.connections, self.sender.clone());
+        self.on(place, Mood::Finishing, Instant::now(), |member, stage| {
+            member.connect(link, stage)
+        });
+    }
+
+    /// Full load.
+    pub fn work(&mut self, address: SocketAddr, window: usize, until: Until) {
+        let mood = Mood::Busy { window };
+        self.all_act(mood);
+        let mut left = until.behind.map_or(u32::MAX, |(_, packets)| packets);
+        let mut whim = Instant::now() + WHIM;
+        while Instant::now() < until.at {
+            match self.events.recv_timeout(whim.saturating_duration_since(Instant::now())) {
+                Ok(event) => {
+                    let counts = until.behind.is_some_and(|(it, _)| is_a(&event, it));
+                    left -= u32::from(counts);
+                    self.handle(event, mood);
+                    if left == 0 {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.whim(address, mood);
+                    whim = Instant::now() + WHIM;
+                }
+                Err(RecvTimeoutError::Disconnected) => unreachable!("one sender is ours"),
+            }
+        }
+    }
+
+    /// Something that nobody can foresee.
+    fn whim(&mut self, address: SocketAddr, mood: Mood) {
+        let place = self.rng.random_range(0..self.members.len());
+        let what = self.rng.random_range(0..100);
+        let member = &self.members[place];
+        if member.is_away() {
+            if what < 30 {
+                self.connect_one(address, place);
+            }
+        } else if member.is_connected() {
+            self.on(place, mood, Instant::now(), |member, stage| match what {
+                0..5 => member.cut(stage),
+                5..10 => member.leave(stage),
+                10..60 => member.change_mind(stage),
+                _ => member.act(stage),
+            });
+        }
+    }
+
+    /// Waits until all is done that was begun, and all has come that must.
+    pub fn finish(&mut self) {
+        self.all_act(Mood::Finishing);
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            let waiting = match self.is_finished() {
+                true => Duration::ZERO,
+                false => PATIENCE,
+            };
+            match self.events.recv_timeout(waiting) {
+                Ok(event) => self.handle(event, Mood::Finishing),
+                Err(_) => break,
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.handle(event, Mood::Finishing);
+            }
+        }
+    }
+
+    fn is_finished(&mut self) -> bool {
+        self.members.iter().all(Member::is_done) && self.record.nothing_is_owed()
+    }
+
+    /// What has not come by now does not come.
+    pub fn settle(&mut self) {
+        for member in self.members.iter().filter(|it| !it.is_done()) {
+            let text = format!("{} waits in vain: {}", member.role.name, member.unfinished());
+            self.record.violate(Check::Refused, text);
+        }
+        self.record.settle();
+    }
+
+    /// Waits for the wills whose short delay began at `start` or before.
+    pub fn outwait_delays(&mut self, start: Instant) {
+        let delays = self.members.iter().filter_map(short_delay);
+        let Some(longest) = delays.max() else { return };
+        let until = start + 2 * longest;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            if let Ok(event) = self.events.recv_timeout(left) {
+                self.handle(event, Mood::Finishing);
+            }
+        }
+        for member in &mut self.members {
+            if short_delay(member).is_some() && member.is_away() {
+                member.delay_is_over(&mut self.record);
+            }
+        }
+    }
+
+    /// All connections are lost.
+    pub fn cut(&mut self) {
+        for place in 0..self.members.len() {
+            if !self.members[place].is_away() {
+                self.on(place, Mood::Finishing, Instant::now(), |member, stage| member.cut(stage));
+            }
+        }
+        self.record.history.life += 1;
+    }
+
+    /// The broker was killed at this instant. Takes in what it had sent.
+    pub fn killed(&mut self, at: Instant) {
+        while self.open > 0 {
+            let event =
+                self.events.recv_timeout(DEADLINE).expect("the sockets of a killed process end");
+            match event.packet {
+                Some(_) => self.handle(event, Mood::Finishing),
+                None => self.open -= 1,
+            }
+        }
+        self.record.history.note(|| "the broker is killed".into());
+        for place in 0..self.members.len() {
+            if !self.members[place].is_away() {
+                self.on(place, Mood::Finishing, at, |member, stage| member.killed(stage));
+            }
+        }
+        self.record.history.life += 1;
+    }
+
+    fn handle(&mut self, event: Event, mood: Mood) {
+        self.open -= usize::from(event.packet.is_none());
+        if self.members[event.member].has(event.connection) {
+            let now = Instant::now();
+            self.on(event.member, mood, now, |member, stage| match event.packet {
+                Some(bytes) => member.handle(&bytes, stage),
+                None => member.closed(stage),
+            });
+        }
+    }
+
+    fn all_act(&mut self, mood: Mood) {
+        for place in 0..self.members.len() {
+            self.on(place, mood, Instant::now(), |member, stage| member.act(stage));
+        }
+    }
+
+    fn on(
+        &mut self,
+        place: usize,
+        mood: Mood,
+        now: Instant,
+        act: impl FnOnce(&mut Member, &mut Stage<'_>),
+    ) {
+        let Self { record, registers, rng, .. } = self;
+        act(&mut self.members[place], &mut Stage { record, registers, rng, mood, now });
+    }
+
+    /// Compares what is retained, while nobody is connected.
+    pub fn read_registers(&mut self, address: SocketAddr) {
+        let (mut client, _) = Client::connect(address, connect(ProtocolVersion::V5, "reader"));
+        client.subscribe("register/#", Qos::AtMostOnce);
+        client.subscribe("end", Qos::AtMostOnce);
+        client.send(&Packet::Publish(publish("end", b"", Qos::AtMostOnce)));
+        let mut seen = HashMap::new();
+        loop {
+            let received = client.receive_where(|it| matches!(it, Packet::Publish(_)));
+            let message = received.publish();
+            let topic = message.topic.map_or("", TopicName::as_str).to_owned();
+            if topic == "end" {
+                break;
+            }
+            seen.insert(topic, message.payload.to_vec());
+        }
+        client.disconnect();
+        for wrong in self.registers.compare(&seen) {
+            self.record.violate(Check::Retained, wrong);
+        }
+    }
+}
+
+fn must_attend(member: &Member, attendance: Attendance) -> bool {
+    attendance == Attendance::All && short_delay(member).is_none()
+}
+
+fn short_delay(member: &Member) -> Option<Duration> {
+    let delay_s = member.role.will.as_ref().map(|will| will.delay_s)?;
+    (1..SHORT_DELAY_S).contains(&delay_s).then(|| Duration::from_secs(delay_s.into()))
+}
+
+fn is_a(event: &Event, packet_type: PacketType) -> bool {
+    let first = event.packet.as_ref().and_then(|packet| packet.first());
+    first.is_some_and(|first| first >> 4 == packet_type as u8)
+}
