@@ -13,7 +13,8 @@ use crate::broker::tenant::{Recipients, Target};
 
 /// Whether the store has to have the message for one of its recipients.
 pub(super) fn is_durable(recipients: &Recipients, message: &Message) -> bool {
-    recipients.sessions.iter().any(|target| is_guaranteed(target, message))
+    let mut targets = recipients.sessions.iter().chain(&recipients.guests);
+    targets.any(|target| is_guaranteed(target, message))
         || recipients.shares.iter().any(|share| share.is_durable())
 }
 
@@ -23,16 +24,16 @@ fn is_guaranteed(target: &Target, message: &Message) -> bool {
 
 /// Where a message is due, and what is to be stored for that.
 #[derive(Default)]
-struct Admitted {
+pub(super) struct Admitted {
     /// For each of the sessions.
-    ways: Vec<Option<Way>>,
-    copies: Vec<QueuedCopy>,
+    pub(super) ways: Vec<Option<Way>>,
+    pub(super) copies: Vec<QueuedCopy>,
     /// What makes room for it.
-    displaced: Vec<Change>,
+    pub(super) displaced: Vec<Change>,
 }
 
 /// A queue is full, and the message is for nobody.
-struct Refused;
+pub(super) struct Refused;
 
 /// Gives back the room that was made for a message.
 fn renounce(recipients: &Recipients, ways: &[Option<Way>], message: &Message) {
@@ -80,6 +81,7 @@ impl Desk {
             changes.push(Change::Queued { record, copies });
         }
         changes.extend(displaced);
+        let abroad = self.admit_guests(&recipients.guests, message, retain, &mut changes);
         let commit = match changes.is_empty() {
             true => CommitSequence::NONE,
             false => broker.store.append(changes),
@@ -88,10 +90,10 @@ impl Desk {
         if message.qos() == Qos::ExactlyOnce {
             message.set_onward_after(commit);
         }
-        for (target, way) in recipients.sessions.iter().zip(ways) {
-            if let Some(way) = way {
-                self.post_to_session(target, message, retain, way);
-            }
+        self.post_by_ways(&recipients.sessions, message, retain, ways);
+        if let Some((seen, ways)) = abroad {
+            seen.set_onward_after(message.onward_after());
+            self.post_by_ways(&recipients.guests, &seen, retain, ways);
         }
         for share in &recipients.shares {
             if !self.post_to_share(share, message) && share.is_durable() {
@@ -100,6 +102,20 @@ impl Desk {
             }
         }
         Reply::done(commit)
+    }
+
+    fn post_by_ways(
+        &mut self,
+        targets: &[Target],
+        message: &Message,
+        retain: bool,
+        ways: Vec<Option<Way>>,
+    ) {
+        for (target, way) in targets.iter().zip(ways) {
+            if let Some(way) = way {
+                self.post_to_session(target, message, retain, way);
+            }
+        }
     }
 
     /// Makes room for the message wherever it is due; none where it is to be refused for want of room.
@@ -129,7 +145,7 @@ impl Desk {
     }
 
     /// Which way a session gets the message, if it does.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         target: &Target,
         message: &Message,
@@ -183,7 +199,7 @@ impl Desk {
     }
 
     /// The message as it is stored, under an id of its own.
-    fn record(&self, message: &Message) -> NewRecord {
+    pub(super) fn record(&self, message: &Message) -> NewRecord {
         let id = self.broker.store.next_id();
         message.set_stored(id.0);
         let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
