@@ -177,7 +177,6 @@ fn a_message_of_qos_1_that_was_sent_comes_again_with_dup() {
         scene.client("publisher").publish(publish("t", b"1", AtLeastOnce));
         assert!(!subscriber.expect_message("t", b"1").publish().dup);
         kill(scene);
-        kill(scene);
         let mut subscriber = resume(scene, "subscriber");
         let again = subscriber.expect_message("t", b"1");
         assert!(again.publish().dup);
