@@ -172,6 +172,10 @@ impl Broker {
             (clock.instant(closed_at, at), self.restore_will(&remain, &stored, message, clock))
         });
         if remain.expiry_interval == 0 {
+            // It was kept for its will, and that may have been published before the last end.
+            if will.is_none() {
+                self.store.append(vec![Change::SessionEnded { session: remain.key }]);
+            }
             return will.map(|(_, will)| (tenant, will));
         }
         if !changes.is_empty() {
