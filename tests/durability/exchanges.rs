@@ -1,6 +1,7 @@
 //! Messages under way when the broker is killed.
 
 use hookmq_codec::{Packet, Publish, Qos, ReasonCode};
+use hookmq_tests::broker::OPEN_LISTENER;
 use hookmq_tests::client::{ack, packet_id, publish};
 
 use crate::in_both_versions;
@@ -54,6 +55,23 @@ fn a_message_of_qos_1_that_was_sent_comes_again_with_dup_under_its_id_or_as_it_m
             subscriber.expect_nothing();
         });
     }
+}
+
+#[test]
+fn a_message_that_may_have_been_sent_has_dup_however_often_the_broker_ends_before_its_client_is_back()
+ {
+    in_both_versions(|stage| {
+        let mut subscriber = stage.session("s");
+        subscriber.subscribe("t", Qos::AtLeastOnce);
+        stage.client("p").publish(publish("t", b"x", Qos::AtLeastOnce));
+        subscriber.expect_message("t", b"x");
+        stage.crash();
+        stage.crash();
+        stage.broker.address(OPEN_LISTENER);
+        assert!(stage.broker.terminate().success());
+        stage.broker.restart();
+        assert!(stage.resume("s").expect_message("t", b"x").publish().dup);
+    });
 }
 
 /// `[MQTT5-4.4.0-1]` `[MQTT311-4.4.0-1]`

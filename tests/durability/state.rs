@@ -1,7 +1,10 @@
 //! Sessions, subscriptions, retained messages and wills.
 
-use hookmq_codec::{Connect, Qos, ReasonCode, SubscriptionOptions, Will};
-use hookmq_tests::client::{at, connect, connect_to_session, publish, will};
+use hookmq_codec::{
+    Connect, Packet, ProtocolVersion, Qos, ReasonCode, SubscriptionOptions, UserPropertiesBuf, Will,
+};
+use hookmq_tests::broker::OPEN_LISTENER;
+use hookmq_tests::client::{Client, at, connect, connect_to_session, publish, will};
 use hookmq_tests::wait::wait_until;
 
 use crate::{Stage, in_both_versions};
@@ -32,7 +35,7 @@ fn subscriptions_survive_as_they_were_last_confirmed() {
 
 #[test]
 fn options_and_identifiers_of_subscriptions_survive() {
-    let mut stage = Stage::new(hookmq_codec::ProtocolVersion::V5, "");
+    let mut stage = Stage::new(ProtocolVersion::V5, "");
     let mut subscriber = stage.session("s");
     let options =
         SubscriptionOptions { no_local: true, retain_as_published: true, ..at(Qos::AtLeastOnce) };
@@ -95,6 +98,29 @@ fn a_retained_message_that_a_session_was_sent_is_guaranteed_to_it() {
 }
 
 #[test]
+fn what_acknowledgements_stand_for_is_told_to_who_asks() {
+    let sections = format!("store: {{memory_listeners: [{OPEN_LISTENER}]}}\n");
+    for (sections, expected) in [("", "fsync"), ("store: {durability: os}\n", "os")]
+        .into_iter()
+        .chain([(&*sections, "memory")])
+    {
+        let stage = Stage::new(ProtocolVersion::V5, sections);
+        let asks = UserPropertiesBuf::try_from_pairs([("durability", "")]).unwrap();
+        let mut connect = connect_to_session(stage.version, "s", 3600);
+        let address = stage.broker.address(OPEN_LISTENER);
+        for asked in [false, true] {
+            if asked {
+                connect.properties.user_properties = asks.as_user_properties();
+            }
+            let (_client, answer) = Client::connect(address, connect.clone());
+            let Packet::ConnAck(connack) = answer.packet() else { unreachable!("it was admitted") };
+            let told: Vec<_> = connack.properties.user_properties.iter().collect();
+            assert_eq!(told, if asked { vec![("durability", expected)] } else { vec![] });
+        }
+    }
+}
+
+#[test]
 fn a_session_that_has_ended_does_not_come_back() {
     in_both_versions(|stage| {
         stage.session("s").disconnect();
@@ -107,7 +133,7 @@ fn a_session_that_has_ended_does_not_come_back() {
 
 #[test]
 fn a_session_whose_time_ends_while_the_broker_is_down_is_over() {
-    let mut stage = Stage::new(hookmq_codec::ProtocolVersion::V5, "");
+    let mut stage = Stage::new(ProtocolVersion::V5, "");
     stage.connect(connect_to_session(stage.version, "brief", 1)).vanish();
     stage.session("long").vanish();
     stage.flush();
@@ -160,7 +186,7 @@ fn wills_of_clients_that_were_connected_are_published_once() {
 
 #[test]
 fn a_will_whose_client_is_back_before_its_delay_is_over_is_not_published() {
-    let mut stage = Stage::new(hookmq_codec::ProtocolVersion::V5, "");
+    let mut stage = Stage::new(ProtocolVersion::V5, "");
     let mut witness = stage.session("witness");
     witness.subscribe("will/#", Qos::AtLeastOnce);
     for (client_id, delay) in [("back", 3600), ("late", 1)] {

@@ -97,6 +97,11 @@ pub enum Change {
         at: UnixMillis,
         expiry_interval: u32,
     },
+    /// The broker has ended under the connection; from `at` on the session expires.
+    SessionLost {
+        session: SessionKey,
+        at: UnixMillis,
+    },
     SessionEnded {
         session: SessionKey,
     },
@@ -131,6 +136,13 @@ pub enum Change {
     Dequeued {
         queue: QueueKey,
         id: MessageId,
+    },
+    /// The queue is longer than it may be: the oldest that wait are dropped until no more than so much is
+    /// left.
+    Trimmed {
+        queue: QueueKey,
+        messages: usize,
+        bytes: usize,
     },
     /// A member has fetched the message; or, the other way round, it hands it back.
     Moved {

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::{Operation, SessionStep};
 use crate::{
-    MessageId, Opening, QueueKey, RetainedKey, RetainedState, SessionKey, SessionState, SharedKey,
-    SharedState,
+    MessageId, Opening, Presence, QueueKey, RetainedKey, RetainedState, SessionKey, SessionState,
+    SharedKey, SharedState,
 };
 
 use counts::Counts;
@@ -142,7 +142,7 @@ impl Index {
                     old.message_ids().for_each(|id| release(&mut self.counts, &mut self.freed, id));
                 }
                 (state.username, state.expiry_interval) = (username, expiry_interval);
-                (state.epoch, state.closed_at) = (epoch, None);
+                (state.epoch, state.presence) = (epoch, Presence::Connected);
                 let void = state.will.take();
                 void.into_iter().for_each(|it| self.release(it.id));
             }

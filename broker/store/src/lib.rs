@@ -45,7 +45,8 @@ pub use open::{Durability, OpenError, Recovery, StoreBounds, StoreOptions};
 pub use record::{FORMAT, RecordError, StoredDelivery, StoredInFlight, StoredMessage};
 pub use reference::{Parts, Reference};
 pub use state::{
-    InFlight, RetainedKey, RetainedState, SessionState, SharedState, StoredSubscription, StoredWill,
+    InFlight, Presence, RetainedKey, RetainedState, SessionState, SharedState, StoredSubscription,
+    StoredWill,
 };
 
 pub(crate) use wire::{filter_text, granted};

@@ -67,4 +67,5 @@ pub(crate) enum SessionStep {
     Complete(NonZeroU16),
     Receive(NonZeroU16),
     ReleaseReceived(NonZeroU16),
+    Lose { at: UnixMillis },
 }

@@ -19,8 +19,8 @@ pub struct SessionState {
     /// Seconds that the session outlives its connection.
     pub expiry_interval: u32,
     pub epoch: u32,
-    /// When its connection ended. A session without it was connected when the store was last written.
-    pub closed_at: Option<UnixMillis>,
+    #[serde(with = "as_closed_at", rename = "closed_at")]
+    pub presence: Presence,
     pub will: Option<StoredWill>,
     pub subscriptions: Vec<StoredSubscription>,
     /// Packet ids of QoS 2 that the client has not released.
@@ -29,6 +29,18 @@ pub struct SessionState {
     pub in_flight: VecDeque<InFlight>,
     /// Messages without one.
     pub queue: Queue,
+}
+
+/// Whether a session's client is connected. On disk it looks as an optional time did, which it was
+/// before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// It was when the store was last written.
+    Connected,
+    /// Its connection ended, and what it had been sent is in flight here.
+    Left(UnixMillis),
+    /// The broker ended under it: what it had been sent of QoS 1 is not known.
+    Lost(UnixMillis),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +97,7 @@ impl SessionState {
             username: "".into(),
             expiry_interval: 0,
             epoch: 0,
-            closed_at: None,
+            presence: Presence::Connected,
             will: None,
             subscriptions: Vec::new(),
             received: Vec::new(),
@@ -103,5 +115,42 @@ impl SessionState {
         let in_flight = self.in_flight.iter().filter_map(|it| it.message.as_ref());
         let references = in_flight.chain(self.queue.iter()).map(Reference::id);
         references.chain(self.will.iter().map(|will| will.id))
+    }
+}
+
+/// In an export: nothing, a time, or a time that is called lost.
+mod as_closed_at {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Presence, UnixMillis};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Left(UnixMillis),
+        Lost { lost: UnixMillis },
+    }
+
+    pub(super) fn serialize<S: Serializer>(it: &Presence, to: S) -> Result<S::Ok, S::Error> {
+        if !to.is_human_readable() {
+            return it.serialize(to);
+        }
+        let told = match *it {
+            Presence::Connected => None,
+            Presence::Left(at) => Some(Told::Left(at)),
+            Presence::Lost(lost) => Some(Told::Lost { lost }),
+        };
+        told.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Presence, D::Error> {
+        if !from.is_human_readable() {
+            return Presence::deserialize(from);
+        }
+        Ok(match Option::deserialize(from)? {
+            None => Presence::Connected,
+            Some(Told::Left(at)) => Presence::Left(at),
+            Some(Told::Lost { lost }) => Presence::Lost(lost),
+        })
     }
 }

@@ -35,6 +35,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         ("sockets_accepted_total", &metrics.sockets_accepted),
         ("sessions_expired_total", &metrics.sessions_expired),
         ("messages_overflowed_total", &metrics.messages_overflowed),
+        ("publishes_refused_total", &metrics.publishes_refused),
         ("publishes_denied_total", &metrics.publishes_denied),
         ("messages_dropped_by_hooks_total", &metrics.messages_dropped_by_hooks),
         ("subscriptions_revoked_total", &metrics.subscriptions_revoked),

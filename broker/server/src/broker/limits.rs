@@ -9,8 +9,22 @@ use hookmq_access::Quota;
 use hookmq_codec::{DecodeLimits, TopicName};
 use hookmq_core::{QueueLimits, RetainedLimits};
 use hookmq_hooks::TenantRates;
+use serde::Deserialize;
 
 use crate::admission::AbuseOptions;
+
+/// What becomes of a message that a session is guaranteed and has no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueFull {
+    /// The session does not get it, and the publisher is not told.
+    #[default]
+    DropNewest,
+    /// The session does not get what has waited longest.
+    DropOldest,
+    /// Nobody gets it: the publisher is told with 0x97, or before version 5 disconnected.
+    Refuse,
+}
 
 /// Every bound of the protocol engine. What happens at one stands where it is checked.
 #[derive(Debug, Clone)]
@@ -27,6 +41,7 @@ pub struct Limits {
     pub shared_inflight: u16,
     /// What waits for one session, or for one shared subscription.
     pub queue: QueueLimits,
+    pub queue_full: QueueFull,
     /// Of one tenant.
     pub retained: RetainedLimits,
     pub topic_levels: usize,
@@ -117,6 +132,7 @@ impl Default for Limits {
             maximum_inflight: 1024,
             shared_inflight: 100,
             queue: QueueLimits { messages: 100_000, bytes: 64 << 20 },
+            queue_full: QueueFull::default(),
             retained: RetainedLimits { messages: 1_000_000, bytes: 256 << 20 },
             topic_levels: 64,
             topic_alias_maximum: 16,

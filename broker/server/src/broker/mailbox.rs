@@ -87,6 +87,15 @@ pub enum Admission {
     Unwanted,
 }
 
+/// What a message takes the place of that there was no room for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Displaced {
+    /// Messages that were here, by their ids in the store.
+    pub ids: Vec<u64>,
+    /// Whether what waits in the store is to be brought back to the bound.
+    pub trims: bool,
+}
+
 /// What of a stored queue is cached at the most while the client keeps up.
 const CACHED: QueueLimits = QueueLimits { messages: 1000, bytes: 1 << 20 };
 
@@ -122,6 +131,31 @@ impl Mailbox {
         state.stored.admitted += 1;
         state.stored.count(1, size);
         Admission::Admitted
+    }
+
+    /// As [`Self::admit`] where that has said `Overflow`: what has waited longest makes room.
+    pub fn admit_for_oldest(&self, size: usize) -> Displaced {
+        let mut state = self.state.lock();
+        let mut displaced = Displaced::default();
+        if state.condition == Condition::Closed {
+            state.stored.admitted += 1;
+            return displaced;
+        }
+        while !self.is_within(&state, size)
+            && let Some(place) = state.queue.iter().position(Delivery::is_stored)
+            && let Some(oldest) = state.queue.remove(place)
+        {
+            state.bytes -= oldest.message.size();
+            displaced.ids.push(oldest.message.stored());
+        }
+        if !self.is_within(&state, size) {
+            displaced.trims = true;
+            state.stored.discount(1, size);
+        }
+        state.stored.admitted += 1;
+        state.stored.count(1, size);
+        self.settle(&mut state);
+        displaced
     }
 
     /// A message of this size that was admitted is not stored after all.
@@ -212,10 +246,7 @@ impl Mailbox {
     }
 
     fn has_room(&self, state: &mut State, size: usize) -> bool {
-        let State { queue, bytes, stored, .. } = state;
-        if queue.len() + stored.messages >= self.limits.messages
-            || *bytes + stored.bytes + size > self.limits.bytes
-        {
+        if !self.is_within(state, size) {
             return false;
         }
         if self.account.is_bounded() {
@@ -225,6 +256,12 @@ impl Mailbox {
             state.counted += size;
         }
         true
+    }
+
+    /// Whether the session's own bound leaves room.
+    fn is_within(&self, State { queue, bytes, stored, .. }: &State, size: usize) -> bool {
+        queue.len() + stored.messages < self.limits.messages
+            && bytes + stored.bytes + size <= self.limits.bytes
     }
 
     fn settle(&self, state: &mut State) {

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub connections_shed: [Counter; Bound::ALL.len()],
     /// Not queued because the subscriber's bound was reached.
     pub messages_overflowed: Counter,
+    /// Messages that were refused because a queue was full.
+    pub publishes_refused: Counter,
     /// Refused by authorize.
     pub publishes_denied: Counter,
     /// Dropped by publish or deliver hooks, by verdict or by failure.

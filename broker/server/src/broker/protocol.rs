@@ -1,7 +1,10 @@
 //! What the broker offers its clients of the protocol's options.
 
+use std::sync::Arc;
+
 use hookmq_codec::Qos;
 use hookmq_hooks::Client;
+use hookmq_store::Durability;
 
 /// Parts of the protocol that an operator can turn off or fill in. CONNACK of version 5 tells the client.
 #[derive(Debug, Clone)]
@@ -18,6 +21,24 @@ pub struct ProtocolOptions {
     pub response_information: Option<ResponseInformation>,
     /// Where clients are sent that are told to use another server.
     pub server_reference: Option<String>,
+    pub promise: Promise,
+}
+
+/// What an acknowledgement stands for.
+#[derive(Debug, Clone, Default)]
+pub struct Promise {
+    pub durability: Durability,
+    /// Clients of these are acknowledged at once, as with [`Durability::Memory`].
+    pub memory_listeners: Vec<Arc<str>>,
+    pub memory_tenants: Vec<Arc<str>>,
+}
+
+impl Promise {
+    pub fn to(&self, client: &Client) -> Durability {
+        let waits_for_nothing = self.memory_listeners.contains(&client.connection.listener)
+            || self.memory_tenants.contains(&client.tenant);
+        if waits_for_nothing { Durability::Memory } else { self.durability }
+    }
 }
 
 impl Default for ProtocolOptions {
@@ -31,6 +52,7 @@ impl Default for ProtocolOptions {
             check_payload_format: false,
             response_information: None,
             server_reference: None,
+            promise: Promise::default(),
         }
     }
 }

@@ -10,9 +10,9 @@ use hookmq_codec::{PacketId, ProtocolVersion, ReasonCode};
 use hookmq_core::{Delivery, Message, NEVER_EXPIRES, Outgoing, Recovered, Resumed, Session};
 use hookmq_hooks::{Client, ConnectionFacts};
 use hookmq_store::{
-    Change, Damage, MessageId, Question, Recovery, RetainedKey, SessionKey, SessionState,
+    Change, Damage, MessageId, Presence, Question, Recovery, RetainedKey, SessionKey, SessionState,
     SharedKey, StoredDelivery, StoredInFlight, StoredMessage, StoredSubscription, StoredWill,
-    UnixMillis, WallClock,
+    WallClock,
 };
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
@@ -36,7 +36,7 @@ struct Remain {
     username: Arc<str>,
     epoch: u32,
     expiry_interval: u32,
-    closed_at: Option<UnixMillis>,
+    presence: Presence,
     will: Option<(StoredWill, StoredMessage)>,
     subscriptions: Vec<StoredSubscription>,
     received: Vec<PacketId>,
@@ -89,7 +89,7 @@ impl Remain {
             username: state.username.clone(),
             epoch: state.epoch,
             expiry_interval: state.expiry_interval,
-            closed_at: state.closed_at,
+            presence: state.presence,
             will: None,
             subscriptions: state.subscriptions.clone(),
             received: state.received.iter().filter_map(|id| PacketId::new(id.get())).collect(),
@@ -104,7 +104,10 @@ impl Remain {
         let subscriptions = self.subscriptions.iter();
         session.subscriptions =
             subscriptions.map(|it| (it.filter.clone(), it.subscription)).collect();
-        session.recovered = Some(self.closed_at.map_or(Recovered::Connected, |_| Recovered::Away));
+        session.recovered = Some(match self.presence {
+            Presence::Left(_) => Recovered::Away,
+            Presence::Connected | Presence::Lost(_) => Recovered::Connected,
+        });
         session
     }
 }
@@ -153,15 +156,14 @@ impl Broker {
         let will = remain.will.take();
         let mut changes = Vec::new();
         let session = || remain.key.clone();
-        let closed_at = remain.closed_at.unwrap_or(clock.unix);
-        if remain.closed_at.is_none() {
-            let expiry_interval = remain.expiry_interval;
-            changes.push(Change::SessionClosed {
-                session: session(),
-                at: closed_at,
-                expiry_interval,
-            });
-        }
+        let closed_at = match remain.presence {
+            Presence::Left(at) | Presence::Lost(at) => at,
+            Presence::Connected => {
+                let at = clock.unix;
+                changes.push(Change::SessionLost { session: session(), at });
+                at
+            }
+        };
         let will = will.map(|(stored, message)| {
             let delay = Duration::from_secs(stored.delay.into());
             let at = stored.due_at.unwrap_or_else(|| {

@@ -61,6 +61,11 @@ impl Share {
         self.queue.lock().refuses(message).is_none()
     }
 
+    /// Whether a message would be queued if there were room.
+    pub fn is_full(&self, message: &Message) -> bool {
+        matches!(self.queue.lock().refuses(message), Some(Shared::Overflow))
+    }
+
     /// Takes up what waited when the broker was last running.
     pub(super) fn recover(&self, messages: Vec<Message>) {
         self.queue.lock().restore(messages);

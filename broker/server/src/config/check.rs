@@ -16,6 +16,7 @@ use super::{
     AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, quotas, rights,
 };
 use crate::broker::limits::Limits;
+use crate::broker::protocol::ProtocolOptions;
 
 /// The longest name of a listener, a trust anchor, a rule or a plugin, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -37,6 +38,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let tls_reload_interval = check.reload_interval(&document.tls);
     let rights = rights::check(&mut check, document.permissions, &listeners);
     let quotas = quotas::check(&mut check, document.quotas);
+    let promise = document.store.promise(&mut check, &listeners);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -60,7 +62,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
             abuse: document.abuse.into(),
             ..document.limits.into()
         },
-        protocol: document.protocol.into(),
+        protocol: ProtocolOptions { promise, ..document.protocol.into() },
         rights,
         sys: document.sys.into(),
         tls_reload_interval,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::document::positive;
 use crate::admission::AbuseOptions;
-use crate::broker::limits::{Budgets, Limits, Quotas};
+use crate::broker::limits::{Budgets, Limits, QueueFull, Quotas};
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -34,6 +34,7 @@ pub(super) struct LimitsDocument {
     queue_messages: usize,
     #[serde(deserialize_with = "positive")]
     queue_bytes: usize,
+    queue_full: QueueFull,
     retained_messages: usize,
     retained_bytes: usize,
     #[serde(deserialize_with = "positive")]
@@ -81,6 +82,7 @@ impl Default for LimitsDocument {
             shared_inflight: limits.shared_inflight,
             queue_messages: limits.queue.messages,
             queue_bytes: limits.queue.bytes,
+            queue_full: limits.queue_full,
             retained_messages: limits.retained.messages,
             retained_bytes: limits.retained.bytes,
             topic_levels: limits.topic_levels,
@@ -117,6 +119,7 @@ impl From<LimitsDocument> for Limits {
             maximum_inflight: document.maximum_inflight,
             shared_inflight: document.shared_inflight,
             queue: QueueLimits { messages: document.queue_messages, bytes: document.queue_bytes },
+            queue_full: document.queue_full,
             retained: RetainedLimits {
                 messages: document.retained_messages,
                 bytes: document.retained_bytes,

@@ -3,7 +3,7 @@
 use hookmq_codec::Qos;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::broker::protocol::{ProtocolOptions, ResponseInformation};
+use crate::broker::protocol::{Promise, ProtocolOptions, ResponseInformation};
 
 /// Bytes of a server reference.
 const LONGEST_REFERENCE: usize = 1024;
@@ -35,6 +35,7 @@ impl Default for ProtocolDocument {
             check_payload_format,
             response_information,
             server_reference,
+            promise: _,
         } = ProtocolOptions::default();
         Self {
             maximum_qos,
@@ -52,6 +53,8 @@ impl Default for ProtocolDocument {
 impl From<ProtocolDocument> for ProtocolOptions {
     fn from(document: ProtocolDocument) -> Self {
         Self {
+            // The section `store` has it.
+            promise: Promise::default(),
             maximum_qos: document.maximum_qos,
             retain_available: document.retain_available,
             wildcard_subscriptions: document.wildcard_subscriptions,

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use hookmq_store::{CheckpointBounds, Durability, OnDamage, StoreBounds, StoreOptions, Verify};
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::ListenerConfig;
+use super::check::Check;
 use super::document::positive;
+use super::error::KeyPath;
+use crate::broker::protocol::Promise;
 
 /// More would leave a disk that is hardly used to nothing.
 const LARGEST_SHARE: u8 = 90;
@@ -14,6 +18,8 @@ const LARGEST_SHARE: u8 = 90;
 #[serde(deny_unknown_fields, default, expecting = "a map")]
 pub(super) struct StoreDocument {
     durability: Durability,
+    memory_listeners: Vec<String>,
+    memory_tenants: Vec<String>,
     /// Percent of the file system.
     #[serde(deserialize_with = "share")]
     nearly_full: u8,
@@ -28,6 +34,22 @@ pub(super) struct StoreDocument {
 }
 
 impl StoreDocument {
+    /// What clients are promised.
+    pub(super) fn promise(&self, check: &mut Check, listeners: &[ListenerConfig]) -> Promise {
+        for (index, name) in self.memory_listeners.iter().enumerate() {
+            if !listeners.iter().any(|listener| *listener.name == **name) {
+                let path = KeyPath::root("store").key("memory_listeners").index(index);
+                check.problem(&path, format!("there is no listener {name:?}"));
+            }
+        }
+        let texts = |texts: &[String]| texts.iter().map(|it| it.as_str().into()).collect();
+        Promise {
+            durability: self.durability,
+            memory_listeners: texts(&self.memory_listeners),
+            memory_tenants: texts(&self.memory_tenants),
+        }
+    }
+
     pub(super) fn options(self, data_dir: &Path) -> StoreOptions {
         let defaults = StoreBounds::default();
         StoreOptions {
@@ -51,6 +73,8 @@ impl Default for StoreDocument {
         let bounds = StoreBounds::default();
         Self {
             durability: Durability::default(),
+            memory_listeners: Vec::new(),
+            memory_tenants: Vec::new(),
             nearly_full: bounds.nearly_full,
             queued_changes: bounds.queued_changes,
             queued_bytes: bounds.queued_bytes,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use hookmq_codec::{PacketType, ProtocolVersion, TopicFilter, decode_within, frame, needed};
 use hookmq_core::Delivery;
 use hookmq_hooks::Client;
+use hookmq_store::Durability;
 use tokio::io::ReadBuf;
 
 pub use self::authentication::Authentication;
@@ -53,6 +54,8 @@ pub struct Terms {
     pub topic_alias_maximum: u16,
     /// Whether acknowledgements may say more than a code `[MQTT-3.1.2-29]`.
     pub problem_information: bool,
+    /// What acknowledgements stand for.
+    pub durability: Durability,
 }
 
 /// What a connection begins with.

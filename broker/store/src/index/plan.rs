@@ -44,6 +44,17 @@ impl Index {
             Change::Dequeued { queue, id } => {
                 out.push(Op::Remove { queue: queue.clone(), id: *id });
             }
+            Change::Trimmed { queue, messages, bytes } => {
+                let Some(held) = self.queue(queue) else { return };
+                let (mut left, mut left_bytes) = (held.len(), held.bytes());
+                let too_many = held.iter().take_while(|reference| {
+                    let too_many = left > *messages || left_bytes > *bytes as u64;
+                    left -= 1;
+                    left_bytes = left_bytes.saturating_sub(reference.size() as u64);
+                    too_many
+                });
+                out.extend(too_many.map(|it| Op::Remove { queue: queue.clone(), id: it.id() }));
+            }
             Change::Moved { from, to, id } => {
                 let Some(reference) = self.find_reference(from, *id) else { return };
                 if self.queue(to).is_some() {
@@ -117,6 +128,7 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         Change::SessionClosed { session, at, expiry_interval } => {
             (session, Step::Close { at: *at, expiry_interval: *expiry_interval })
         }
+        Change::SessionLost { session, at } => (session, Step::Lose { at: *at }),
         Change::WillSet { session, will } => {
             let (id, delay, expiry_interval) = (will.record.id, will.delay, will.expiry_interval);
             let will = StoredWill { id, delay, expiry_interval, due_at: None };
@@ -142,6 +154,7 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         | Change::WillCleared { .. }
         | Change::Queued { .. }
         | Change::Dequeued { .. }
+        | Change::Trimmed { .. }
         | Change::Moved { .. }
         | Change::Retained { .. }
         | Change::Expired { .. } => return None,

@@ -1,14 +1,14 @@
 //! What happens within one session.
 
 use crate::operation::SessionStep;
-use crate::{InFlight, MessageId, Reference, SessionState, StoredSubscription};
+use crate::{InFlight, MessageId, Presence, Reference, SessionState, StoredSubscription};
 
 impl SessionState {
     /// Takes one step; gives the message that the session does not refer to any more by it.
     pub(super) fn apply(&mut self, step: SessionStep) -> Option<MessageId> {
         match step {
             SessionStep::Close { at, expiry_interval } => {
-                (self.closed_at, self.expiry_interval) = (Some(at), expiry_interval);
+                (self.presence, self.expiry_interval) = (Presence::Left(at), expiry_interval);
             }
             SessionStep::SetWill(will) => {
                 return std::mem::replace(&mut self.will, will).map(|old| old.id);
@@ -33,6 +33,7 @@ impl SessionState {
             SessionStep::Complete(packet_id) => {
                 return self.complete(|it| it.packet_id == packet_id)?.message.map(|it| it.id());
             }
+            SessionStep::Lose { at } => self.presence = Presence::Lost(at),
             SessionStep::Receive(packet_id) if self.received.contains(&packet_id) => {}
             SessionStep::Receive(packet_id) => self.received.push(packet_id),
             SessionStep::ReleaseReceived(packet_id) => {

@@ -80,6 +80,9 @@ impl Traffic {
                     opening: if clean { Opening::Clean } else { Opening::Resumed },
                 }
             }
+            2 if self.expiry == Expiry::Swept && self.random.once_in(3) => {
+                Change::SessionLost { session, at }
+            }
             2 => Change::SessionClosed { session, at, expiry_interval: 9 },
             3 if self.random.once_in(2) => Change::SessionEnded { session },
             3 | 4 => subscribed(client, filter),
@@ -102,6 +105,11 @@ impl Traffic {
                 }
                 Change::Retained { tenant: "t".into(), record }
             }
+            9 if self.expiry == Expiry::Swept && self.random.once_in(4) => Change::Trimmed {
+                queue: self.queue(&session),
+                messages: self.random.below(6),
+                bytes: self.random.below(2_000),
+            },
             9 | 10 => Change::Dequeued { queue: self.queue(&session), id: self.some_id(picture) },
             11 => {
                 let (from, to) = (self.queue(&session), self.queue(&session));

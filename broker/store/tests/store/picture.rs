@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookmq_store::{
-    Change, Ledger, MessageId, NewRecord, Opening, Queue, QueueKey, QueuedCopy, Reference,
-    SessionKey, SharedKey, StoredMessage,
+    Change, Ledger, MessageId, NewRecord, Opening, Presence, Queue, QueueKey, QueuedCopy,
+    Reference, SessionKey, SharedKey, StoredMessage,
 };
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Picture {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Session {
-    pub about: (String, u32, u32, Option<u64>),
+    pub about: (String, u32, u32, Option<Presence>),
     pub will: Option<Will>,
     pub subscriptions: BTreeMap<String, String>,
     pub received: Vec<u16>,
@@ -45,6 +45,7 @@ pub struct Body {
     pub topic: String,
     /// Its first byte and its length.
     pub payload: (Option<u8>, usize),
+    pub size: usize,
     pub expires_at: Option<u64>,
 }
 
@@ -53,6 +54,7 @@ impl Body {
         Self {
             topic: record.message.topic().as_str().into(),
             payload: shape(record.message.payload()),
+            size: record.message.size(),
             expires_at: record.expires_at.map(|it| it.0),
         }
     }
@@ -66,6 +68,7 @@ impl Body {
         Self {
             topic: stored.message.topic().as_str().into(),
             payload: shape(stored.message.payload()),
+            size: stored.message.size(),
             expires_at: stored.expires_at.map(|it| it.0),
         }
     }
@@ -135,7 +138,7 @@ pub fn read(ledger: &mut Ledger) -> Picture {
                 state.username.to_string(),
                 state.expiry_interval,
                 state.epoch,
-                state.closed_at.map(|it| it.0),
+                Some(state.presence),
             ),
             will,
             subscriptions: subscriptions.collect(),
@@ -164,7 +167,8 @@ impl Picture {
                     self.sessions.remove(session);
                 }
                 let state = self.sessions.entry(session.clone()).or_default();
-                state.about = (username.to_string(), *expiry_interval, *epoch, None);
+                let presence = Some(Presence::Connected);
+                state.about = (username.to_string(), *expiry_interval, *epoch, presence);
                 state.will = None;
             }
             Change::SessionEnded { session } => drop(self.sessions.remove(session)),
@@ -177,6 +181,14 @@ impl Picture {
                 }
             }
             Change::Dequeued { queue, id } => drop(self.take(queue, *id)),
+            Change::Trimmed { queue, messages, bytes } => {
+                while let Some(held) = self.queue(queue)
+                    && let size = held.values().map(|due| due.body.size).sum::<usize>()
+                    && (held.len() > *messages || size > *bytes)
+                {
+                    held.pop_first();
+                }
+            }
             Change::Moved { from, to, id } => {
                 if self.queue(to).is_some()
                     && let Some(due) = self.take(from, *id)
@@ -211,7 +223,10 @@ impl Picture {
         };
         match change {
             Change::SessionClosed { session, at, expiry_interval } => with(session, &mut |it| {
-                (it.about.1, it.about.3) = (*expiry_interval, Some(at.0));
+                (it.about.1, it.about.3) = (*expiry_interval, Some(Presence::Left(*at)));
+            }),
+            Change::SessionLost { session, at } => with(session, &mut |it| {
+                it.about.3 = Some(Presence::Lost(*at));
             }),
             Change::WillSet { session, will } => with(session, &mut |it| {
                 it.will = Some(Will {

@@ -8,7 +8,7 @@ use hookmq_store::engine::{
     Batch, Engine, EngineError, EngineStats, MemoryEngine, SqliteEngine, Synchronous, Table, Trim,
     Visit,
 };
-use hookmq_store::{Change, MessageId, QueueKey, Recovery, Store, WallClock};
+use hookmq_store::{Change, MessageId, Presence, QueueKey, Recovery, Store, WallClock};
 use tempfile::TempDir;
 
 use crate::expiry::{expired_messages_hold_no_disk, what_expires_is_known_after_a_restart};
@@ -156,7 +156,8 @@ fn what_is_durable_is_there_after_a_restart(disk: &dyn Disk) {
     drop(store);
     let mut recovery = Recovery::with_engine(disk.engine(), &options()).unwrap();
     let state = recovery.index().session(&session("a")).unwrap();
-    assert_eq!((&*state.username, state.expiry_interval, state.closed_at), ("user", 3600, None));
+    assert_eq!((&*state.username, state.expiry_interval), ("user", 3600));
+    assert_eq!(state.presence, Presence::Connected);
     assert_eq!(state.subscriptions[0].filter.as_str(), "a/#");
     assert_eq!((state.queue.len(), state.queue.iter().next().unwrap().id()), (1, id));
     let message = recovery.message(id).unwrap().into_message(&WallClock::now());

@@ -1,10 +1,11 @@
 //! Messages that somebody is guaranteed: first into the store, then to those who are due them.
 
 use hookmq_codec::{Qos, ReasonCode};
-use hookmq_core::{CommitSequence, Message};
+use hookmq_core::{CommitSequence, Message, QueueLimits};
 use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, Room, WallClock};
 
 use super::{Desk, Reply, Way};
+use crate::broker::limits::QueueFull;
 use crate::broker::mailbox::Admission;
 use crate::broker::meter::Bound;
 use crate::broker::share::Share;
@@ -18,6 +19,26 @@ pub(super) fn is_durable(recipients: &Recipients, message: &Message) -> bool {
 
 fn is_guaranteed(target: &Target, message: &Message) -> bool {
     message.qos().min(target.maximum_qos) > Qos::AtMostOnce && target.session.is_durable()
+}
+
+/// Where a message is due, and what is to be stored for that.
+#[derive(Default)]
+struct Admitted {
+    /// For each of the sessions.
+    ways: Vec<Option<Way>>,
+    copies: Vec<QueuedCopy>,
+    /// What makes room for it.
+    displaced: Vec<Change>,
+}
+
+/// A queue is full, and the message is for nobody.
+struct Refused;
+
+/// Gives back the room that was made for a message.
+fn renounce(recipients: &Recipients, ways: &[Option<Way>], message: &Message) {
+    let admitted = recipients.sessions.iter().zip(ways);
+    let admitted = admitted.filter(|(_, way)| **way == Some(Way::Store));
+    admitted.for_each(|(target, _)| target.session.mailbox.renounce(message.size()));
 }
 
 impl Desk {
@@ -37,18 +58,18 @@ impl Desk {
         }
         let record = self.record(message);
         let (tenant, broker) = (self.tenant.clone(), self.broker.clone());
+        let Some(Admitted { ways, copies, displaced }) =
+            self.admit_all(recipients, message, retain)
+        else {
+            broker.metrics.publishes_refused.add(1);
+            return self.refused();
+        };
         // Held until the change is in its place: what is stored last is what is retained last.
         let mut retained = retain.then(|| tenant.retained_mut());
         if retained.as_mut().is_some_and(|retained| retained.retain(message).is_err()) {
+            renounce(recipients, &ways, message);
             self.tenant.meter.note(Bound::Retained);
             return self.refused();
-        }
-        let mut copies = Vec::new();
-        let sessions = recipients.sessions.iter();
-        let ways: Vec<_> =
-            sessions.map(|target| self.admit(target, message, retain, &mut copies)).collect();
-        for share in &recipients.shares {
-            copies.extend(self.copy_of_share(share, message));
         }
         let mut changes: Vec<_> = self.along.take().map(|it| *it).into_iter().collect();
         if retain {
@@ -58,6 +79,7 @@ impl Desk {
         if !copies.is_empty() {
             changes.push(Change::Queued { record, copies });
         }
+        changes.extend(displaced);
         let commit = match changes.is_empty() {
             true => CommitSequence::NONE,
             false => broker.store.append(changes),
@@ -80,33 +102,74 @@ impl Desk {
         Reply::done(commit)
     }
 
+    /// Makes room for the message wherever it is due; none where it is to be refused for want of room.
+    fn admit_all(
+        &mut self,
+        recipients: &Recipients,
+        message: &Message,
+        retain: bool,
+    ) -> Option<Admitted> {
+        let mut admitted = Admitted::default();
+        let mut is_refused = false;
+        for target in &recipients.sessions {
+            let way = self.admit(target, message, retain, &mut admitted);
+            is_refused |= way.is_err();
+            admitted.ways.push(way.unwrap_or_default());
+        }
+        for share in &recipients.shares {
+            let copy = self.copy_of_share(share, message);
+            is_refused |= copy.is_none() && self.refuses() && share.is_full(message);
+            admitted.copies.extend(copy);
+        }
+        if is_refused {
+            renounce(recipients, &admitted.ways, message);
+            return None;
+        }
+        Some(admitted)
+    }
+
     /// Which way a session gets the message, if it does.
     fn admit(
         &mut self,
         target: &Target,
         message: &Message,
         retain: bool,
-        copies: &mut Vec<QueuedCopy>,
-    ) -> Option<Way> {
+        admitted: &mut Admitted,
+    ) -> Result<Option<Way>, Refused> {
         if !is_guaranteed(target, message) {
-            return Some(Way::Memory);
+            return Ok(Some(Way::Memory));
         }
-        match target.session.mailbox.admit(message.size()) {
-            Admission::Admitted => {
-                copies.push(QueuedCopy {
-                    queue: QueueKey::Session(target.session.key.clone()),
-                    qos: message.qos().min(target.maximum_qos),
-                    retain: retain && target.retain_as_published,
-                    subscription_identifiers: target.subscription_identifiers.clone(),
-                });
-                Some(Way::Store)
-            }
-            Admission::Overflow => {
+        let mailbox = &target.session.mailbox;
+        let queue = || QueueKey::Session(target.session.key.clone());
+        match (mailbox.admit(message.size()), self.broker.limits.queue_full) {
+            (Admission::Admitted, _) => {}
+            (Admission::Unwanted, _) => return Ok(None),
+            (Admission::Overflow, QueueFull::Refuse) => return Err(Refused),
+            (Admission::Overflow, QueueFull::DropNewest) => {
                 self.overflowed += 1;
-                None
+                return Ok(None);
             }
-            Admission::Unwanted => None,
+            (Admission::Overflow, QueueFull::DropOldest) => {
+                let displaced = mailbox.admit_for_oldest(message.size());
+                self.overflowed += displaced.ids.len() as u64 + u64::from(displaced.trims);
+                let ids = displaced.ids.into_iter().map(MessageId);
+                admitted.displaced.extend(ids.map(|id| Change::Dequeued { queue: queue(), id }));
+                let QueueLimits { messages, bytes } = self.broker.limits.queue;
+                let trimmed = Change::Trimmed { queue: queue(), messages, bytes };
+                admitted.displaced.extend(displaced.trims.then_some(trimmed));
+            }
         }
+        admitted.copies.push(QueuedCopy {
+            queue: queue(),
+            qos: message.qos().min(target.maximum_qos),
+            retain: retain && target.retain_as_published,
+            subscription_identifiers: target.subscription_identifiers.clone(),
+        });
+        Ok(Some(Way::Store))
+    }
+
+    fn refuses(&self) -> bool {
+        self.broker.limits.queue_full == QueueFull::Refuse
     }
 
     fn copy_of_share(&self, share: &Share, message: &Message) -> Option<QueuedCopy> {

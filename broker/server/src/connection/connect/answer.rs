@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use hookmq_codec::{
     ConnAck, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, Qos, ReasonCode,
+    UserPropertiesBuf,
 };
 use hookmq_core::{CommitSequence, NEVER_EXPIRES};
 use hookmq_hooks::{Client, Secret};
-use hookmq_store::{Change, NewRecord, NewWill, Opening};
+use hookmq_store::{Change, Durability, NewRecord, NewWill, Opening};
 
 use super::Refusal;
 use crate::broker::Broker;
@@ -19,6 +20,17 @@ use crate::broker::sessions::OpenedSession;
 use crate::broker::tenant::Tenant;
 use crate::connection::driver::{Authentication, Start, Terms};
 use crate::connection::exchange::sent;
+
+/// A user property of CONNECT that asks what acknowledgements stand for, and of CONNACK that says it.
+const DURABILITY: &str = "durability";
+
+fn name_of(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "fsync",
+        Durability::Os => "os",
+        Durability::Memory => "memory",
+    }
+}
 
 /// Settles what the client and the broker may expect of each other, and words CONNACK.
 pub(super) async fn settle(
@@ -49,7 +61,12 @@ pub(super) async fn settle(
     let wants_response = asked.request_response_information == Some(true);
     let response_information = protocol.response_information.as_ref().filter(|_| wants_response);
     let response_information = response_information.and_then(|it| it.for_client(&client));
+    let durability = broker.protocol.promise.to(&client);
+    let wants_durability = asked.user_properties.iter().any(|(name, _)| name == DURABILITY);
+    let told = wants_durability.then(|| (DURABILITY, name_of(durability)));
+    let told = UserPropertiesBuf::try_from_pairs(told).unwrap_or_default();
     let properties = ConnAckProperties {
+        user_properties: told.as_user_properties(),
         session_expiry_interval: (asked.session_expiry_interval.unwrap_or(0) != expiry_interval)
             .then_some(expiry_interval),
         receive_maximum: NonZeroU16::new(own_maximum),
@@ -76,7 +93,9 @@ pub(super) async fn settle(
         .encode(connect.version, &mut first_bytes)
         .expect("each string of it has come in a packet or is checked to fit one");
     let commit = store_opening(broker, &client, &opened, will.as_deref());
-    broker.durable(commit).await;
+    if durability != Durability::Memory {
+        broker.durable(commit).await;
+    }
     let terms = Terms {
         version: connect.version,
         // A client is lost when one and a half times the interval is over [MQTT-3.1.2-24].
@@ -88,6 +107,7 @@ pub(super) async fn settle(
             .unwrap_or(0)
             .min(limits.outgoing_topic_aliases),
         problem_information: asked.request_problem_information.unwrap_or(true),
+        durability,
     };
     let authentication = Authentication::of(connect);
     Start { terms, tenant, client, opened, will, authentication, first_bytes }

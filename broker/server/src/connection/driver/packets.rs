@@ -11,7 +11,7 @@ use hookmq_codec::{
 use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, NewMessage, Received, Release,
 };
-use hookmq_store::Change;
+use hookmq_store::{Change, Durability};
 
 use super::{Driver, Terms};
 use crate::broker::publisher::Reply;
@@ -271,6 +271,7 @@ impl<S: Stream> Driver<S> {
         let durable = match self.awaited_commit() {
             None => return,
             Some(CommitSequence::NONE) => CommitSequence::NONE,
+            Some(_) if self.terms.durability == Durability::Memory => CommitSequence(u64::MAX),
             Some(_) => self.broker.store.durable(),
         };
         while let Some(acknowledgement) = self.opened.session.incoming.poll_acknowledgement(durable)
