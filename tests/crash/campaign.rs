@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::fleet::{Attendance, Fleet, Until};
+use crate::fleet::{Answer, Attendance, Fleet, Until};
 use crate::record::{Check, Figures, Violation};
 use crate::settings::{Length, Settings};
 
@@ -146,20 +146,30 @@ pipeline:
         self.fleet.connect(address, Attendance::Some);
         let until = Until {
             at: Instant::now() + STRETCH.mul_f64(self.rng.random()),
-            behind: self.rng.random_ratio(1, 2).then(|| self.packet()),
+            behind: self.rng.random_ratio(1, 2).then(|| self.answer()),
         };
         let window = *[1, 4, 16, 64].choose(&mut self.rng).expect("there are some");
         self.fleet.work(address, window, until);
         self.kill();
     }
 
-    /// A packet that tells of a promise.
-    fn packet(&mut self) -> (PacketType, u32) {
+    /// So many of these answers are got before the kill.
+    fn answer(&mut self) -> (Answer, u32) {
         use PacketType::{ConnAck, PubAck, PubComp, PubRec, PubRel, Publish, SubAck, UnsubAck};
-        let types = [ConnAck, SubAck, UnsubAck, PubAck, PubRec, PubRel, PubComp, Publish];
-        let packet_type = *types.choose(&mut self.rng).expect("there are some");
-        let most = if matches!(packet_type, SubAck | UnsubAck) { 3 } else { 200 };
-        (packet_type, self.rng.random_range(1..=most))
+        let (answer, most) = *[
+            (Answer::Packet(ConnAck), 20),
+            (Answer::Packet(SubAck), 3),
+            (Answer::Packet(UnsubAck), 3),
+            (Answer::Close, 2),
+            (Answer::Packet(PubAck), 200),
+            (Answer::Packet(PubRec), 200),
+            (Answer::Packet(PubRel), 200),
+            (Answer::Packet(PubComp), 200),
+            (Answer::Packet(Publish), 200),
+        ]
+        .choose(&mut self.rng)
+        .expect("there are some");
+        (answer, self.rng.random_range(1..=most))
     }
 
     fn kill(&mut self) {

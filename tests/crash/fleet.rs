@@ -47,12 +47,20 @@ pub enum Attendance {
     All,
 }
 
-/// When the broker is to be killed under load: at the instant, or before, right behind so many packets of
-/// one type.
+/// When the broker is to be killed under load: at the instant, or before, right behind so many answers of
+/// one kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Until {
     pub at: Instant,
-    pub behind: Option<(PacketType, u32)>,
+    pub behind: Option<(Answer, u32)>,
+}
+
+/// What the broker does that tells of a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Packet(PacketType),
+    /// It closes a connection.
+    Close,
 }
 
 impl Fleet {
@@ -121,8 +129,8 @@ impl Fleet {
         } else if member.is_connected() {
             self.on(place, mood, Instant::now(), |member, stage| match what {
                 0..5 => member.cut(stage),
-                5..10 => member.leave(stage),
-                10..60 => member.change_mind(stage),
+                5..15 => member.leave(stage),
+                15..60 => member.change_mind(stage),
                 _ => member.act(stage),
             });
         }
@@ -266,7 +274,10 @@ fn short_delay(member: &Member) -> Option<Duration> {
     (1..SHORT_DELAY_S).contains(&delay_s).then(|| Duration::from_secs(delay_s.into()))
 }
 
-fn is_a(event: &Event, packet_type: PacketType) -> bool {
+fn is_a(event: &Event, answer: Answer) -> bool {
     let first = event.packet.as_ref().and_then(|packet| packet.first());
-    first.is_some_and(|first| first >> 4 == packet_type as u8)
+    match answer {
+        Answer::Packet(packet_type) => first.is_some_and(|first| first >> 4 == packet_type as u8),
+        Answer::Close => event.packet.is_none(),
+    }
 }

@@ -18,10 +18,7 @@ use settings::Settings;
 
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
-    // Sessions end with the process, up to now.
-    if Settings::are_given() {
-        run(Settings::from_environment(), Fault::Kill);
-    }
+    run(Settings::from_environment(), Fault::Kill);
 }
 
 /// Shows that what the other test finds is the broker's end's doing, and not the clients'.

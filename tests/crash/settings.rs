@@ -18,13 +18,6 @@ pub enum Length {
 }
 
 impl Settings {
-    /// Whether somebody has said how long.
-    pub fn are_given() -> bool {
-        ["HOOKMQ_CRASH_KILLS", "HOOKMQ_CRASH_MINUTES"]
-            .iter()
-            .any(|it| std::env::var_os(it).is_some())
-    }
-
     /// A few faults.
     pub fn short(faults: u32) -> Self {
         Self { length: Length::Kills(faults), ..Self::from_environment() }
