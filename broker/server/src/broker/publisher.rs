@@ -353,7 +353,8 @@ impl Desk {
             return Reply::settled(ReasonCode::NoMatchingSubscribers);
         }
         let message = make();
-        if retain || message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message) {
+        let guaranteed = message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message);
+        if retain || guaranteed || self.along.is_some() {
             return self.store_and_post(&route.recipients, &message, retain);
         }
         for target in sessions {

@@ -18,6 +18,14 @@ pub(super) fn is_durable(recipients: &Recipients, message: &Message) -> bool {
         || recipients.shares.iter().any(|share| share.is_durable())
 }
 
+/// Whether the message would take up room in the store, and does not make some by what it removes.
+fn needs_room(recipients: &Recipients, message: &Message, retain: bool) -> bool {
+    match retain {
+        true => !message.payload().is_empty(),
+        false => message.qos() > Qos::AtMostOnce && is_durable(recipients, message),
+    }
+}
+
 fn is_guaranteed(target: &Target, message: &Message) -> bool {
     message.qos().min(target.maximum_qos) > Qos::AtMostOnce && target.session.is_durable()
 }
@@ -43,7 +51,8 @@ fn renounce(recipients: &Recipients, ways: &[Option<Way>], message: &Message) {
 }
 
 impl Desk {
-    /// Retains the message, stores it for those who are guaranteed it, and posts it to everybody.
+    /// Retains the message, stores it for those who are guaranteed it and what is to be stored along
+    /// with it, and posts it to everybody.
     ///
     /// In this order: whoever has the message may acknowledge it at once, and what is removed from the
     /// store has to be there.
@@ -53,11 +62,13 @@ impl Desk {
         message: &Message,
         retain: bool,
     ) -> Reply {
-        let forgets = retain && message.payload().is_empty();
-        if matches!(self.broker.store.room(), Room::Full | Room::Failed) && !forgets {
+        if matches!(self.broker.store.room(), Room::Full | Room::Failed)
+            && needs_room(recipients, message, retain)
+        {
             return self.refused();
         }
-        let record = self.record(message);
+        // Before anybody sees it retained.
+        let record = retain.then(|| self.record(message));
         let (tenant, broker) = (self.tenant.clone(), self.broker.clone());
         let Some(Admitted { ways, copies, displaced }) =
             self.admit_all(recipients, message, retain)
@@ -73,11 +84,12 @@ impl Desk {
             return self.refused();
         }
         let mut changes: Vec<_> = self.along.take().map(|it| *it).into_iter().collect();
-        if retain {
-            let (tenant, record) = (self.tenant.name.clone(), record.clone());
+        if let Some(record) = record.clone() {
+            let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, record });
         }
         if !copies.is_empty() {
+            let record = record.unwrap_or_else(|| self.record(message));
             changes.push(Change::Queued { record, copies });
         }
         changes.extend(displaced);
