@@ -137,6 +137,7 @@ fn shown(change: &Change) -> String {
         }
         Change::SessionOpened { session, .. } => format!("Resumed {}", session.client_id),
         Change::SessionClosed { session, .. } => format!("Closed {}", session.client_id),
+        Change::SessionLost { session, .. } => format!("Lost {}", session.client_id),
         Change::SessionEnded { session } => format!("Ended {}", session.client_id),
         Change::WillSet { session, will } => {
             format!("WillSet {} #{}", session.client_id, will.record.id.0)
@@ -156,6 +157,7 @@ fn shown(change: &Change) -> String {
             format!("Queued #{} {}", record.id.0, copies.join("+"))
         }
         Change::Dequeued { queue: from, id } => format!("Dequeued #{} {}", id.0, queue(from)),
+        Change::Trimmed { queue: of, .. } => format!("Trimmed {}", queue(of)),
         Change::Moved { from, to, id } => format!("Moved #{} {} {}", id.0, queue(from), queue(to)),
         Change::PacketIdAssigned { session, id, packet_id } => {
             format!("Assigned #{} {} {}", id.0, session.client_id, packet_id.get())
