@@ -160,6 +160,14 @@ fn a_tenant_retains_no_more_than_it_may() {
     }
 }
 
+/// Messages that wait for a session, beyond those on their way.
+fn queued(broker: &Broker, client_id: &str) -> u64 {
+    let (_, clients) = broker.admin().get("/api/v1/clients");
+    let mut clients = clients["items"].as_array().expect("a list").iter();
+    let client = clients.find(|it| it["client_id"] == client_id).expect("a known client");
+    client["queued"].as_u64().expect("a number")
+}
+
 #[test]
 fn what_waits_for_a_tenants_sessions_is_bounded_over_all_of_them() {
     for version in VERSIONS {
@@ -180,6 +188,9 @@ fn what_waits_for_a_tenants_sessions_is_bounded_over_all_of_them() {
             let mut arrived = 0;
             for name in names {
                 let mut client = come(name);
+                wait_until("all is on its way", || {
+                    (queued(&scene.broker, name) == 0).then_some(())
+                });
                 client.send(&Packet::PingReq);
                 let mut pongs = 0;
                 while pongs < 2 {

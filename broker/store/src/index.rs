@@ -260,6 +260,8 @@ impl Index {
         match unit {
             Unit::Session(mut state) => {
                 state.queue.compact();
+                // Earlier brokers had them in the order in which they came.
+                state.received.sort_unstable();
                 state.message_ids().for_each(|id| self.counts.add(id));
                 let old = self.sessions.restore(commit, state);
                 old.into_iter().flat_map(|it| it.message_ids().collect::<Vec<_>>()).for_each(

@@ -23,7 +23,7 @@ pub struct SessionState {
     pub presence: Presence,
     pub will: Option<StoredWill>,
     pub subscriptions: Vec<StoredSubscription>,
-    /// Packet ids of QoS 2 that the client has not released.
+    /// Packet ids of QoS 2 that the client has not released, in ascending order.
     pub received: Vec<NonZeroU16>,
     /// Messages with a packet id, in the order in which they got it.
     pub in_flight: VecDeque<InFlight>,

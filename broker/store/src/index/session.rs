@@ -34,10 +34,15 @@ impl SessionState {
                 return self.complete(|it| it.packet_id == packet_id)?.message.map(|it| it.id());
             }
             SessionStep::Lose { at } => self.presence = Presence::Lost(at),
-            SessionStep::Receive(packet_id) if self.received.contains(&packet_id) => {}
-            SessionStep::Receive(packet_id) => self.received.push(packet_id),
+            SessionStep::Receive(packet_id) => {
+                if let Err(place) = self.received.binary_search(&packet_id) {
+                    self.received.insert(place, packet_id);
+                }
+            }
             SessionStep::ReleaseReceived(packet_id) => {
-                self.received.retain(|it| *it != packet_id);
+                if let Ok(place) = self.received.binary_search(&packet_id) {
+                    self.received.remove(place);
+                }
             }
         }
         None

@@ -262,6 +262,7 @@ impl Picture {
             Change::Received { session, packet_id } => with(session, &mut |it| {
                 if !it.received.contains(&packet_id.get()) {
                     it.received.push(packet_id.get());
+                    it.received.sort_unstable();
                 }
             }),
             Change::ReceivedReleased { session, packet_id } => with(session, &mut |it| {
