@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod abroad;
 mod backlog;
 mod exchanges;
 mod shared;

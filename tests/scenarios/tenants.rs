@@ -306,6 +306,18 @@ const NOT_OF_A: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/v1/tenants/a/tokens/ops", ""),
     ("GET", "/api/v1/clients?tenant=b", ""),
     ("DELETE", "/api/v1/clients/b/c", ""),
+    ("GET", "/api/v1/tenants/a/grants", ""),
+    (
+        "POST",
+        "/api/v1/tenants/a/grants",
+        "{\"tenant\": \"b\", \"username\": \"u\", \"publish\": [\"#\"]}",
+    ),
+    (
+        "POST",
+        "/api/v1/tenants/b/grants",
+        "{\"tenant\": \"a\", \"username\": \"u\", \"publish\": [\"#\"]}",
+    ),
+    ("DELETE", "/api/v1/tenants/a/grants/1", ""),
     ("GET", "/api/v1/tenants/b/bans", ""),
     ("POST", "/api/v1/tenants/b/bans", "{\"kind\": \"client_id\", \"subject\": \"c\"}"),
     ("POST", "/api/v1/explain", "{\"tenant\": \"b\", \"client_id\": \"c\", \"topic\": \"t\"}"),

@@ -1,5 +1,6 @@
 //! Clients that break the rules, and what they cannot do to the broker and to others.
 
+mod abroad;
 mod abuse;
 mod aliases;
 mod arrival;

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod client;
 pub mod company;
 pub mod doors;
+pub mod estate;
 pub mod fault_proxy;
 pub mod gate;
 pub mod guarded;

@@ -5,6 +5,7 @@ mod foreign;
 mod look_up;
 mod prospect;
 mod seed;
+mod tenant_grants;
 mod tenants;
 mod tokens;
 
@@ -25,6 +26,8 @@ pub use self::bans::{BanRecord, MAX_TENANT_BANS, NewBan};
 pub use self::foreign::{ForeignQueries, ForeignUser, MAX_USERS};
 use self::look_up::{look_up_postgres, look_up_sqlite};
 pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
+pub(crate) use self::tenant_grants::TenantGrantRow;
+pub use self::tenant_grants::{MAX_GRANTS_INTO_TENANT, NewTenantGrant, TenantGrantRecord};
 pub use self::tenants::{QuotaChange, TenantChange, TenantRecord};
 pub use self::tokens::TokenRecord;
 use crate::settings::Kind;

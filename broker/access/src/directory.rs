@@ -9,6 +9,7 @@ mod listening;
 mod mappings;
 mod principal;
 mod tenancy;
+mod tenant_grants;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy};
+use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy, TenantGrants};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -96,6 +97,8 @@ struct Shared {
     /// None until they have been read.
     mappings: watch::Sender<Option<Arc<Mappings>>>,
     tenancy: watch::Sender<Arc<Tenancy>>,
+    /// None until they have been read.
+    tenant_grants: watch::Sender<Option<Arc<TenantGrants>>>,
     /// Counts up before and after answers are replaced.
     generation: AtomicU64,
     /// Set where the last contact with the database is too long ago to go on.
@@ -120,6 +123,7 @@ impl Directory {
             bans: watch::Sender::default(),
             mappings: watch::Sender::default(),
             tenancy: watch::Sender::default(),
+            tenant_grants: watch::Sender::default(),
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),

@@ -2,7 +2,8 @@
 //!
 //! [`certificate_facts`] reads a verified certificate. [`Directory`] looks principals up in a
 //! [`Database`] and keeps what connected clients hold current. [`PermissionSet`] orders permissions
-//! and decides. [`Bans`] say who is kept out, and each [`Quota`] what a tenant may use. [`ScramSecret`]
+//! and decides. [`Bans`] say who is kept out, each [`Quota`] what a tenant may use,
+//! and [`TenantGrants`] who reaches into other tenants. [`ScramSecret`]
 //! and [`PasswordHash`] are what is kept of a password. [`CertificateProgram`], [`DatabaseProgram`],
 //! [`JwtProgram`], [`PasswordProgram`], [`ScramProgram`], [`AnonymousProgram`] and [`OpenProgram`] are
 //! the builtin steps.
@@ -20,6 +21,7 @@ mod program;
 mod quota;
 mod scram;
 mod settings;
+mod tenant_grants;
 mod token;
 
 pub use bans::{Ban, Bans, MAX_BANS};
@@ -30,9 +32,9 @@ pub use certificate::{
 };
 pub use client_id::NamedClientIdRule;
 pub use database::{
-    BanRecord, Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_TENANT_BANS, MAX_USERS,
-    NewBan, Prospect, ProspectError, QueryError, QuotaChange, TenantChange, TenantRecord,
-    TokenRecord, Whom,
+    BanRecord, Database, ForeignQueries, ForeignUser, MAX_COMPARED, MAX_GRANTS_INTO_TENANT,
+    MAX_TENANT_BANS, MAX_USERS, NewBan, NewTenantGrant, Prospect, ProspectError, QueryError,
+    QuotaChange, TenantChange, TenantGrantRecord, TenantRecord, TokenRecord, Whom,
 };
 pub use directory::{
     Answer, Concerned, Directory, DirectoryError, MAX_PERMISSIONS, NotAdmitted, Principal,
@@ -50,6 +52,7 @@ pub use program::{
 pub use quota::{MAX_TENANTS, Quota, Tenancy};
 pub use scram::{MINIMUM_ITERATIONS, PasswordError, ScramSecret};
 pub use settings::{DatabaseSettings, DatabaseUrl, UrlError};
+pub use tenant_grants::{MAX_GRANTED_FILTERS, MAX_TENANT_GRANTS, TenantGrant, TenantGrants, Wish};
 pub use token::{
     Algorithm, FetchKeySet, JwtSettings, KeyError, KeySetUrl, KeySetUrlError, KeySettings,
     MAX_KEY_SET_BYTES, PermissionsFrom, SettingsProblem, TokenFrom,

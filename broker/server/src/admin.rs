@@ -4,6 +4,7 @@ mod bans;
 mod caller;
 mod error;
 mod explain;
+mod grants;
 mod identities;
 mod life;
 mod metrics;

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hookmq_access::TenantGrant;
 use hookmq_codec::ReasonCode;
 use hookmq_hooks::{Access, Client, Denial};
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ pub enum Kind {
     Access,
     /// Its tenant uses all that it may.
     Quota,
+    /// A grant that reaches into another tenant is given, used, or over.
+    Grant,
     /// A request to the admin API that changes something, or asks steps.
     Admin,
     /// A request to the admin API without its token.
@@ -89,8 +92,23 @@ pub struct Act<'a> {
     pub status: u16,
 }
 
+/// What has become of a grant that reaches into another tenant.
+#[derive(Debug)]
+pub enum GrantEvent<'a> {
+    /// From now on it counts, as it is.
+    Given(&'a TenantGrant),
+    /// Its row is gone, or another one now, or one of its tenants is.
+    Withdrawn(&'a TenantGrant),
+    Expired(&'a TenantGrant),
+    /// For the first time on a connection.
+    Used {
+        grant: &'a TenantGrant,
+        by: &'a Client,
+    },
+}
+
 impl Kind {
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     pub fn of(refusal: &Refusal) -> Self {
         match (&refusal.step, refusal.reason_code) {
@@ -111,6 +129,7 @@ impl Kind {
             Self::Tls => "tls",
             Self::Access => "access",
             Self::Quota => "quota",
+            Self::Grant => "grant",
             Self::Admin => "admin",
             Self::AdminRefused => "admin_refused",
         }
@@ -156,6 +175,29 @@ impl Audit {
             reason = ?Cut(&denial.reason, LONGEST_REASON),
             left_out,
             "access denied"
+        );
+    }
+
+    pub fn grant(&self, event: GrantEvent<'_>) {
+        let Some(left_out) = self.may_tell(Kind::Grant, Instant::now()) else { return };
+        let (what, grant, client) = match event {
+            GrantEvent::Given(grant) => ("given", grant, None),
+            GrantEvent::Withdrawn(grant) => ("withdrawn", grant, None),
+            GrantEvent::Expired(grant) => ("expired", grant, None),
+            GrantEvent::Used { grant, by } => ("used", grant, Some(by)),
+        };
+        info!(
+            target: "audit",
+            kind = Kind::Grant.name(),
+            what,
+            id = grant.id,
+            tenant = ?Foreign(&grant.tenant),
+            username = ?Foreign(&grant.username),
+            target_tenant = ?Foreign(&grant.target),
+            client_id = ?client.map(|it| Foreign(&it.client_id)),
+            granted_by = ?Foreign(&grant.granted_by),
+            left_out,
+            "tenant grant"
         );
     }
 

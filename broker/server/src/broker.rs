@@ -1,6 +1,8 @@
 //! What all connections share: tenants, the pipeline, the store, limits and counters.
 
+pub mod abroad;
 pub mod bans;
+pub mod guests;
 pub mod identities;
 pub mod limits;
 pub mod mailbox;

@@ -1,5 +1,6 @@
 //! One client's connection: from the first byte of CONNECT to the last of DISCONNECT.
 
+mod abroad;
 mod aliases;
 mod buffers;
 mod connect;

@@ -22,7 +22,7 @@ use crate::broker::Broker;
 use crate::broker::recovery::Remains;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
-use crate::broker::{bans, mappings, rights, sweep, tenancy};
+use crate::broker::{abroad, bans, mappings, rights, sweep, tenancy};
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
 use crate::programs::{COMPILED, Loader, Programs, StepError};
@@ -138,6 +138,7 @@ impl Server {
             tasks.spawn(forever(bans::run(broker.clone(), directory.clone())));
             tasks.spawn(forever(mappings::run(broker.clone(), directory.clone())));
             tasks.spawn(forever(tenancy::run(broker.clone(), directory.clone())));
+            tasks.spawn(forever(abroad::run(broker.clone(), directory.clone())));
             tasks.spawn(forever(rights::run(broker.clone(), directory)));
         }
         for listener in listeners {

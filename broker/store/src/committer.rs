@@ -227,7 +227,7 @@ impl Committer {
             }
             self.watch_space();
             self.wake(room);
-            questions.into_iter().for_each(|question| self.answer(question));
+            questions.into_iter().for_each(|question| answer(&mut self.ledger, question));
             if stopping && self.shared.intake.is_drained() {
                 return self.ledger.finish(UnixMillis::now());
             }
@@ -306,13 +306,13 @@ impl Committer {
         let ready = self.shared.waiting.lock().ready(durable, room);
         ready.into_iter().for_each(Waker::wake);
     }
+}
 
-    fn answer(&mut self, question: Question) {
-        match question {
-            Question::Page(request, answer) => answer(self.ledger.page(&request)),
-            Question::InFlight(session, answer) => answer(self.ledger.in_flight(&session)),
-            Question::Message(id, answer) => answer(self.ledger.message(id)),
-        }
+pub(crate) fn answer(ledger: &mut Ledger, question: Question) {
+    match question {
+        Question::Page(request, answer) => answer(ledger.page(&request)),
+        Question::InFlight(session, answer) => answer(ledger.in_flight(&session)),
+        Question::Message(id, answer) => answer(ledger.message(id)),
     }
 }
 

@@ -227,6 +227,12 @@ impl Recovery {
         committer.start(Box::new(on_failure)).map_err(OpenError::Thread)
     }
 
+    /// A store without a directory that was read already.
+    pub(crate) fn of(ledger: Ledger) -> Self {
+        let (durability, bounds) = (Durability::default(), StoreBounds::default());
+        Self { ledger, damages: Vec::new(), directory: None, durability, bounds, space: None }
+    }
+
     pub(crate) fn ledger(&mut self) -> &mut Ledger {
         &mut self.ledger
     }

@@ -219,7 +219,7 @@ impl Database {
     }
 
     /// A text as a JSON value.
-    fn json(&self, text: &str) -> String {
+    pub(super) fn json(&self, text: &str) -> String {
         match &self.pools {
             Pools::Postgres(_) => format!("CAST({text} AS jsonb)"),
             Pools::Sqlite(_) => text.to_owned(),

@@ -106,6 +106,7 @@ impl Contact {
                     shared.read_tenancy().await?;
                     shared.read_bans().await?;
                     shared.read_mappings().await?;
+                    shared.read_tenant_grants().await?;
                 }
                 Some((_, seen)) => {
                     let changes = Changes::between(seen, &lines);
@@ -122,6 +123,9 @@ impl Contact {
                     }
                     if news_of(&[MAPPINGS]) {
                         shared.read_mappings().await?;
+                    }
+                    if news_of(&[TENANT_GRANTS, "tenants"]) {
+                        shared.read_tenant_grants().await?;
                     }
                     shared.apply(&changes).await?;
                 }
@@ -145,6 +149,7 @@ impl Contact {
             self.migrated = true;
             shared.bans.send_replace(Some(Arc::default()));
             shared.mappings.send_replace(Some(Arc::default()));
+            shared.tenant_grants.send_replace(Some(Arc::default()));
         }
         let called = shared.called.swap(false, Ordering::AcqRel);
         let mark = shared.database.foreign_mark(queries).await?;
@@ -182,7 +187,7 @@ impl Changes {
         // These change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !line.is_of(&[BANS, MAPPINGS, QUOTAS]))
+            .filter(|line| !line.is_of(&[BANS, MAPPINGS, QUOTAS, TENANT_GRANTS]))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
@@ -203,6 +208,7 @@ impl Changes {
 const BANS: &str = "bans";
 const MAPPINGS: &str = "certificate_mappings";
 const QUOTAS: &str = "quotas";
+const TENANT_GRANTS: &str = "tenant_grants";
 
 impl LogLine {
     fn is_of(&self, tables: &[&str]) -> bool {

@@ -17,6 +17,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::life::Named;
 use super::programs::change;
+use crate::broker::abroad::Passage;
 use crate::programs::Replayed;
 
 /// Answers with an explanation for each hook that the question comes to.
@@ -43,11 +44,26 @@ pub async fn explain(
     let client =
         json!({"tenant": tenant, "username": username, "client_id": client_id, "from": from});
     let generation = pipeline.generation();
-    Ok(Json(json!({
+    let mut answer = json!({
         "generation": generation,
         "client": client,
         "explanations": explanations,
-    })))
+    });
+    if let Some(passage) = questions.iter().find_map(|question| passage(&admin, question)) {
+        answer["tenant_grant"] = passage;
+    }
+    Ok(Json(answer))
+}
+
+/// Whether a grant leads to a topic of another tenant, where the question is about one: the steps alone do
+/// not decide there.
+fn passage(admin: &Admin, question: &Question) -> Option<Value> {
+    let Question::Authorize(client, access) = question else { return None };
+    Some(match admin.broker.passage(client, &access.view()) {
+        Passage::Home => return None,
+        Passage::Granted(grant) => json!({"id": grant.id}),
+        closed => json!({"id": null, "reason": closed.denial()?.reason}),
+    })
 }
 
 /// The questions that steps with this program were asked, without their payloads.

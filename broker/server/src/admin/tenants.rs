@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::{Admin, bans, tokens};
+use super::{Admin, bans, grants, tokens};
 use crate::broker::meter::Bound;
 use crate::broker::metrics::TenantTraffic;
 
@@ -54,6 +54,8 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/tenants/{name}", get(show).patch(alter).delete(remove))
         .route("/tenants/{name}/tokens", get(tokens::list).post(tokens::create))
         .route("/tenants/{name}/tokens/{token}", delete(tokens::revoke))
+        .route("/tenants/{name}/grants", get(grants::list).post(grants::create))
+        .route("/tenants/{name}/grants/{id}", delete(grants::withdraw))
         .route("/tenants/{name}/bans", get(bans::list).post(bans::create))
         .route("/tenants/{name}/bans/{id}", delete(bans::lift))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -234,6 +236,7 @@ fn usage(admin: &Admin, name: &str) -> Value {
         "connections": tenant.meter.connections(),
         "sessions": tenant.session_count(),
         "subscriptions": tenant.subscription_count(),
+        "guest_subscriptions": tenant.guests.count(),
         "retained_messages": tenant.retained_count(),
         "retained_bytes": tenant.retained_bytes(),
         "queued_bytes": tenant.queued_bytes(),

@@ -1,5 +1,6 @@
 //! The path of a message from its publisher into mailboxes: authorize, publish hooks, retain, route.
 
+mod abroad;
 mod stored;
 
 use std::collections::VecDeque;
@@ -13,8 +14,10 @@ use hookmq_hooks::{
 };
 use hookmq_store::Change;
 
+use self::abroad::GrantsUsed;
 use self::stored::is_durable;
 use super::Broker;
+use super::abroad::is_abroad;
 use super::mailbox::Posted;
 use super::session_handle::SessionHandle;
 use super::share::Share;
@@ -28,6 +31,8 @@ use super::topic_cache::TopicCache;
 pub struct Publisher {
     routes: TopicCache<Route>,
     desk: Desk,
+    /// None before the first, which is the rule.
+    grants_used: Option<Box<GrantsUsed>>,
 }
 
 /// All that a publisher has but its memory of topics, which is borrowed beside it.
@@ -99,6 +104,8 @@ struct Route {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Allowed,
+    /// The permissions allow it, and a grant led to another tenant when it was last looked at.
+    Abroad,
     Denied(Effect),
     /// No message may have the topic.
     Invalid,
@@ -115,7 +122,7 @@ impl Publisher {
         let touched = Vec::new();
         let desk =
             Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
-        Self { routes: TopicCache::default(), desk }
+        Self { routes: TopicCache::default(), desk, grants_used: None }
     }
 
     /// Takes a message of the client through the pipeline.
@@ -126,7 +133,7 @@ impl Publisher {
         let route = self.routes.entry(parts.topic.as_str());
         let verdict = desk.authorize(route, &parts);
         if verdict != Verdict::Allowed {
-            return desk.denied(verdict);
+            return self.not_at_home(verdict, parts);
         }
         let steps = route
             .steps
@@ -164,7 +171,9 @@ impl Publisher {
             let place = place(&parts);
             let generation = self.desk.broker.access_generation();
             let route = self.routes.entry(parts.topic.as_str());
-            (route.access_generation, route.verdicts[place]) = (generation, Some(Verdict::Allowed));
+            let verdict =
+                if is_abroad(parts.topic.as_str()) { Verdict::Abroad } else { Verdict::Allowed };
+            (route.access_generation, route.verdicts[place]) = (generation, Some(verdict));
         }
         self.desk.along = Some(Box::new(cleared));
         self.publish(parts);
@@ -294,7 +303,9 @@ impl Desk {
         };
         let (decision, cacheable) = self.pipeline.authorize(&self.client, &access, &*self.broker);
         let verdict = match decision {
-            Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => Verdict::Allowed,
+            Decision::Allowed { maximum_qos } if access.qos <= maximum_qos => {
+                return self.find_passage(&access, cacheable);
+            }
             Decision::Allowed { .. } => Verdict::Denied(Effect::Refuse),
             Decision::Denied(denial) => {
                 self.broker.report_denial(&self.client, &access, &denial);
@@ -306,7 +317,8 @@ impl Desk {
 
     /// Hooks make topics, too.
     fn takes_from_hooks(&self, topic: TopicName<'_>) -> bool {
-        self.broker.limits.allows_topic(topic) && !is_sys(topic.as_str())
+        let name = topic.as_str();
+        self.broker.limits.allows_topic(topic) && !is_sys(name) && !is_abroad(name)
     }
 
     #[cold]
@@ -315,10 +327,9 @@ impl Desk {
         let (reason_code, disconnect) = match verdict {
             Verdict::Denied(Effect::Refuse) => (ReasonCode::NotAuthorized, false),
             Verdict::Denied(Effect::Disconnect) => (ReasonCode::NotAuthorized, true),
-            Verdict::Allowed | Verdict::Denied(Effect::AcknowledgeAndDrop) => {
-                (ReasonCode::Success, false)
-            }
             Verdict::Invalid => (ReasonCode::TopicNameInvalid, true),
+            Verdict::Allowed | Verdict::Abroad => (ReasonCode::Success, false),
+            Verdict::Denied(Effect::AcknowledgeAndDrop) => (ReasonCode::Success, false),
         };
         Reply { disconnect, ..Reply::settled(reason_code) }
     }
@@ -337,12 +348,13 @@ impl Desk {
             let recipients = &mut route.recipients;
             route.tree_generation = self.tenant.recipients(topic, self.session, recipients);
         }
-        let Recipients { sessions, shares } = &route.recipients;
-        if sessions.is_empty() && shares.is_empty() && !retain {
+        let Recipients { sessions, shares, guests } = &route.recipients;
+        if sessions.is_empty() && shares.is_empty() && guests.is_empty() && !retain {
             return Reply::settled(ReasonCode::NoMatchingSubscribers);
         }
         let message = make();
-        if retain || message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message) {
+        let guaranteed = message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message);
+        if retain || guaranteed || self.along.is_some() {
             return self.store_and_post(&route.recipients, &message, retain);
         }
         for target in sessions {
@@ -350,6 +362,9 @@ impl Desk {
         }
         for share in shares {
             self.post_to_share(share, &message);
+        }
+        if !guests.is_empty() {
+            self.post_to_guests(guests, &message, retain);
         }
         Reply::settled(ReasonCode::Success)
     }

@@ -214,7 +214,10 @@ impl Broker {
         handle.mailbox.recover(messages, bytes);
         for StoredSubscription { filter, subscription } in &remain.subscriptions {
             match filter.share_name() {
-                None => drop(tenant.subscribe(filter, handle.clone(), *subscription)),
+                None => {
+                    tenant.subscribe(filter, handle.clone(), *subscription);
+                    self.admit_guest(&handle, filter, *subscription);
+                }
                 Some(_) => {
                     let maximum_qos = subscription.options.maximum_qos;
                     let share = tenant.join_share(filter, &handle, maximum_qos);

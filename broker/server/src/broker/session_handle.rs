@@ -174,7 +174,7 @@ impl SessionHandle {
     }
 
     /// Has the connection, if there is one, judge again what its client may do.
-    pub(super) fn judge_again(&self) {
+    pub fn judge_again(&self) {
         if let Slot::Online(control) = &*self.slot.lock() {
             control.judge.store(true, Ordering::Release);
             control.pending.store(true, Ordering::Release);

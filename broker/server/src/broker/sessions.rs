@@ -367,6 +367,7 @@ impl Broker {
         let (shared, own): (Vec<_>, Vec<_>) =
             session.subscriptions.keys().partition(|filter| filter.share_name().is_some());
         if !own.is_empty() {
+            self.leave_abroad(handle.id, own.iter().copied());
             tenant.unsubscribe(handle.id, own);
         }
         for filter in shared {

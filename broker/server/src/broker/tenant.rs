@@ -15,6 +15,7 @@ use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
 
+use super::guests::Guests;
 use super::limits::Limits;
 use super::meter::Meter;
 use super::session_handle::SessionHandle;
@@ -25,12 +26,14 @@ pub struct Tenant {
     pub name: Arc<str>,
     /// By session, or for shared subscriptions by [`share_key`].
     subscriptions: RwLock<TopicTree<u64, Subscriber>>,
+    /// Whom grants let in from other tenants.
+    pub guests: Guests,
     /// By whole filter.
     shares: Mutex<FxHashMap<TopicFilter, Arc<Share>>>,
     next_share: AtomicU32,
     queue_limits: QueueLimits,
     store: Arc<dyn Store>,
-    /// Counts up with every change of `subscriptions`: what was matched before may be stale.
+    /// Counts up with every change of `subscriptions` and `guests`: what was matched before may be stale.
     generation: AtomicU64,
     retained: RwLock<RetainedMessages>,
     /// The broker's own, which take no room from the tenant's.
@@ -63,6 +66,8 @@ pub struct Recipients {
     pub sessions: Vec<Target>,
     /// Of each, one member.
     pub shares: Vec<Arc<Share>>,
+    /// Sessions of other tenants.
+    pub guests: Vec<Target>,
 }
 
 /// A session that is due a message, its matching subscriptions taken together.
@@ -77,6 +82,17 @@ pub struct Target {
     pub subscription_identifiers: Option<Arc<[NonZeroU32]>>,
 }
 
+impl Target {
+    pub(super) fn new(session: &Arc<SessionHandle>, options: &SubscriptionOptions) -> Self {
+        Self {
+            session: session.clone(),
+            maximum_qos: options.maximum_qos,
+            retain_as_published: options.retain_as_published,
+            subscription_identifiers: None,
+        }
+    }
+}
+
 impl Tenant {
     pub fn new(name: Arc<str>, limits: &Limits, store: Arc<dyn Store>) -> Self {
         Self {
@@ -85,6 +101,7 @@ impl Tenant {
             meter: Meter::default(),
             name,
             subscriptions: RwLock::default(),
+            guests: Guests::default(),
             shares: Mutex::default(),
             next_share: AtomicU32::new(1),
             queue_limits: limits.queue,
@@ -177,7 +194,7 @@ impl Tenant {
         for filter in filters {
             subscriptions.remove(filter.bare(), session);
         }
-        self.generation.fetch_add(1, Ordering::Release);
+        self.note_change();
     }
 
     /// Who is due a message on `topic` that `publisher` sends. The generation is the one that this
@@ -186,10 +203,11 @@ impl Tenant {
         &self,
         topic: TopicName<'_>,
         publisher: u64,
-        Recipients { sessions, shares }: &mut Recipients,
+        Recipients { sessions, shares, guests }: &mut Recipients,
     ) -> u64 {
         sessions.clear();
         shares.clear();
+        guests.clear();
         let mut identifiers: Vec<(u64, NonZeroU32)> = Vec::new();
         let subscriptions = self.subscriptions.read();
         let generation = self.generation();
@@ -197,24 +215,26 @@ impl Tenant {
             Subscriber::Session { options, .. } if options.no_local && key == publisher => {}
             Subscriber::Session { session, options, identifier } => {
                 identifiers.extend(identifier.map(|identifier| (key, identifier)));
-                sessions.push(Target {
-                    session: session.clone(),
-                    maximum_qos: options.maximum_qos,
-                    retain_as_published: options.retain_as_published,
-                    subscription_identifiers: None,
-                });
+                sessions.push(Target::new(session, options));
             }
             Subscriber::Share(share) => shares.push(share.clone()),
         });
         drop(subscriptions);
+        self.guests.find(topic, publisher, guests, &mut identifiers);
         merge(sessions, &mut identifiers);
+        merge(guests, &mut identifiers);
         generation
+    }
+
+    /// What was matched before may be stale from now on.
+    pub(super) fn note_change(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     fn insert(&self, filter: &TopicFilter, key: u64, subscriber: Subscriber) -> bool {
         let mut subscriptions = self.subscriptions.write();
         let new = subscriptions.insert(filter.bare(), key, subscriber).is_none();
-        self.generation.fetch_add(1, Ordering::Release);
+        self.note_change();
         new
     }
 

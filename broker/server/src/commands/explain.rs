@@ -92,6 +92,11 @@ impl ExplainOptions {
         for explanation in answer["explanations"].as_array().into_iter().flatten() {
             show(explanation);
         }
+        match (&answer["tenant_grant"]["id"], answer["tenant_grant"]["reason"].as_str()) {
+            (_, Some(reason)) => println!("{reason}"),
+            (Value::Null, None) => {}
+            (id, None) => println!("grant {id} leads to this topic of another tenant"),
+        }
         Ok(())
     }
 

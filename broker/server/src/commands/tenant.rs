@@ -38,6 +38,22 @@ pub enum TenantCommand {
     /// Tokens for the admin API that are good for the tenant alone.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Print the grants that let principals of other tenants in, and those of its own principals.
+    Grants(Named),
+    /// Let a principal of another tenant in. It is in force at once; print it.
+    Grant {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        grant: Granted,
+    },
+    /// Withdraw a grant that lets a principal in.
+    Revoke {
+        #[command(flatten)]
+        named: Named,
+        /// Its number, as `grants` prints it.
+        id: u64,
+    },
     /// Delete it with its principals and permissions, its sessions and its retained messages.
     Delete {
         #[command(flatten)]
@@ -80,6 +96,25 @@ pub struct Named {
 }
 
 #[derive(Debug, Args)]
+pub struct Granted {
+    /// The tenant that the principal belongs to.
+    #[arg(long, value_name = "NAME")]
+    tenant: String,
+    /// The principal.
+    #[arg(long, value_name = "NAME")]
+    username: String,
+    /// Where it may publish, as the clients of the tenant that it reaches name it. May be repeated.
+    #[arg(long, value_name = "FILTER", required_unless_present = "subscribe")]
+    publish: Vec<String>,
+    /// What it may subscribe to, likewise.
+    #[arg(long, value_name = "FILTER")]
+    subscribe: Vec<String>,
+    /// How long it counts; for good without it.
+    #[arg(long, value_name = "N")]
+    expires_in_s: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 pub struct Facts {
     /// All its attributes, as a JSON object.
     #[arg(long, value_name = "JSON")]
@@ -111,6 +146,20 @@ impl TenantCommand {
             Self::Enable(named) => named.ask(Method::PATCH, &json!({"enabled": true})),
             Self::Disable(named) => named.ask(Method::PATCH, &json!({"enabled": false})),
             Self::Token(command) => command.run(),
+            Self::Grants(named) => {
+                let path = format!("{}/grants", named.path());
+                print(&named.api.request(Method::GET, &path, vec![])?["items"])
+            }
+            Self::Grant { named, grant } => {
+                let path = format!("{}/grants", named.path());
+                let body = grant.body().to_string().into_bytes();
+                print(&named.api.request(Method::POST, &path, body)?)
+            }
+            Self::Revoke { named, id } => {
+                let path = format!("{}/grants/{id}", named.path());
+                named.api.request(Method::DELETE, &path, vec![])?;
+                Ok(())
+            }
             Self::Delete { named, .. } => {
                 named.api.request(Method::DELETE, &named.path(), vec![])?;
                 Ok(())
@@ -150,6 +199,18 @@ impl Named {
 
     fn path(&self) -> String {
         format!("/tenants/{}", segment(&self.name))
+    }
+}
+
+impl Granted {
+    fn body(&self) -> Value {
+        json!({
+            "tenant": self.tenant,
+            "username": self.username,
+            "publish": self.publish,
+            "subscribe": self.subscribe,
+            "expires_in_s": self.expires_in_s,
+        })
     }
 }
 

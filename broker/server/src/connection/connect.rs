@@ -278,7 +278,9 @@ async fn open(
         };
         let (decision, _) = broker.pipeline.load().authorize(&client, &access, &**broker);
         check_will(broker, will)?;
-        if !matches!(decision, Decision::Allowed { maximum_qos } if will.qos <= maximum_qos) {
+        let allowed =
+            matches!(decision, Decision::Allowed { maximum_qos } if will.qos <= maximum_qos);
+        if !allowed || broker.passage(&client, &access).denial().is_some() {
             return Err(refusal(ReasonCode::NotAuthorized, "the will's topic is not permitted"));
         }
     }

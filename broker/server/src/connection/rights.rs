@@ -70,6 +70,7 @@ impl<S: Stream> Driver<S> {
         for filter in &judgement.lost {
             self.tell_revoked(filter);
         }
+        self.return_abroad();
         Ok(())
     }
 
@@ -93,7 +94,8 @@ impl<S: Stream> Driver<S> {
         for (filter, subscription) in subscriptions {
             let granted = subscription.options.maximum_qos;
             let access = subscribe_access(filter, granted);
-            match pipeline.judge(&self.client, &access, &*self.broker).0 {
+            let judged = pipeline.judge(&self.client, &access, &*self.broker).0;
+            match judged.and_then(|decision| self.judge_abroad(filter, &access, decision)) {
                 Ok(Decision::Allowed { maximum_qos }) if granted <= maximum_qos => {}
                 Ok(Decision::Allowed { maximum_qos }) => {
                     judgement.lowered.push((filter.clone(), maximum_qos));

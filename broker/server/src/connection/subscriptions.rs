@@ -14,6 +14,7 @@ use super::Stream;
 use super::driver::{Driver, EXPLAINED};
 use super::ending::Ending;
 use super::rights::subscribe_access;
+use crate::broker::abroad::is_abroad;
 use crate::broker::meter::Bound;
 
 /// What one filter of a SUBSCRIBE came to.
@@ -113,6 +114,7 @@ impl<S: Stream> Driver<S> {
             });
         }
         self.tenant.unsubscribe(handle.id, &removed);
+        self.broker.leave_abroad(handle.id, &removed);
         (reason_codes, changes)
     }
 
@@ -128,6 +130,9 @@ impl<S: Stream> Driver<S> {
             return false;
         }
         let new = self.tenant.subscribe(filter, session.clone(), subscription);
+        if is_abroad(filter.as_str()) {
+            self.go_abroad(filter, subscription);
+        }
         match subscription.options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => new,
@@ -160,7 +165,8 @@ impl<S: Stream> Driver<S> {
         }
         let access = subscribe_access(filter, options.maximum_qos);
         let pipeline = self.broker.pipeline.load();
-        match pipeline.authorize(&self.client, &access, &*self.broker).0 {
+        let decision = pipeline.authorize(&self.client, &access, &*self.broker).0;
+        match self.decide_abroad(filter, &access, decision) {
             Decision::Allowed { maximum_qos } => {
                 Answer::Granted(options.maximum_qos.min(maximum_qos).min(protocol.maximum_qos))
             }
@@ -199,7 +205,7 @@ impl<S: Stream> Driver<S> {
         let Some(subscription) = self.opened.session.subscriptions.get(&filter) else { return };
         let identifiers = subscription.identifier.map(|identifier| [identifier].into());
         let maximum_qos = subscription.options.maximum_qos;
-        for message in self.tenant.retained(filter.bare()) {
+        for message in self.retained(&filter) {
             let delivery = Delivery {
                 qos: message.qos().min(maximum_qos),
                 retain: true,

@@ -13,8 +13,17 @@ use crate::broker::tenant::{Recipients, Target};
 
 /// Whether the store has to have the message for one of its recipients.
 pub(super) fn is_durable(recipients: &Recipients, message: &Message) -> bool {
-    recipients.sessions.iter().any(|target| is_guaranteed(target, message))
+    let mut targets = recipients.sessions.iter().chain(&recipients.guests);
+    targets.any(|target| is_guaranteed(target, message))
         || recipients.shares.iter().any(|share| share.is_durable())
+}
+
+/// Whether the message would take up room in the store, and does not make some by what it removes.
+fn needs_room(recipients: &Recipients, message: &Message, retain: bool) -> bool {
+    match retain {
+        true => !message.payload().is_empty(),
+        false => message.qos() > Qos::AtMostOnce && is_durable(recipients, message),
+    }
 }
 
 fn is_guaranteed(target: &Target, message: &Message) -> bool {
@@ -23,16 +32,16 @@ fn is_guaranteed(target: &Target, message: &Message) -> bool {
 
 /// Where a message is due, and what is to be stored for that.
 #[derive(Default)]
-struct Admitted {
+pub(super) struct Admitted {
     /// For each of the sessions.
-    ways: Vec<Option<Way>>,
-    copies: Vec<QueuedCopy>,
+    pub(super) ways: Vec<Option<Way>>,
+    pub(super) copies: Vec<QueuedCopy>,
     /// What makes room for it.
-    displaced: Vec<Change>,
+    pub(super) displaced: Vec<Change>,
 }
 
 /// A queue is full, and the message is for nobody.
-struct Refused;
+pub(super) struct Refused;
 
 /// Gives back the room that was made for a message.
 fn renounce(recipients: &Recipients, ways: &[Option<Way>], message: &Message) {
@@ -42,7 +51,8 @@ fn renounce(recipients: &Recipients, ways: &[Option<Way>], message: &Message) {
 }
 
 impl Desk {
-    /// Retains the message, stores it for those who are guaranteed it, and posts it to everybody.
+    /// Retains the message, stores it for those who are guaranteed it and what is to be stored along
+    /// with it, and posts it to everybody.
     ///
     /// In this order: whoever has the message may acknowledge it at once, and what is removed from the
     /// store has to be there.
@@ -52,11 +62,13 @@ impl Desk {
         message: &Message,
         retain: bool,
     ) -> Reply {
-        let forgets = retain && message.payload().is_empty();
-        if matches!(self.broker.store.room(), Room::Full | Room::Failed) && !forgets {
+        if matches!(self.broker.store.room(), Room::Full | Room::Failed)
+            && needs_room(recipients, message, retain)
+        {
             return self.refused();
         }
-        let record = self.record(message);
+        // Before anybody sees it retained.
+        let record = retain.then(|| self.record(message));
         let (tenant, broker) = (self.tenant.clone(), self.broker.clone());
         let Some(Admitted { ways, copies, displaced }) =
             self.admit_all(recipients, message, retain)
@@ -72,14 +84,16 @@ impl Desk {
             return self.refused();
         }
         let mut changes: Vec<_> = self.along.take().map(|it| *it).into_iter().collect();
-        if retain {
-            let (tenant, record) = (self.tenant.name.clone(), record.clone());
+        if let Some(record) = record.clone() {
+            let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, record });
         }
         if !copies.is_empty() {
+            let record = record.unwrap_or_else(|| self.record(message));
             changes.push(Change::Queued { record, copies });
         }
         changes.extend(displaced);
+        let abroad = self.admit_guests(&recipients.guests, message, retain, &mut changes);
         let commit = match changes.is_empty() {
             true => CommitSequence::NONE,
             false => broker.store.append(changes),
@@ -88,10 +102,10 @@ impl Desk {
         if message.qos() == Qos::ExactlyOnce {
             message.set_onward_after(commit);
         }
-        for (target, way) in recipients.sessions.iter().zip(ways) {
-            if let Some(way) = way {
-                self.post_to_session(target, message, retain, way);
-            }
+        self.post_by_ways(&recipients.sessions, message, retain, ways);
+        if let Some((seen, ways)) = abroad {
+            seen.set_onward_after(message.onward_after());
+            self.post_by_ways(&recipients.guests, &seen, retain, ways);
         }
         for share in &recipients.shares {
             if !self.post_to_share(share, message) && share.is_durable() {
@@ -100,6 +114,20 @@ impl Desk {
             }
         }
         Reply::done(commit)
+    }
+
+    fn post_by_ways(
+        &mut self,
+        targets: &[Target],
+        message: &Message,
+        retain: bool,
+        ways: Vec<Option<Way>>,
+    ) {
+        for (target, way) in targets.iter().zip(ways) {
+            if let Some(way) = way {
+                self.post_to_session(target, message, retain, way);
+            }
+        }
     }
 
     /// Makes room for the message wherever it is due; none where it is to be refused for want of room.
@@ -129,7 +157,7 @@ impl Desk {
     }
 
     /// Which way a session gets the message, if it does.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         target: &Target,
         message: &Message,
@@ -183,7 +211,7 @@ impl Desk {
     }
 
     /// The message as it is stored, under an id of its own.
-    fn record(&self, message: &Message) -> NewRecord {
+    pub(super) fn record(&self, message: &Message) -> NewRecord {
         let id = self.broker.store.next_id();
         message.set_stored(id.0);
         let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));

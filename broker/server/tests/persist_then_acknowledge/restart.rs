@@ -1,0 +1,116 @@
+//! What was durable when the process ended is taken up, and what that changes is stored in its order.
+
+use hookmq::broker::recovery::Remains;
+use hookmq_codec::ProtocolVersion;
+use hookmq_store::Room;
+
+use crate::peer::{Keep, Peer, will};
+use crate::world::{VERSIONS, World};
+
+/// The broker as it begins again with what is durable.
+fn restarted(world: &World) -> World {
+    let again = World::with_store(world.version, world.store.after_crash());
+    let remains = Remains::read(&mut again.store.recovery()).unwrap();
+    again.broker.restore(remains);
+    again
+}
+
+#[tokio::test]
+async fn a_connected_session_counts_as_closed_and_its_will_is_scheduled_with_that() {
+    let mut world = World::new(ProtocolVersion::V5);
+    let mut client = Peer::new(&world.broker, ProtocolVersion::V5);
+    client.connect("c", Keep::Session, will(1, 60)).await;
+    assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
+    let mut world = restarted(&world);
+    assert_eq!(world.commit().await, "Closed c, WillScheduled c");
+    world.expect_no_commit().await;
+}
+
+#[tokio::test]
+async fn a_will_that_is_due_is_published_before_the_session_that_it_kept_ends() {
+    for version in VERSIONS {
+        let mut world = World::new(version);
+        let _subscriber = world.subscriber("s", Keep::Session, "w").await;
+        let mut client = Peer::new(&world.broker, version);
+        client.connect("c", Keep::Nothing, will(1, 0)).await;
+        assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
+        let mut world = restarted(&world);
+        assert_eq!(world.commit().await, "Closed s");
+        assert_eq!(world.commit().await, "WillCleared c #1, Queued #2 s");
+        assert_eq!(world.commit().await, "Ended c");
+        world.store.release();
+        let mut world = restarted(&world);
+        world.expect_no_commit().await;
+        let mut subscriber = Peer::new(&world.broker, version);
+        subscriber.connect("s", Keep::Session, None).await;
+        assert_eq!(world.answer_behind("Resumed s", &mut subscriber).await, "CONNACK present");
+        assert!(subscriber.receive().await.starts_with("PUBLISH 1 1 w"));
+        subscriber.expect_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_publish_of_qos_2_that_comes_again_after_a_restart_is_not_published_again() {
+    for version in VERSIONS {
+        let mut world = World::new(version);
+        let mut publisher = world.client("p", Keep::Session).await;
+        publisher.publish("t", 2, 7).await;
+        assert_eq!(world.answer_behind("Received p 7", &mut publisher).await, "PUBREC 7");
+        let mut world = restarted(&world);
+        assert_eq!(world.commit().await, "Closed p");
+        world.release_seen();
+        let mut publisher = Peer::new(&world.broker, version);
+        publisher.connect("p", Keep::Session, None).await;
+        assert_eq!(world.answer_behind("Resumed p", &mut publisher).await, "CONNACK present");
+        publisher.publish_again("t", 2, 7).await;
+        assert_eq!(publisher.receive().await, "PUBREC 7");
+        world.expect_no_commit().await;
+        publisher.pubrel(7).await;
+        let answer = world.answer_behind("ReceivedReleased p 7", &mut publisher).await;
+        assert_eq!(answer, "PUBCOMP 7");
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_qos_2_goes_on_under_its_packet_id_and_pubrel_from_where_it_was() {
+    for version in VERSIONS {
+        let mut world = World::new(version);
+        let mut subscriber = world.subscriber("s", Keep::Session, "t").await;
+        let mut publisher = world.client("p", Keep::Nothing).await;
+        for id in 1..=2 {
+            publisher.publish("t", 2, id).await;
+            assert_eq!(world.commit().await, format!("Queued #{id} s"));
+            let assigned = format!("Assigned #{id} s {id}");
+            let sent = world.answer_behind(&assigned, &mut subscriber).await;
+            assert_eq!(sent, format!("PUBLISH 2 {id} t"));
+            assert!(publisher.receive().await.starts_with("PUBREC"));
+        }
+        subscriber.pubrec(1).await;
+        assert_eq!(world.answer_behind("Released s 1", &mut subscriber).await, "PUBREL 1");
+        let mut world = restarted(&world);
+        assert_eq!(world.commit().await, "Closed s");
+        world.release_seen();
+        let mut subscriber = Peer::new(&world.broker, version);
+        subscriber.connect("s", Keep::Session, None).await;
+        assert_eq!(world.commit().await, "Resumed s");
+        subscriber.expect_nothing().await;
+        world.release_seen();
+        assert_eq!(subscriber.receive().await, "CONNACK present");
+        let mut sent = [subscriber.receive().await, subscriber.receive().await];
+        sent.sort();
+        assert_eq!(sent, ["PUBLISH 2 2 t again", "PUBREL 1"]);
+        subscriber.expect_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_messages_cannot_be_asked_for_is_not_resumed() {
+    let mut world = World::new(ProtocolVersion::V5);
+    let _client = world.client("c", Keep::Session).await;
+    let mut world = restarted(&world);
+    assert_eq!(world.commit().await, "Closed c");
+    world.store.set_room(Room::Failed);
+    let mut client = Peer::new(&world.broker, ProtocolVersion::V5);
+    client.connect("c", Keep::Session, None).await;
+    assert_eq!(client.receive().await, "CONNACK ServerUnavailable");
+}
