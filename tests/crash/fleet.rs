@@ -185,8 +185,13 @@ impl Fleet {
         }
     }
 
-    /// All connections are lost.
+    /// All connections are lost. None while its CONNECT is on its way: the broker might take it for the
+    /// later one of two.
     pub fn cut(&mut self) {
+        while self.members.iter().any(Member::is_connecting) {
+            let event = self.events.recv_timeout(DEADLINE).expect("CONNACK comes");
+            self.handle(event, Mood::Finishing);
+        }
         for place in 0..self.members.len() {
             if !self.members[place].is_away() {
                 self.on(place, Mood::Finishing, Instant::now(), |member, stage| member.cut(stage));

@@ -96,6 +96,10 @@ impl Member {
         self.phase == Phase::Away
     }
 
+    pub fn is_connecting(&self) -> bool {
+        self.phase == Phase::Connecting
+    }
+
     pub fn is_connected(&self) -> bool {
         self.phase == Phase::Connected
     }

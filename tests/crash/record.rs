@@ -65,9 +65,6 @@ pub struct Carriage {
     pub at: Instant,
 }
 
-/// So many kills later the broker still knows that it may have sent a message of QoS 1 before.
-const DUP_LASTS: u32 = 1;
-
 /// Messages to recipients. A will is a message that its client sends with CONNECT and that is due, or not
 /// due any more, later.
 #[derive(Debug, Default)]
@@ -273,15 +270,14 @@ impl Record {
         let fate = sent.fate;
         let copy = &mut sent.copies[recipient.0];
         copy.got += 1;
-        let life = self.history.life;
-        let before = copy.carried.replace((carriage.connection, carriage.packet_id, life));
+        let before = copy.carried.replace((carriage.connection, carriage.packet_id));
         if copy.due == Due::Never {
             wrong.push((Check::Subscription, "not subscribed when it was sent".into()));
         }
         if fate == Fate::Cancelled {
             wrong.push((Check::Will, "it was cancelled".into()));
         }
-        if let Some((connection, packet_id, life_before)) = before {
+        if let Some((connection, packet_id)) = before {
             self.figures.redelivered += 1;
             if exactly_once {
                 wrong.push((
@@ -290,11 +286,7 @@ impl Record {
                 ));
             } else if once && connection == carriage.connection {
                 wrong.push((Check::Duplicate, "came before on this connection".into()));
-            } else if once
-                && to.order == Order::PerStream
-                && life <= life_before + DUP_LASTS
-                && !carriage.dup
-            {
+            } else if once && to.order == Order::PerStream && !carriage.dup {
                 wrong.push((Check::Duplicate, "came before, and DUP is not set".into()));
             }
         } else if key.number < newest && to.order == Order::PerStream && copy.due == Due::Certainly

@@ -81,8 +81,8 @@ pub(super) enum Fate {
 pub(super) struct CopyOf {
     pub due: Due,
     pub got: u32,
-    /// The connection, packet id and life of the broker of the latest delivery.
-    pub carried: Option<(u64, Option<PacketId>, u32)>,
+    /// The connection and packet id of the latest delivery.
+    pub carried: Option<(u64, Option<PacketId>)>,
 }
 
 /// Whether the recipient was subscribed.

@@ -122,20 +122,6 @@ fn a_message_of_qos_1_may_come_again_with_a_reason() {
 }
 
 #[test]
-fn dup_is_demanded_over_one_kill() {
-    let again_after = |kills| {
-        let mut forgery = Forgery::new(Qos::AtLeastOnce);
-        let key = forgery.sent();
-        forgery.comes_on(1, key, false);
-        forgery.record.history.life += kills;
-        forgery.comes_on(2, key, false);
-        forgery.found()
-    };
-    assert_eq!(again_after(1), [Check::Duplicate]);
-    assert_eq!(again_after(2), []);
-}
-
-#[test]
 fn messages_in_another_order_are_found() {
     let mut forgery = Forgery::new(Qos::ExactlyOnce);
     let (first, second) = (forgery.sent(), forgery.sent());
