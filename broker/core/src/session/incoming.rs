@@ -201,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn a_publish_that_comes_again_waits_for_the_first_on_any_connection() {
+        let mut incoming = Incoming::new(1);
+        let id = PacketId::new(1).unwrap();
+        incoming.handle_qos2(id).unwrap();
+        incoming.acknowledge(ack(AcknowledgementKind::PubRec, 1), CommitSequence(5));
+        assert_eq!(incoming.handle_qos2(id), Ok(Received::Again(CommitSequence(5))));
+        incoming.handle_disconnected();
+        incoming.handle_connected(1);
+        assert_eq!(incoming.handle_qos2(id), Ok(Received::Again(CommitSequence(5))));
+    }
+
+    #[test]
     fn a_refused_qos_2_message_gives_its_id_back() {
         let mut incoming = Incoming::new(1);
         let id = PacketId::new(1).unwrap();

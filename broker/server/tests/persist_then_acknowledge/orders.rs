@@ -134,7 +134,12 @@ async fn nobody_begins_a_session_before_the_end_of_the_one_before_is_appended() 
 #[tokio::test]
 async fn whoever_has_a_message_of_qos_2_knows_what_it_waits_for() {
     let mut world = World::new(ProtocolVersion::V5);
-    let _subscriber = world.subscriber("r", Keep::Nothing, "t").await;
+    // The first is given each message long before the last.
+    let mut subscribers = vec![world.subscriber("r", Keep::Nothing, "t").await];
+    for number in 0..100 {
+        let client_id = format!("r{number}");
+        subscribers.push(world.subscriber(&client_id, Keep::Nothing, "t").await);
+    }
     let _publisher = world.client("p", Keep::Nothing).await;
     let tenant = tenant(&world);
     let publishing = tenant.session("p").unwrap();
@@ -142,7 +147,7 @@ async fn whoever_has_a_message_of_qos_2_knows_what_it_waits_for() {
     let mut publisher = Publisher::new(world.broker.clone(), tenant.clone(), client, publishing.id);
     let receiving = tenant.session("r").unwrap();
     let over = AtomicBool::new(false);
-    // The drivers of both do nothing meanwhile: their thread is this one.
+    // No driver does anything meanwhile: their thread is this one.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut batch = VecDeque::new();
@@ -153,7 +158,7 @@ async fn whoever_has_a_message_of_qos_2_knows_what_it_waits_for() {
                 }
             }
         });
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             publisher.publish(NewMessage {
                 topic: TopicName::new("t").unwrap(),
                 forwarded_properties: &[],
