@@ -69,6 +69,8 @@ pub struct Broker {
     directory: Option<Directory>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
     next_session_id: AtomicU64,
+    /// Messages in the store from here on are of this start.
+    pub first_id: AtomicU64,
     timers: Timers,
     /// When each step's failures were last written to the log, and how many were not since.
     reported: Mutex<HashMap<Arc<str>, (Instant, u64)>>,
@@ -101,6 +103,7 @@ impl Broker {
             services,
             tenants: RwLock::default(),
             next_session_id: AtomicU64::new(1),
+            first_id: AtomicU64::new(0),
             timers: Timers::default(),
             reported: Mutex::default(),
         })

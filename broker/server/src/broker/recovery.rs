@@ -28,6 +28,8 @@ pub struct Remains {
     shared: Vec<(SharedKey, Vec<Message>)>,
     retained: Vec<(RetainedKey, Message)>,
     clock: WallClock,
+    /// Above every message that is in the store.
+    next_id: MessageId,
 }
 
 /// What is left of one session.
@@ -77,7 +79,8 @@ impl Remains {
         recovery.for_each_retained(|key, stored| {
             retained.push((key.clone(), stored.into_message(&clock)));
         })?;
-        Ok(Self { sessions, shared, retained, clock })
+        let next_id = recovery.next_id();
+        Ok(Self { sessions, shared, retained, clock, next_id })
     }
 }
 
@@ -116,7 +119,8 @@ impl Broker {
     /// Puts what the store holds in force. Every connection counts as closed abnormally: expiry and
     /// delays of wills run, wills that are due are published.
     pub fn restore(self: &Arc<Self>, remains: Remains) {
-        let Remains { sessions, shared, retained, clock } = remains;
+        let Remains { sessions, shared, retained, clock, next_id } = remains;
+        self.first_id.store(next_id.0, Ordering::Relaxed);
         let numbers = (sessions.len(), retained.len());
         for (key, message) in retained {
             if self.tenant(&key.tenant).retained_mut().retain(&message).is_err() {

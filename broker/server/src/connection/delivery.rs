@@ -1,6 +1,7 @@
 //! Messages on their way to the client: expiry, deliver hooks, window, packet id, encoding.
 
 use std::num::NonZeroU16;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hookmq_codec::{Ack, AckProperties, OutgoingPublish, Packet, PacketId, Qos, ReasonCode};
@@ -340,7 +341,8 @@ impl<S: Stream> Driver<S> {
     /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
     #[cold]
     fn dup_after_restart(&mut self, delivery: &Delivery) -> Dup {
-        if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) {
+        let before = delivery.message.stored() < self.broker.first_id.load(Ordering::Relaxed);
+        if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) || !before {
             return Dup::First;
         }
         self.opened.session.perhaps_sent -= 1;
