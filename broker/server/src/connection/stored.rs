@@ -168,7 +168,11 @@ impl<S: Stream> Driver<S> {
             }
             match backlog.exhausted {
                 false => backlog.asked = Some(self.ask(backlog.after)),
-                true if mailbox.catch_up() => return,
+                true if mailbox.catch_up() => {
+                    // What an earlier connection may have sent has been sent again.
+                    self.opened.session.perhaps_sent = 0;
+                    return;
+                }
                 true => {}
             }
         }
