@@ -1,14 +1,16 @@
 //! Opening, taking over, leaving and ending sessions.
 
+mod leaving;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{Qos, ReasonCode};
+use hookmq_codec::ReasonCode;
 use hookmq_core::{CommitSequence, Delivery, NEVER_EXPIRES, Recovered, Session};
 use hookmq_hooks::Client;
-use hookmq_store::{Change, MessageId, SessionKey, UnixMillis};
+use hookmq_store::SessionKey;
 use tokio::sync::oneshot;
 
 use super::Broker;
@@ -136,21 +138,19 @@ impl Broker {
             _ => {
                 drop(slot);
                 drop(sessions);
-                let mut ends = !session.outlives_connection();
-                let unclaimed = match control.successor() {
-                    Some((successor, ends_session)) => {
-                        ends |= ends_session;
-                        successor.send(session).err()
-                    }
+                let successor = control.successor();
+                let goes_on = session.outlives_connection()
+                    && successor.as_ref().is_some_and(|(_, ends_session)| !ends_session);
+                // The client is back before the delay is over, unless its session is another.
+                if let Some(will) = will.filter(|_| !goes_on) {
+                    self.publish_will(tenant, *will);
+                }
+                let unclaimed = match successor {
+                    Some((successor, _)) => successor.send(session).err(),
                     None => Some(session),
                 };
                 if let Some(session) = unclaimed {
-                    ends = true;
                     self.forget(tenant, &handle, session);
-                }
-                // The client is back before the delay is over, unless its session is another.
-                if let Some(will) = will.filter(|_| ends) {
-                    self.publish_will(tenant, *will);
                 }
                 return;
             }
@@ -183,31 +183,6 @@ impl Broker {
         if let Some(will) = will {
             self.publish_will(tenant, *will);
         }
-    }
-
-    /// Has the store know what a session whose client goes away was sent, and when that was.
-    fn store_departure(&self, handle: &SessionHandle, session: &Session, will: Option<Duration>) {
-        let key = || handle.key.clone();
-        // Only these ids are not known yet: of QoS 2 they are before the message is sent.
-        let sent = session.outgoing.messages();
-        let sent = sent.filter(|(_, it)| it.qos == Qos::AtLeastOnce && it.is_stored());
-        let mut changes: Vec<_> = sent
-            .map(|(packet_id, delivery)| Change::PacketIdAssigned {
-                session: key(),
-                id: MessageId(delivery.message.stored()),
-                packet_id,
-            })
-            .collect();
-        let at = UnixMillis::now();
-        let expiry_interval = session.expiry_interval;
-        changes.push(Change::SessionClosed { session: key(), at, expiry_interval });
-        // What the client was sent before the broker was started has not all been sent again.
-        let is_unknown = session.perhaps_sent > 0;
-        changes.extend(is_unknown.then(|| Change::SessionLost { session: key(), at }));
-        changes.extend(
-            will.map(|delay| Change::WillScheduled { session: key(), at: at.after(delay) }),
-        );
-        self.store.append(changes);
     }
 
     /// Carries out what `schedule` has set, unless the client has come back since.
@@ -343,38 +318,6 @@ impl Broker {
         }
     }
 
-    /// Removes what an ended session has left in the tenant and, with the commit that it gives, in the
-    /// store. The caller holds the tenant's sessions: one that begins under the same id comes behind.
-    fn forget(
-        &self,
-        tenant: &Tenant,
-        handle: &Arc<SessionHandle>,
-        mut session: Box<Session>,
-    ) -> CommitSequence {
-        self.unsubscribe_all(tenant, handle, &mut session);
-        handle.mailbox.close();
-        self.forget_stored(handle)
-    }
-
-    fn forget_stored(&self, handle: &SessionHandle) -> CommitSequence {
-        match handle.take_stored() {
-            true => self.store.append(vec![Change::SessionEnded { session: handle.key.clone() }]),
-            false => CommitSequence::NONE,
-        }
-    }
-
-    fn unsubscribe_all(&self, tenant: &Tenant, handle: &SessionHandle, session: &mut Session) {
-        let (shared, own): (Vec<_>, Vec<_>) =
-            session.subscriptions.keys().partition(|filter| filter.share_name().is_some());
-        if !own.is_empty() {
-            self.leave_abroad(handle.id, own.iter().copied());
-            tenant.unsubscribe(handle.id, own);
-        }
-        for filter in shared {
-            tenant.end_membership(filter, handle, &mut session.outgoing);
-        }
-    }
-
     fn new_handle(
         &self,
         tenant: &Tenant,
@@ -395,25 +338,5 @@ impl Broker {
         let id = self.next_session_id.fetch_add(1, Ordering::Relaxed);
         let (limits, account) = (self.limits.queue, tenant.meter.queued.clone());
         Arc::new(SessionHandle::new(id, key, username, limits, account, slot))
-    }
-
-    /// Has the session end at one instant and its will published at another, unless the client is back.
-    pub(super) fn schedule(
-        &self,
-        handle: &Arc<SessionHandle>,
-        epoch: u32,
-        expires_at: Option<Instant>,
-        will_at: Option<Instant>,
-    ) {
-        let session = Arc::downgrade(handle);
-        // The end of the session is the end of the delay.
-        if let Some(at) = will_at.filter(|at| expires_at.is_none_or(|expires_at| *at < expires_at))
-        {
-            let session = session.clone();
-            self.timers.at(at, Event { session, epoch, ends_session: false });
-        }
-        if let Some(at) = expires_at {
-            self.timers.at(at, Event { session, epoch, ends_session: true });
-        }
     }
 }

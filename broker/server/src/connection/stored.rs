@@ -1,13 +1,16 @@
 //! What the store is told of deliveries, and what is fetched from it for a client that is behind.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use hookmq_codec::filter_matches;
-use hookmq_core::{CommitSequence, Delivery};
+use hookmq_codec::{Qos, filter_matches};
+use hookmq_core::{CommitSequence, Delivery, Message};
 use hookmq_store::{Change, MessageId, Page, PageRequest, Question, QueueKey, WallClock};
 use tokio::sync::oneshot;
 
 use super::Stream;
+use super::delivery::{Dup, outgoing};
 use super::driver::Driver;
 use crate::broker::recovery::{delivered, report};
 
@@ -135,6 +138,51 @@ impl<S: Stream> Driver<S> {
             }
         }
         commit
+    }
+
+    /// As the end of [`Self::deliver_one`], for a message of QoS 2 that must not leave before the store
+    /// has what belongs to it: the message itself, and for such a session its packet id.
+    #[cold]
+    pub(super) fn deliver_later(
+        &mut self,
+        delivery: Delivery,
+        published: Option<Message>,
+        dup: Dup,
+        now: Instant,
+    ) {
+        let mut packet_id = None;
+        if delivery.qos > Qos::AtMostOnce {
+            let message = published.unwrap_or_else(|| delivery.message.clone());
+            let subscription_identifiers = delivery.subscription_identifiers.clone();
+            let in_flight = Delivery { message, subscription_identifiers, ..delivery };
+            self.note_in_flight(&in_flight);
+            let id = self.opened.session.outgoing.assign(in_flight);
+            packet_id = Some(id);
+            if delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery) {
+                let session = self.opened.handle.key.clone();
+                let stored = MessageId(delivery.message.stored());
+                let change = Change::PacketIdAssigned { session, id: stored, packet_id: id };
+                self.owed().changes.push(change);
+            }
+        }
+        let packet = outgoing(&delivery, packet_id, dup, now);
+        self.traffic.messages_sent += 1;
+        self.traffic.payload_bytes_sent += packet.payload.len() as u32;
+        let mut bytes = Vec::with_capacity(packet.encoded_length(self.terms.version));
+        packet.encode(self.terms.version, &mut bytes);
+        self.sendable.spend(1, bytes.len());
+        self.owed().defer(bytes, delivery.message.onward_after());
+    }
+
+    /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
+    #[cold]
+    pub(super) fn dup_after_restart(&mut self, delivery: &Delivery) -> Dup {
+        let before = delivery.message.stored() < self.broker.first_id.load(Ordering::Relaxed);
+        if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) || !before {
+            return Dup::First;
+        }
+        self.opened.session.perhaps_sent -= 1;
+        Dup::Again
     }
 
     /// A page that is on its way may have what is sent now.
