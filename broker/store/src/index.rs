@@ -143,8 +143,6 @@ impl Index {
                 }
                 (state.username, state.expiry_interval) = (username, expiry_interval);
                 (state.epoch, state.presence) = (epoch, Presence::Connected);
-                let void = state.will.take();
-                void.into_iter().for_each(|it| self.release(it.id));
             }
             Op::End { session } => {
                 if self.sessions.at(commit, &session).is_none() {

@@ -22,7 +22,7 @@ async fn a_connected_session_counts_as_closed_and_its_will_is_scheduled_with_tha
     client.connect("c", Keep::Session, will(1, 60)).await;
     assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
     let mut world = restarted(&world);
-    assert_eq!(world.commit().await, "Closed c, WillScheduled c");
+    assert_eq!(world.commit().await, "Lost c, WillScheduled c");
     world.expect_no_commit().await;
 }
 
@@ -35,7 +35,7 @@ async fn a_will_that_is_due_is_published_before_the_session_that_it_kept_ends() 
         client.connect("c", Keep::Nothing, will(1, 0)).await;
         assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
         let mut world = restarted(&world);
-        assert_eq!(world.commit().await, "Closed s");
+        assert_eq!(world.commit().await, "Lost s");
         assert_eq!(world.commit().await, "WillCleared c #1, Queued #2 s");
         assert_eq!(world.commit().await, "Ended c");
         world.store.release();
@@ -57,7 +57,7 @@ async fn a_publish_of_qos_2_that_comes_again_after_a_restart_is_not_published_ag
         publisher.publish("t", 2, 7).await;
         assert_eq!(world.answer_behind("Received p 7", &mut publisher).await, "PUBREC 7");
         let mut world = restarted(&world);
-        assert_eq!(world.commit().await, "Closed p");
+        assert_eq!(world.commit().await, "Lost p");
         world.release_seen();
         let mut publisher = Peer::new(&world.broker, version);
         publisher.connect("p", Keep::Session, None).await;
@@ -88,7 +88,7 @@ async fn a_message_of_qos_2_goes_on_under_its_packet_id_and_pubrel_from_where_it
         subscriber.pubrec(1).await;
         assert_eq!(world.answer_behind("Released s 1", &mut subscriber).await, "PUBREL 1");
         let mut world = restarted(&world);
-        assert_eq!(world.commit().await, "Closed s");
+        assert_eq!(world.commit().await, "Lost s");
         world.release_seen();
         let mut subscriber = Peer::new(&world.broker, version);
         subscriber.connect("s", Keep::Session, None).await;
@@ -108,7 +108,7 @@ async fn a_session_whose_messages_cannot_be_asked_for_is_not_resumed() {
     let mut world = World::new(ProtocolVersion::V5);
     let _client = world.client("c", Keep::Session).await;
     let mut world = restarted(&world);
-    assert_eq!(world.commit().await, "Closed c");
+    assert_eq!(world.commit().await, "Lost c");
     world.store.set_room(Room::Failed);
     let mut client = Peer::new(&world.broker, ProtocolVersion::V5);
     client.connect("c", Keep::Session, None).await;

@@ -28,6 +28,11 @@ impl Index {
                     epoch: *epoch,
                     opening: *opening,
                 });
+                let void = self.session(session).and_then(|it| it.will.as_ref());
+                if *opening == Opening::Resumed && void.is_some() {
+                    let (session, step) = (session.clone(), SessionStep::SetWill(None));
+                    out.push(Op::OfSession { session, step });
+                }
             }
             Change::SessionEnded { session } => {
                 self.leave_all(session, out);
