@@ -61,5 +61,5 @@ fn the_commented_keys_of_the_example_are_the_defaults_of_a_store() {
     let (store, directory) = loaded(&section);
     assert_eq!(format!("{store:?}"), format!("{:?}", StoreOptions::new(directory)));
     let named = section.lines().skip(1).filter(|line| line.starts_with("  ")).count();
-    assert_eq!(named, 7, "{section}");
+    assert_eq!(named, 9, "{section}");
 }
