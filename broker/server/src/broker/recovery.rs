@@ -1,7 +1,6 @@
 //! What the store has kept of sessions, wills and retained messages, put in force again: before the
 //! first client is let in, and, of what was in flight, when its client comes back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -53,16 +52,15 @@ impl Remains {
     /// The first message that cannot be read.
     pub fn read(recovery: &mut Recovery) -> Result<Self, Damage> {
         let clock = WallClock::now();
-        let mut sessions: Vec<_> = recovery.index().sessions().map(Remain::of).collect();
-        let wills: HashMap<_, _> = recovery
-            .index()
-            .sessions()
-            .filter_map(|it| it.will.clone().map(|will| (it.session.clone(), will)))
-            .collect();
-        for session in &mut sessions {
-            if let Some(will) = wills.get(&session.key) {
-                session.will = Some((will.clone(), recovery.message(will.id)?));
+        let kept = recovery.index().sessions().map(|it| (Remain::of(it), it.will.clone()));
+        let kept: Vec<_> = kept.collect();
+        let mut sessions = Vec::with_capacity(kept.len());
+        for (mut session, will) in kept {
+            if let Some(will) = will {
+                let message = recovery.message(will.id)?;
+                session.will = Some((will, message));
             }
+            sessions.push(session);
         }
         let queues: Vec<(SharedKey, Vec<MessageId>)> = recovery
             .index()
@@ -86,7 +84,6 @@ impl Remains {
 
 impl Remain {
     fn of(state: &SessionState) -> Self {
-        let queued = state.queue.iter().map(|it| it.size());
         Self {
             key: state.session.clone(),
             username: state.username.clone(),
@@ -96,7 +93,7 @@ impl Remain {
             will: None,
             subscriptions: state.subscriptions.clone(),
             received: state.received.iter().filter_map(|id| PacketId::new(id.get())).collect(),
-            queued: (state.queue.len(), queued.sum()),
+            queued: (state.queue.len(), state.queue.bytes() as usize),
         }
     }
 
