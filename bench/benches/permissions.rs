@@ -1,12 +1,13 @@
 //! What one decision about permissions costs, once they are loaded: processor time.
 //!
-//! The broker asks once for each topic of a connection and remembers the answer, so this is the cost of a
-//! topic that is new, or of all topics after a change.
+//! The broker asks once for each topic of a connection and remembers the answer: `decide` is the cost of a
+//! topic that is new, or of all topics after a change, and `remembered` that of all others.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use hookmq::broker::topic_cache::TopicCache;
 use hookmq_access::{BoundPermissions, FilterPattern, Holder, Permission, PermissionSet, Terms};
 use hookmq_bench::CpuTime;
 use hookmq_codec::Qos;
@@ -64,6 +65,21 @@ fn decisions(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// What a connection does for the topics that it has used before.
+fn remembering(criterion: &mut Criterion<CpuTime>) {
+    let mut group = criterion.benchmark_group("remembered");
+    for count in [1, 10, 64] {
+        let topics: Vec<_> =
+            (0..count).map(|number| format!("sites/{number}/devices/press-7/telemetry")).collect();
+        let mut cache = TopicCache::<Option<u64>>::default();
+        topics.iter().for_each(|topic| *cache.entry(topic) = Some(1));
+        let mut next = topics.iter().cycle();
+        group.bench_function(format!("{count}_topics"), |it| {
+            it.iter(|| next.next().and_then(|topic| *cache.entry(black_box(topic))));
+        });
+    }
+}
+
 /// Placeholders are filled once for each connection.
 fn binding(criterion: &mut Criterion<CpuTime>) {
     criterion.bench_function("bind/100", |it| it.iter(|| black_box(permissions(50))));
@@ -72,6 +88,6 @@ fn binding(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = decisions, binding
+    targets = decisions, remembering, binding
 }
 criterion_main!(benches);

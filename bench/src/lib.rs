@@ -1,5 +1,6 @@
-//! Pipelines of real rules and plugins, without a broker around them.
+//! Pipelines of real rules and plugins, without a broker around them; processor time and allocations.
 
+pub mod counting;
 mod cpu_time;
 
 use std::path::{Path, PathBuf};

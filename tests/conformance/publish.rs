@@ -83,6 +83,36 @@ fn messages_of_one_client_keep_their_order() {
     });
 }
 
+/// Whoever else gets them, and whether or not they are retained.
+#[test]
+fn messages_of_one_client_keep_their_order_across_topics() {
+    in_both_versions(|scene| {
+        let mut subscriber = scene.client("subscriber");
+        subscriber.subscribe("#", Qos::AtMostOnce);
+        let mut other = scene.client("other");
+        other.subscribe("both/#", Qos::AtMostOnce);
+        let mut member = scene.client("member");
+        member.subscribe("$share/group/shared/#", Qos::AtMostOnce);
+        let mut publisher = scene.client("publisher");
+        let topics = ["one/a", "one/b", "both", "one/a", "shared", "one/b", "retained", "both/c"];
+        let mut bytes = Vec::new();
+        let sent: Vec<_> = (0..400u16).zip(topics.iter().cycle()).collect();
+        for (number, topic) in &sent {
+            let payload = number.to_be_bytes();
+            let message = publish(topic, &payload, Qos::AtMostOnce);
+            let message = Publish { retain: **topic == "retained", ..message };
+            bytes.extend(publisher.encode(&Packet::Publish(message)));
+        }
+        publisher.send_raw(&bytes);
+        for (number, topic) in &sent {
+            subscriber.expect_message(topic, &number.to_be_bytes());
+        }
+        for (number, topic) in sent.iter().filter(|(_, topic)| topic.starts_with("both")) {
+            other.expect_message(topic, &number.to_be_bytes());
+        }
+    });
+}
+
 /// `[MQTT311-4.6.0-3]`
 #[test]
 fn acknowledgements_leave_in_the_order_of_the_messages() {

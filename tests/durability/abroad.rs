@@ -1,6 +1,6 @@
 //! What a session is due from another tenant by a grant.
 
-use hookmq_codec::{ProtocolVersion, Publish, Qos, ReasonCode};
+use hookmq_codec::{ProtocolVersion, Publish, Qos, ReasonCode, TopicName};
 use hookmq_tests::client::{connect_to_session, publish, will};
 use hookmq_tests::company::Engine;
 use hookmq_tests::estate::Estate;
@@ -73,16 +73,46 @@ fn a_subscription_whose_grant_is_gone_is_not_restored() {
 /// Whether the client may still publish it nobody can say before the grants have been read; at home it has
 /// no place.
 #[test]
-fn a_will_for_another_tenant_that_is_due_at_the_start_goes_nowhere() {
+fn a_will_for_another_tenant_that_is_due_at_the_start_waits_for_the_grants() {
     in_both_versions(|estate| {
-        estate.grant("acme", &["lost"], &["lost"]);
+        estate.grant("acme", &["lost"], &["lost", "revoked"]);
+        let revoked = estate.grant("acme", &["revoked"], &[]);
         let mut listener = estate.session("service", "listener");
-        listener.subscribe("$tenant/acme/lost", Qos::AtLeastOnce);
         let mut device = estate.session("acme", "device");
-        device.subscribe("lost", Qos::AtLeastOnce);
-        let mut connect = connect_to_session(estate.version, "lost", 3600);
-        connect.will = Some(will("$tenant/acme/lost", b"gone"));
-        let _lost = estate.connect("service", connect);
+        for topic in ["lost", "revoked"] {
+            listener.subscribe(&format!("$tenant/acme/{topic}"), Qos::AtLeastOnce);
+            device.subscribe(topic, Qos::AtLeastOnce);
+        }
+        let leave = |(client_id, expiry, topic)| {
+            let mut connect = connect_to_session(estate.version, client_id, expiry);
+            connect.will = Some(will(topic, client_id.as_bytes()));
+            estate.connect("service", connect)
+        };
+        let _lost = [
+            ("kept", 3600, "$tenant/acme/lost"),
+            ("over", 0, "$tenant/acme/lost"),
+            ("stray", 3600, "$tenant/acme/revoked"),
+        ]
+        .map(leave);
+        estate.withdraw("acme", revoked);
+        estate.crash();
+        for (principal, client_id, topic) in
+            [("service", "listener", "$tenant/acme/lost"), ("acme", "device", "lost")]
+        {
+            let mut client = estate.session(principal, client_id);
+            let mut wills = [(); 2].map(|()| {
+                let received = client.receive();
+                client.acknowledge(&received);
+                let publish = received.publish();
+                assert_eq!(publish.topic.map(TopicName::as_str), Some(topic));
+                publish.payload.to_vec()
+            });
+            wills.sort_unstable();
+            assert_eq!(wills, [b"kept", b"over"]);
+            client.expect_nothing();
+        }
+        // What was acknowledged last is durable before the next session is.
+        estate.session("service", "flush").disconnect();
         estate.crash();
         for (principal, client_id) in [("service", "listener"), ("acme", "device")] {
             estate.session(principal, client_id).expect_nothing();

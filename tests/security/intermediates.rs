@@ -8,7 +8,10 @@ use hookmq_tests::client::{Client, connect};
 use hookmq_tests::gate::{BY_DEVICES, Gate, LISTENER, LONG, Yard, later, listener, mapping};
 use hookmq_tests::websocket::WebSocket;
 use hookmq_tests::wire::{tcp, tls_config, tls_with};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    date_time_ymd,
+};
 
 const TLS: &str = "client_certificates: required, trust_anchors: [{name: devices, file: root.crt}]";
 
@@ -47,7 +50,10 @@ fn a_chain_is_verified_from_end_to_end() {
     let below = |change: fn(&mut CertificateParams)| root.below("plant", change);
     let plant = below(|_| ());
     let hall = plant.below("hall", |_| ());
-    for (name, authority) in [("one", &plant), ("two", &hall), ("none", &root)] {
+    let of_any_use = below(|it| it.key_usages.clear());
+    for (name, authority) in
+        [("one", &plant), ("two", &hall), ("none", &root), ("silent", &of_any_use)]
+    {
         let identity = issue(&gate, authority, name);
         for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
             let _client = gate.client(version, &identity, name);
@@ -66,6 +72,7 @@ fn a_chain_is_verified_from_end_to_end() {
             "for servers",
             below(|it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]),
         ),
+        ("not to sign", below(|it| it.key_usages = vec![KeyUsagePurpose::CrlSign])),
         ("of the same name", Authority::root("root").below("plant", |_| ())),
     ];
     for (number, (what, authority)) in refused.iter().enumerate() {
@@ -73,6 +80,7 @@ fn a_chain_is_verified_from_end_to_end() {
         let answer = gate.try_client(ProtocolVersion::V5, Some(&identity), "pump").err();
         assert_eq!(answer, Some(None), "an intermediate: {what}");
     }
+    gate.broker.wait_for_log("a certificate behind it must not sign others, by its key usage");
 
     let identity = issue(&gate, &hall, "whole");
     for (place, what) in [(1, "the nearest"), (2, "the farthest")] {
@@ -80,6 +88,25 @@ fn a_chain_is_verified_from_end_to_end() {
         let answer = gate.try_client(ProtocolVersion::V5, Some(&cut), "pump").err();
         assert_eq!(answer, Some(None), "without {what} of the intermediates");
     }
+}
+
+/// Whichever of them a chain needs: nobody says.
+#[test]
+fn what_comes_along_and_is_no_authority_refuses_a_client() {
+    let root = Authority::root("root");
+    let gate = gate(&root, TLS);
+    let identity = issue(&gate, &root, "pump");
+    let own = std::fs::read_to_string(identity.with_extension("crt")).expect("read a certificate");
+    let with = |name: &str, other: &str| {
+        let stem = gate.path(name);
+        std::fs::write(stem.with_extension("crt"), format!("{own}{other}")).expect("write a chain");
+        std::fs::copy(identity.with_extension("key"), stem.with_extension("key")).expect("copy");
+        gate.try_client(ProtocolVersion::V5, Some(&stem), name).err()
+    };
+    assert_eq!(with("twice", &own), None, "the client's own certificate again");
+    let device = issue(&gate, &root, "device").with_extension("crt");
+    let device = std::fs::read_to_string(device).expect("read a certificate");
+    assert_eq!(with("beside", &device), Some(None), "another client's");
 }
 
 #[test]

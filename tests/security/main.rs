@@ -2,12 +2,14 @@
 
 mod abroad;
 mod abuse;
+mod admin;
 mod aliases;
 mod arrival;
 mod authentication;
 mod certificates;
 mod chains;
 mod configuration;
+mod hook_quotas;
 mod integers;
 mod intermediates;
 mod limits;

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use hookmq_codec::{Packet, Qos};
+use hookmq_codec::{Packet, ProtocolVersion, Qos};
 use hookmq_tests::client::{Client, publish};
 use hookmq_tests::scene::{Scene, in_both_versions_within};
+use hookmq_tests::wait::wait_until;
 
 const MESSAGES: usize = 3000;
 
@@ -70,4 +71,42 @@ fn a_member_that_never_acknowledges_keeps_little_from_the_others_and_nothing_is_
             }
         }
     });
+}
+
+/// What waits in it is the tenant's, as what waits for its sessions.
+#[test]
+fn what_waits_in_a_shared_subscription_is_bounded_by_the_tenants_quota() {
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        let sections = "quotas: {tenants: {default: {queued_bytes: 2000}}}";
+        let scene = Scene::with_sections(version, sections);
+        let come = || scene.session("member");
+        let mut member = come();
+        member.subscribe("$share/group/t", Qos::AtLeastOnce);
+        member.disconnect();
+        let usage = || scene.broker.admin().get("/api/v1/tenants/default").1["usage"].clone();
+        let mut all = 0;
+        for round in 1..=2 {
+            let mut publisher = scene.client("publisher");
+            for number in 0..20 {
+                let payload = [number; 200];
+                assert!(!publisher.publish(publish("t", &payload, Qos::AtLeastOnce)).is_failure());
+            }
+            let queued = usage()["queued_bytes"].as_u64().expect("a number");
+            assert!((200..=2000).contains(&queued), "round {round}: {queued} bytes");
+            let mut member = come();
+            let mut arrived = HashSet::new();
+            wait_until("all has arrived", || {
+                drain(&mut member, true, &mut arrived);
+                (usage()["queued_bytes"] == 0).then_some(())
+            });
+            for _ in 0..2 {
+                drain(&mut member, true, &mut arrived);
+            }
+            // The first are kept, and as many each time: nothing stays counted.
+            assert!((1..=10).contains(&arrived.len()), "round {round}: {arrived:?}");
+            all += arrived.len() as u64;
+            assert_eq!(usage()["quotas_reached"]["queued_bytes"], round * 20 - all);
+            member.disconnect();
+        }
+    }
 }

@@ -69,7 +69,7 @@ impl AdminClient {
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
         let token = &self.token;
         let head = format!(
-            "{request_line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+            "{request_line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\n{headers}\r\n"
         );
         // It may have heard enough before the end.

@@ -87,7 +87,22 @@ pipeline:
     /// Starts it again once it has ended, with its configuration and its data. Its log begins anew, and
     /// the one before is `broker.log.1`.
     pub fn start(&mut self) {
-        let mut command = hookmq();
+        self.start_as(hookmq());
+    }
+
+    /// As [`Broker::start`], on a disk that fails: no file grows beyond so many KiB, and whoever tries is
+    /// told of an error.
+    pub fn start_on_failing_disk(&mut self, kibibytes: u64) {
+        let hookmq = hookmq();
+        let mut command = Command::new("sh");
+        // The signal that comes with the error would end the process. Blocks have 512 bytes.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kibibytes);
+        command.args(["-c", &limited]).arg(hookmq.get_program()).env("NO_COLOR", "1");
+        command.env_remove("HOOKMQ_LOG");
+        self.start_as(command);
+    }
+
+    fn start_as(&mut self, mut command: Command) {
         command.args(["run", "--config"]).arg(self.directory().join("hookmq.yaml"));
         let log = log_file(self.directory());
         std::fs::rename(&log, log.with_extension("log.1")).expect("put the log aside");
@@ -142,6 +157,11 @@ pipeline:
         let id = self.process().id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status();
         assert!(sent.expect("run kill").success(), "SIGTERM cannot be sent");
+        wait_until("the broker ends", || self.exit_status())
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_for_end(&self) -> ExitStatus {
         wait_until("the broker ends", || self.exit_status())
     }
 

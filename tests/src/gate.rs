@@ -178,6 +178,15 @@ impl Gate {
             _ => panic!("{status}: {answer}"),
         }
     }
+
+    /// Puts in force what the files hold now. The broker looks at them by itself, and may have been first.
+    ///
+    /// # Panics
+    /// Where they are refused.
+    pub fn renew(&self) {
+        let outcome = self.reload();
+        assert!(matches!(outcome.as_deref(), Ok("applied" | "unchanged")), "{outcome:?}");
+    }
 }
 
 /// Sends CONNECT over `stream` and is admitted.

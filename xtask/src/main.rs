@@ -1,5 +1,7 @@
-//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `crash`, `plugins` and `examples`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `crash`, `bench`, `plugins` and
+//! `examples`.
 
+mod bench;
 mod cargo;
 mod check;
 mod clients;
@@ -32,6 +34,9 @@ usage: cargo xtask COMMAND
   crash [--minutes N] [--kills N] [--seed N]
                               the broker under load, killed at random instants; checks what it has
                               acknowledged. 10 minutes where nothing is said
+  bench [--rounds N] [--seconds N] [--only TEXT]... [--compared] [--json FILE] [--write]
+                              measure HookMQ beside Mosquitto; --write puts the tables into
+                              docs/performance.md, --compared leaves out what only HookMQ is measured at
   plugins                     build the plugins for WebAssembly
   examples                    build the example plugins in C, JavaScript and Python
   plugin-manifest FILE.wasm MANIFEST.json
@@ -59,6 +64,7 @@ fn dispatch() -> Result<()> {
         Some("check") if rest.is_empty() => check::check(&root),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("crash") => crash::crash(&root, &rest),
+        Some("bench") => bench::bench(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {
                 println!("{}", file.display());

@@ -114,7 +114,8 @@ fn is_in_path(name: &str) -> bool {
 
 fn search_path() -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).collect::<Vec<_>>().into_iter()
+    // Servers are there, also for those whose path leaves it out.
+    env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).collect::<Vec<_>>().into_iter()
 }
 
 fn is_program(path: &Path) -> bool {

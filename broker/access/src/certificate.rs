@@ -82,6 +82,18 @@ pub fn certificate_facts(
     Ok(facts)
 }
 
+/// Whether the certificate `der` may sign certificates, as far as its key usage says. Without that extension
+/// it may (RFC 5280, section 6.1.4 (n)).
+///
+/// # Errors
+/// Where the certificate is malformed, or has the extension twice.
+pub fn may_sign_certificates(der: &[u8]) -> Result<bool, CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| CertificateError::Malformed(error.to_string()))?;
+    let usage = certificate.key_usage().map_err(malformed)?;
+    Ok(usage.is_none_or(|usage| usage.value.key_cert_sign()))
+}
+
 fn distinguished_name(
     name: &X509Name<'_>,
     field: &'static str,

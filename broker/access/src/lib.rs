@@ -28,7 +28,7 @@ pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,
     Mapping, MappingSource, Mappings, TemplateError, UsernameConflict, VouchedBy,
-    certificate_facts, crl_facts, proxied_certificate,
+    certificate_facts, crl_facts, may_sign_certificates, proxied_certificate,
 };
 pub use client_id::NamedClientIdRule;
 pub use database::{

@@ -22,6 +22,7 @@ pub use self::password::{PasswordProgram, PasswordSettings};
 pub use self::scram::{ScramProgram, ScramSettings};
 use crate::client_id::{Foreign, NamedClientIdRule};
 use crate::directory::Grants;
+use crate::name::name;
 use crate::{BoundPermissions, Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
 
 /// The step's name, which vouches for what it gives.
@@ -46,7 +47,9 @@ pub struct AnonymousProgram {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnonymousSettings {
+    #[serde(deserialize_with = "name")]
     pub tenant: Arc<str>,
+    #[serde(deserialize_with = "name")]
     pub username: Arc<str>,
     pub roles: BTreeSet<Arc<str>>,
 }
@@ -212,7 +215,7 @@ impl Program for AnonymousProgram {
     }
 
     fn hooks(&self) -> HookSet {
-        HookSet { connect: true, ..HookSet::default() }
+        HookSet::CONNECT
     }
 
     fn connect<'a>(

@@ -9,7 +9,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmq_access::{Database, DatabaseSettings, Readiness};
+use hookmq_access::{DatabaseSettings, Readiness};
 use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{Action, AuthorizeVerdict, Client, ConnectVerdict, Denial, Effect, FailureKind};
 use world::{DEADLINE, Newcomer, World, eventually};
@@ -28,10 +28,13 @@ macro_rules! on_both {
     };
 }
 
+// Behind the macro, which they use.
+#[path = "database/over_postgres.rs"]
+mod over_postgres;
+#[path = "database/schema.rs"]
+mod schema;
+
 on_both! {
-    migrations_apply_once_whoever_comes_and_how_often
-    nonsense_cannot_be_inserted
-    an_insert_needs_only_what_matters
     who_is_unknown_or_disabled_is_refused_with_the_reason
     roles_client_ids_and_everyone_select_permissions
     attributes_of_the_principal_stand_before_those_of_its_tenant
@@ -82,126 +85,6 @@ fn refused_because(verdict: ConnectVerdict) -> String {
         ConnectVerdict::Deny { reason_code: ReasonCode::NotAuthorized, reason } => reason,
         other => panic!("not refused: {other:?}"),
     }
-}
-
-async fn migrations_apply_once_whoever_comes_and_how_often(world: World) {
-    let brokers: Vec<_> = (0..8).map(|_| Database::open(&world.settings)).collect();
-    for result in world::join_all(brokers.iter().map(Database::migrate)).await {
-        result.unwrap();
-    }
-    let one = &brokers[0];
-    one.migrate().await.unwrap();
-    world.execute(ACME).await.unwrap();
-    one.migrate().await.unwrap();
-    assert_eq!(world.count("permissions").await, 1);
-}
-
-async fn nonsense_cannot_be_inserted(world: World) {
-    Database::open(&world.settings).migrate().await.unwrap();
-    world.execute(ACME).await.unwrap();
-    let permission = |column: &str, value: &str| {
-        let columns = [
-            ("tenant", "'acme'"),
-            ("subject_kind", "'role'"),
-            ("subject", "'device'"),
-            ("action", "'publish'"),
-            ("filter", "'a'"),
-        ];
-        let mut columns: Vec<_> = columns.into_iter().filter(|(name, _)| *name != column).collect();
-        columns.push((column, value));
-        let (names, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        let (names, values) = (names.join(", "), values.join(", "));
-        format!("INSERT INTO permissions ({names}) VALUES ({values})")
-    };
-    let password = |secret: &str| {
-        format!(
-            "INSERT INTO credentials (tenant, username, kind, secret)
-             VALUES ('acme', 'pump', 'password', '{secret}')"
-        )
-    };
-    for secret in ["$argon2id$v=19$m=8,t=1,p=1$abc$def", "$7$101$a+/=$bc", "PBKDF2$sha256$1$a$b"] {
-        world.execute(&password(secret)).await.unwrap();
-        world.execute("DELETE FROM credentials WHERE kind = 'password'").await.unwrap();
-    }
-    world.execute(&permission("priority", "-3")).await.unwrap();
-    for filter in ["#", "+", "a/+/b/#", "/", "{client_id}/{attribute:site}/x-{tenant}", "$SYS/#"] {
-        world.execute(&permission("filter", &format!("'{filter}'"))).await.unwrap();
-    }
-    let filters = [
-        "",
-        "a#",
-        "a/#/b",
-        "a+",
-        "+a/b",
-        "#/",
-        "##",
-        "{user}",
-        "{",
-        "a}",
-        "{attribute:}",
-        "{attribute:{username}}",
-        "$share/g/a",
-    ];
-    let mut nonsense: Vec<_> =
-        filters.iter().map(|filter| permission("filter", &format!("'{filter}'"))).collect();
-    nonsense.extend([
-        permission("tenant", "'nobody'"),
-        permission("subject_kind", "'group'"),
-        permission("subject_kind", "'everyone'"),
-        permission("subject", "''"),
-        permission("action", "'read'"),
-        permission("effect", "'maybe'"),
-        permission("max_qos", "3"),
-        permission("on_denial", "'ignore'"),
-        "INSERT INTO tenants (name) VALUES ('')".into(),
-        "INSERT INTO tenants (name) VALUES ('acme')".into(),
-        "INSERT INTO tenants (name, attributes) VALUES ('other', '[1]')".into(),
-        "INSERT INTO tenants (name, attributes) VALUES ('other', '{')".into(),
-        "INSERT INTO principals (tenant, username) VALUES ('nobody', 'pump')".into(),
-        "INSERT INTO principals (tenant, username) VALUES ('acme', 'pump')".into(),
-        "INSERT INTO principals (tenant, username) VALUES ('acme', 'a\nb')".into(),
-        "INSERT INTO principal_roles (tenant, username, role) VALUES ('acme', 'x', 'y')".into(),
-        password("pencil"),
-        password("$1$abc$def"),
-        password("$7$101$a b$c"),
-        password("$2b$"),
-        password("{PLAIN}pencil"),
-    ]);
-    let ban = |tenant: &str, kind: &str, subject: &str| {
-        format!("INSERT INTO bans (tenant, kind, subject) VALUES ({tenant}, '{kind}', '{subject}')")
-    };
-    for sound in [
-        ban("'acme'", "tenant", ""),
-        ban("NULL", "address", "192.0.2.0/24"),
-        ban("'acme'", "address", "2001:db8::1"),
-        ban("NULL", "principal", "pump"),
-        "INSERT INTO bans (kind, subject, expires_at) VALUES ('client_id', 'a', '2030-01-01')"
-            .into(),
-    ] {
-        world.execute(&sound).await.unwrap();
-    }
-    nonsense.extend([
-        ban("NULL", "tenant", ""),
-        ban("''", "tenant", ""),
-        ban("'acme'", "tenant", "acme"),
-        ban("'acme'", "device", "pump"),
-        ban("'acme'", "principal", ""),
-        ban("NULL", "address", ""),
-        ban("NULL", "address", "somewhere"),
-        "INSERT INTO bans (kind, subject, expires_at) VALUES ('client_id', 'a', 'soon')".into(),
-    ]);
-    for sql in nonsense {
-        assert!(world.execute(&sql).await.is_err(), "{sql}");
-    }
-}
-
-async fn an_insert_needs_only_what_matters(world: World) {
-    let client = world.start_with(ACME).await.connect(&Newcomer::named("pump")).await.unwrap();
-    let allowed = client.publish("devices/pump/pressure");
-    assert_eq!(allowed, Ok(AuthorizeVerdict::Allow));
-    assert_eq!(client.publish("devices/valve/pressure"), Ok(AuthorizeVerdict::Abstain));
-    let subscribe = client.ask(Action::Subscribe, "devices/pump/#", Qos::AtMostOnce);
-    assert_eq!(subscribe, Ok(AuthorizeVerdict::Abstain));
 }
 
 async fn who_is_unknown_or_disabled_is_refused_with_the_reason(world: World) {
@@ -439,104 +322,6 @@ async fn a_new_sqlite_file_is_for_its_owner_alone() {
         files += 1;
     }
     assert!(files >= 2, "the write-ahead log stands beside it");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn postgres_may_crash_and_come_back() {
-    let (world, server) = World::own_postgres(true).await;
-    let world = world.start_with(ACME).await;
-    let known = world.connect(&Newcomer::named("pump")).await.unwrap();
-    server.stop().unwrap();
-    let valve = Newcomer::named("valve");
-    let attempt = world.connect(&valve);
-    let limit = world.settings.timeout + Duration::from_millis(500);
-    let unknown = tokio::time::timeout(limit, attempt).await.expect("an answer in time");
-    assert_eq!(unknown.unwrap_err().unwrap_err().kind, FailureKind::Unavailable);
-    let again = world.connect(&Newcomer::named("pump")).await.unwrap();
-    assert_eq!(again.publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
-    assert_eq!(known.publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
-    world.until(|readiness| matches!(readiness, Readiness::NotReady { .. })).await;
-    server.resume().unwrap();
-    world.execute("UPDATE principals SET enabled = false").await.unwrap();
-    world.until(|readiness| *readiness == Readiness::Ready).await;
-    let denied = || matches!(known.publish("devices/pump/x"), Ok(AuthorizeVerdict::Deny(_)));
-    eventually("what changed meanwhile", denied).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_known_go_on_only_for_the_configured_time() {
-    let (mut world, server) = World::own_postgres(true).await;
-    world.settings.keep_known = Duration::from_millis(100);
-    let world = world.start_with(ACME).await;
-    let known = world.connect(&Newcomer::named("pump")).await.unwrap();
-    let generation = world.directory().permissions_generation();
-    server.stop().unwrap();
-    let failed = || known.publish("devices/pump/x").is_err();
-    eventually("the end of patience", failed).await;
-    assert!(world.directory().permissions_generation() > generation);
-    let refused = world.connect(&Newcomer::named("pump")).await.unwrap_err().unwrap_err();
-    assert_eq!(refused.kind, FailureKind::Unavailable);
-    server.resume().unwrap();
-    let allowed = || known.publish("devices/pump/x") == Ok(AuthorizeVerdict::Allow);
-    eventually("the return", allowed).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_broker_starts_before_postgres() {
-    let (world, server) = World::own_postgres(false).await;
-    let world = world.start();
-    world.until(|readiness| matches!(readiness, Readiness::NotReady { .. })).await;
-    let refused = world.connect(&Newcomer::named("pump")).await.unwrap_err().unwrap_err();
-    assert_eq!(refused.kind, FailureKind::Unavailable);
-    server.resume().unwrap();
-    world.until(|readiness| *readiness == Readiness::Ready).await;
-    world.execute(ACME).await.unwrap();
-    world.until_connected(&Newcomer::named("pump")).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_commits_late_is_not_missed() {
-    let world = World::postgres().start_with(ACME).await;
-    let client = world.connect(&Newcomer::named("pump")).await.unwrap();
-    let insert = |topic: &str| {
-        format!(
-            "INSERT INTO permissions (tenant, subject_kind, subject, action, filter)
-            VALUES ('acme', 'principal', 'pump', 'publish', '{topic}');"
-        )
-    };
-    let late = world.transaction(&insert("late")).await;
-    world.execute(&insert("early")).await.unwrap();
-    eventually("the early one", || client.publish("early") == Ok(AuthorizeVerdict::Allow)).await;
-    assert_eq!(client.publish("late"), Ok(AuthorizeVerdict::Abstain));
-    late.commit().await.unwrap();
-    eventually("the late one", || client.publish("late") == Ok(AuthorizeVerdict::Allow)).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_of_one_principal_that_come_at_once_are_looked_up_once() {
-    let mut world = World::postgres();
-    world.settings.timeout = DEADLINE;
-    let world = world.start_with(ACME).await;
-    let lock = world.transaction("LOCK TABLE tenants").await;
-    let newcomer = Newcomer::named("pump");
-    let all = (0..50).map(|_| world.connect(&newcomer));
-    let observe = async {
-        let waiting = "pg_stat_activity WHERE datname = current_database() \
-            AND application_name = 'hookmq' AND wait_event_type = 'Lock'";
-        let mut most = 0;
-        let mut more = 10;
-        while more > 0 {
-            most = world.count(waiting).await.max(most);
-            more -= usize::from(most > 0);
-        }
-        lock.rollback().await.unwrap();
-        most
-    };
-    let (clients, most) = tokio::join!(world::join_all(all), observe);
-    assert_eq!(most, 1);
-    for client in clients {
-        assert_eq!(client.unwrap().publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
-    }
 }
 
 #[tokio::test]

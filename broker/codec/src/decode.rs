@@ -9,7 +9,7 @@ use crate::properties::{
 };
 use crate::reader::Reader;
 use crate::{
-    Ack, Auth, ConnAck, Connect, DecodeError, DecodeLimits, Disconnect, Frame, Packet,
+    Ack, Auth, ConnAck, Connect, DecodeError, DecodeLimits, Disconnect, Frame, Packet, PacketId,
     ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, SubAck, Subscribe,
     SubscriptionOptions, TopicFilter, Unsubscribe,
 };
@@ -33,9 +33,31 @@ pub fn decode_within<'a>(
     version: ProtocolVersion,
     limits: DecodeLimits,
 ) -> Result<Packet<'a>, DecodeError> {
-    match frame.first_byte >> 4 == PacketType::Publish as u8 {
-        true => decode_publish(frame, version, limits),
-        false => decode_other(frame, version, limits),
+    if frame.first_byte >> 4 == PacketType::Publish as u8 {
+        return decode_publish(frame, version, limits);
+    }
+    match bare_ack(frame) {
+        Some(packet) => Ok(packet),
+        None => decode_other(frame, version, limits),
+    }
+}
+
+/// An acknowledgement of nothing but a packet identifier, which is the rule and the same in all versions.
+#[inline]
+fn bare_ack(frame: Frame<'_>) -> Option<Packet<'_>> {
+    let packet_id = PacketId::new(u16::from_be_bytes(frame.body.try_into().ok()?))?;
+    let properties = AckProperties::default();
+    let ack = Ack { packet_id, reason_code: ReasonCode::Success, properties };
+    const PUBACK: u8 = PacketType::PubAck.first_byte();
+    const PUBREC: u8 = PacketType::PubRec.first_byte();
+    const PUBREL: u8 = PacketType::PubRel.first_byte();
+    const PUBCOMP: u8 = PacketType::PubComp.first_byte();
+    match frame.first_byte {
+        PUBACK => Some(Packet::PubAck(ack)),
+        PUBREC => Some(Packet::PubRec(ack)),
+        PUBREL => Some(Packet::PubRel(ack)),
+        PUBCOMP => Some(Packet::PubComp(ack)),
+        _ => None,
     }
 }
 

@@ -5,7 +5,10 @@ pub(crate) mod body;
 use self::body::Body;
 use crate::packet_type::PacketType;
 use crate::sink::{Measure, Sink};
-use crate::{Ack, ConnAck, Disconnect, EncodeError, Packet, ProtocolVersion, Publish, varint};
+use crate::{
+    Ack, AckProperties, ConnAck, Disconnect, EncodeError, Packet, ProtocolVersion, Publish,
+    ReasonCode, varint,
+};
 
 /// Which of the four packets that share [`Ack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +69,11 @@ impl Ack<'_> {
         version: ProtocolVersion,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
+        if self.reason_code == ReasonCode::Success && self.properties == AckProperties::default() {
+            let [high, low] = self.packet_id.get().to_be_bytes();
+            out.extend_from_slice(&[kind.packet_type().first_byte(), 2, high, low]);
+            return Ok(());
+        }
         encode(&(kind, self), version, out)
     }
 

@@ -64,17 +64,17 @@ impl PacketType {
 
     /// The first byte of a packet of this type; PUBLISH adds flags of its own.
     #[inline]
-    pub(crate) fn first_byte(self) -> u8 {
+    pub(crate) const fn first_byte(self) -> u8 {
         (self as u8) << 4 | self.flags()
     }
 
     #[inline]
-    fn flags(self) -> u8 {
+    const fn flags(self) -> u8 {
         if self.is_request() { 0b0010 } else { 0 }
     }
 
     #[inline]
-    fn is_request(self) -> bool {
+    const fn is_request(self) -> bool {
         matches!(self, Self::PubRel | Self::Subscribe | Self::Unsubscribe)
     }
 }

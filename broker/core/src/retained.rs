@@ -1,6 +1,8 @@
 //! Retained messages: the last one of each topic, found by filter.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use hookmq_codec::TopicName;
 
@@ -103,36 +105,14 @@ impl RetainedMessages {
         Some(removed)
     }
 
-    /// The messages whose topics match a bare `filter`, in no particular order.
-    pub fn matching(&self, filter: &str) -> Vec<Message> {
-        let mut found = Vec::new();
-        let mut open = vec![(&self.root, Some(filter))];
-        while let Some((node, rest)) = open.pop() {
-            let Some(rest) = rest else {
-                found.extend(node.message.clone());
-                continue;
-            };
-            let (level, rest) = match rest.split_once('/') {
-                Some((level, rest)) => (level, Some(rest)),
-                None => (rest, None),
-            };
-            // A wildcard in the first level leaves topics that begin with $ alone [MQTT-4.7.2-1].
-            let first = std::ptr::eq(node, &self.root);
-            let visible = |name: &str| !(first && name.starts_with('$'));
-            match level {
-                "#" => {
-                    found.extend(node.message.clone());
-                    let children = node.children.iter().filter(|(name, _)| visible(name));
-                    open.extend(children.map(|(_, child)| (child, Some("#"))));
-                }
-                "+" => {
-                    let children = node.children.iter().filter(|(name, _)| visible(name));
-                    open.extend(children.map(|(_, child)| (child, rest)));
-                }
-                _ => open.extend(node.children.get(level).map(|child| (child, rest))),
-            }
-        }
-        found
+    /// The messages whose topics match a bare `filter`, at most `most` from behind the topic `after` on:
+    /// level by level, in the order of their bytes. Whoever asks for page after page gets each message
+    /// once that is there all the time.
+    pub fn page(&self, filter: &str, after: Option<&str>, most: usize) -> Vec<Message> {
+        let mut page = Page { found: Vec::new(), most };
+        let reached = after.map_or(Reached::Not, |after| Reached::Passed(Some(after)));
+        page.collect(&self.root, Visible::NotReserved, Some(filter), reached);
+        page.found
     }
 
     fn find(&self, topic: TopicName<'_>) -> Option<&Message> {
@@ -157,6 +137,110 @@ impl Node {
             self.children.remove(level);
         }
         removed
+    }
+}
+
+/// Messages on their way out.
+struct Page {
+    found: Vec<Message>,
+    most: usize,
+}
+
+/// What wildcards match among the children of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visible {
+    All,
+    /// In the first level, topics that begin with $ are left alone `[MQTT-4.7.2-1]`.
+    NotReserved,
+}
+
+/// How far the pages before have come.
+#[derive(Debug, Clone, Copy)]
+enum Reached<'a> {
+    /// Not as far as this node.
+    Not,
+    /// To this node, and below it along these levels.
+    Passed(Option<&'a str>),
+}
+
+impl Page {
+    /// As deep as a topic has levels, which the broker bounds before it retains.
+    fn collect(
+        &mut self,
+        node: &Node,
+        visible: Visible,
+        filter: Option<&str>,
+        reached: Reached<'_>,
+    ) {
+        let Some(filter) = filter else { return self.take(node, reached) };
+        let (level, rest) = split(filter);
+        match level {
+            "#" => {
+                self.take(node, reached);
+                self.descend(node, visible, Some(filter), reached);
+            }
+            "+" => self.descend(node, visible, rest, reached),
+            _ => {
+                if let Some(child) = node.children.get(level)
+                    && let Some(reached) = reached.below(level)
+                {
+                    self.collect(child, Visible::All, rest, reached);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, node: &Node, reached: Reached<'_>) {
+        if let Reached::Not = reached
+            && self.found.len() < self.most
+        {
+            self.found.extend(node.message.clone());
+        }
+    }
+
+    fn descend(
+        &mut self,
+        node: &Node,
+        visible: Visible,
+        filter: Option<&str>,
+        reached: Reached<'_>,
+    ) {
+        let from = match reached {
+            Reached::Passed(Some(levels)) => Bound::Included(split(levels).0),
+            Reached::Passed(None) | Reached::Not => Bound::Unbounded,
+        };
+        for (name, child) in node.children.range::<str, _>((from, Bound::Unbounded)) {
+            if self.found.len() >= self.most {
+                return;
+            }
+            if visible == Visible::NotReserved && name.starts_with('$') {
+                continue;
+            }
+            if let Some(reached) = reached.below(name) {
+                self.collect(child, Visible::All, filter, reached);
+            }
+        }
+    }
+}
+
+impl<'a> Reached<'a> {
+    /// The same for the child of this name; None where all of it is behind.
+    fn below(self, name: &str) -> Option<Self> {
+        let Self::Passed(Some(levels)) = self else { return Some(Self::Not) };
+        let (level, rest) = split(levels);
+        match name.cmp(level) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(Self::Passed(rest)),
+            Ordering::Greater => Some(Self::Not),
+        }
+    }
+}
+
+/// The first of some levels, and the others.
+fn split(levels: &str) -> (&str, Option<&str>) {
+    match levels.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (levels, None),
     }
 }
 
@@ -185,7 +269,7 @@ mod tests {
 
     fn topics(store: &RetainedMessages, filter: &str) -> Vec<String> {
         let mut found: Vec<_> =
-            store.matching(filter).iter().map(|message| message.topic().to_string()).collect();
+            store.page(filter, None, 10).iter().map(|it| it.topic().to_string()).collect();
         found.sort();
         found
     }
@@ -209,6 +293,53 @@ mod tests {
                 "{filter}"
             );
         }
+    }
+
+    #[test]
+    fn pages_of_any_size_give_each_message_once() {
+        let limits = RetainedLimits { messages: 1000, bytes: 1_000_000 };
+        let mut store = RetainedMessages::new(limits);
+        let levels = ["a", "b", "", "ab", "$x"];
+        for one in levels {
+            store.retain(&message(&format!("t{one}"), b"x")).unwrap();
+            for two in levels {
+                store.retain(&message(&format!("{one}/{two}"), b"x")).unwrap();
+                for three in levels {
+                    store.retain(&message(&format!("{one}/{two}/{three}"), b"x")).unwrap();
+                }
+            }
+        }
+        for filter in ["#", "+/#", "+/+", "a/#", "+/b/#", "a/+/ab", "+/+/+", "a/b/ab", "ta", "$x/+"]
+        {
+            let all = store.page(filter, None, usize::MAX);
+            assert!(!all.is_empty(), "{filter}");
+            for most in 1..8 {
+                let (mut found, mut after) = (Vec::new(), None::<String>);
+                loop {
+                    let page = store.page(filter, after.as_deref(), most);
+                    assert!(page.len() <= most);
+                    let Some(last) = page.last() else { break };
+                    after = Some(last.topic().to_string());
+                    found.extend(page);
+                }
+                let topics = |messages: &[Message]| -> Vec<_> {
+                    messages.iter().map(|it| it.topic().to_string()).collect()
+                };
+                assert_eq!(topics(&found), topics(&all), "{filter}, {most} each");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_begins_behind_a_topic_that_is_gone() {
+        let mut store = store();
+        for topic in ["a", "a/b", "b/a", "c"] {
+            store.retain(&message(topic, b"x")).unwrap();
+        }
+        for (after, next) in [("a/a", "a/b"), ("a/b/c", "b/a"), ("b", "b/a"), ("bb", "c")] {
+            assert_eq!(store.page("#", Some(after), 1)[0].topic().as_str(), next, "{after}");
+        }
+        assert!(store.page("#", Some("c/d"), 1).is_empty());
     }
 
     #[test]
@@ -241,6 +372,6 @@ mod tests {
         assert_eq!(store.retain(&message("6", b"x")), Err(RetainedFull));
         store.retain(&message("5", b"y")).unwrap();
         assert_eq!(store.retain(&message("5", &[0; 10_000])), Err(RetainedFull));
-        assert_eq!(store.matching("5")[0].payload(), b"y");
+        assert_eq!(store.page("5", None, 1)[0].payload(), b"y");
     }
 }

@@ -235,6 +235,12 @@ impl<M: Clone> SharedQueue<M> {
         self.messages.is_empty()
     }
 
+    /// Bytes of the messages that wait.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn call(&mut self) -> Option<M> {
         if self.messages.is_empty() {
             return None;

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use hashbrown::{HashMap, HashTable};
 use hookmq_codec::TopicName;
 use rustc_hash::FxBuildHasher;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 /// Values under topic filters, each filter holding at most one value for a key.
 #[derive(Debug)]
@@ -21,9 +21,10 @@ pub struct TopicTree<K, V> {
     length: usize,
 }
 
+/// With a value of 16 bytes it takes 64, as much as a processor fetches at once.
 #[derive(Debug)]
 struct Node<K, V> {
-    level: Box<str>,
+    level: Level,
     parent: u32,
     /// The `+` child, 0 where there is none: the root is nobody's child.
     single: u32,
@@ -32,6 +33,9 @@ struct Node<K, V> {
     literal_children: u32,
     entries: Entries<K, V>,
 }
+
+/// Bytes of a level. Most fit in here and cost no visit to another place.
+type Level = SmallVec<[u8; 16]>;
 
 const ROOT: u32 = 0;
 
@@ -118,9 +122,9 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
 
     fn literal_child(&self, at: u32, level: &str) -> Option<u32> {
         self.edges
-            .find(edge_hash(at, level), |&child| {
+            .find(edge_hash(at, level.as_bytes()), |&child| {
                 let node = &self.nodes[child as usize];
-                node.parent == at && *node.level == *level
+                node.parent == at && *node.level == *level.as_bytes()
             })
             .copied()
     }
@@ -143,7 +147,7 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
             _ => {
                 self.nodes[parent as usize].literal_children += 1;
                 let nodes = &self.nodes;
-                self.edges.insert_unique(edge_hash(parent, level), child, |&other| {
+                self.edges.insert_unique(edge_hash(parent, level.as_bytes()), child, |&other| {
                     let node = &nodes[other as usize];
                     edge_hash(node.parent, &node.level)
                 });
@@ -158,8 +162,8 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
             let node = std::mem::replace(&mut self.nodes[at as usize], Node::new("", ROOT));
             let parent = &mut self.nodes[node.parent as usize];
             match &*node.level {
-                "+" => parent.single = ROOT,
-                "#" => parent.multi = ROOT,
+                b"+" => parent.single = ROOT,
+                b"#" => parent.multi = ROOT,
                 level => {
                     parent.literal_children -= 1;
                     if let Ok(edge) =
@@ -178,12 +182,12 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
 impl<K: Eq + Hash + Copy, V> Node<K, V> {
     fn new(level: &str, parent: u32) -> Self {
         Self {
-            level: level.into(),
+            level: Level::from_slice(level.as_bytes()),
             parent,
             single: ROOT,
             multi: ROOT,
             literal_children: 0,
-            entries: Entries::Few(SmallVec::new()),
+            entries: Entries::None,
         }
     }
 
@@ -196,17 +200,20 @@ impl<K: Eq + Hash + Copy, V> Node<K, V> {
 }
 
 #[inline]
-fn edge_hash(parent: u32, level: &str) -> u64 {
+fn edge_hash(parent: u32, level: &[u8]) -> u64 {
     let mut hasher = FxBuildHasher.build_hasher();
     hasher.write_u32(parent);
-    hasher.write(level.as_bytes());
+    hasher.write(level);
     hasher.finish()
 }
 
 /// The entries of one filter: most have one, and a popular filter must not make removal slow.
 #[derive(Debug)]
 enum Entries<K, V> {
-    Few(SmallVec<[(K, V); 1]>),
+    None,
+    One(K, V),
+    /// At most [`FEW`].
+    Few(Box<SmallVec<[(K, V); 4]>>),
     Many(Box<HashMap<K, V, FxBuildHasher>>),
 }
 
@@ -216,6 +223,8 @@ const FEW: usize = 16;
 impl<K: Eq + Hash + Copy, V> Entries<K, V> {
     fn is_empty(&self) -> bool {
         match self {
+            Self::None => true,
+            Self::One(..) => false,
             Self::Few(entries) => entries.is_empty(),
             Self::Many(entries) => entries.is_empty(),
         }
@@ -223,6 +232,13 @@ impl<K: Eq + Hash + Copy, V> Entries<K, V> {
 
     fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self {
+            Self::None => *self = Self::One(key, value),
+            Self::One(other, old) if *other == key => return Some(std::mem::replace(old, value)),
+            Self::One(..) => {
+                if let Self::One(other, first) = std::mem::replace(self, Self::None) {
+                    *self = Self::Few(Box::new(smallvec![(other, first), (key, value)]));
+                }
+            }
             Self::Few(entries) => {
                 if let Some((_, old)) = entries.iter_mut().find(|(other, _)| *other == key) {
                     return Some(std::mem::replace(old, value));
@@ -231,14 +247,19 @@ impl<K: Eq + Hash + Copy, V> Entries<K, V> {
                 if entries.len() > FEW {
                     *self = Self::Many(Box::new(entries.drain(..).collect()));
                 }
-                None
             }
-            Self::Many(entries) => entries.insert(key, value),
+            Self::Many(entries) => return entries.insert(key, value),
         }
+        None
     }
 
     fn remove(&mut self, key: K) -> Option<V> {
         match self {
+            Self::One(other, _) if *other == key => match std::mem::replace(self, Self::None) {
+                Self::One(_, value) => Some(value),
+                _ => None,
+            },
+            Self::None | Self::One(..) => None,
             Self::Few(entries) => {
                 let place = entries.iter().position(|(other, _)| *other == key)?;
                 Some(entries.swap_remove(place).1)
@@ -250,6 +271,8 @@ impl<K: Eq + Hash + Copy, V> Entries<K, V> {
     #[inline]
     fn for_each<'t>(&'t self, visit: &mut impl FnMut(K, &'t V)) {
         match self {
+            Self::None => {}
+            Self::One(key, value) => visit(*key, value),
             Self::Few(entries) => entries.iter().for_each(|(key, value)| visit(*key, value)),
             Self::Many(entries) => entries.iter().for_each(|(key, value)| visit(*key, value)),
         }
@@ -299,6 +322,14 @@ mod tests {
             assert_eq!(tree.nodes.len() - tree.free.len(), 1, "only the root is left");
             assert_eq!(tree.edges.len(), 0);
         }
+    }
+
+    #[test]
+    fn a_node_with_one_entry_of_a_subscription_is_a_cache_line() {
+        // As large as what the broker keeps of a subscription, with as many values left over.
+        type Value = (Box<()>, u32, [bool; 3]);
+        assert_eq!(size_of::<Value>(), 16);
+        assert_eq!(size_of::<Node<u64, Value>>(), 64);
     }
 
     fn level() -> impl Strategy<Value = &'static str> {

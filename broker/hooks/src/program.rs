@@ -39,6 +39,10 @@ pub struct HookSet {
 }
 
 impl HookSet {
+    /// Of those that only say who a client is.
+    pub const CONNECT: Self =
+        Self { connect: true, authorize: false, publish: false, deliver: false };
+
     pub fn contains(self, hook: Hook) -> bool {
         match hook {
             Hook::Connect => self.connect,

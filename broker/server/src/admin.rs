@@ -2,6 +2,7 @@
 
 mod bans;
 mod caller;
+mod door;
 mod error;
 mod explain;
 mod grants;
@@ -16,7 +17,6 @@ mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
@@ -31,9 +31,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::caller::Caller;
+pub use self::door::Patience;
 use self::error::ApiError;
 use crate::audit::{Act, Kind};
 use crate::broker::Broker;
+use crate::config::AdminConfig;
 use crate::programs::Programs;
 use crate::tls::Keyring;
 
@@ -48,6 +50,9 @@ pub struct Admin {
     token_digest: [u8; 32],
     /// Bytes that an upload may have.
     pub artefact_bytes: usize,
+    /// Names that the API may be called by, beside addresses and `localhost`.
+    hosts: Vec<Box<str>>,
+    patience: Patience,
     /// Permits for changes that run or wait for their turn.
     pub changes: Arc<Semaphore>,
 }
@@ -56,8 +61,8 @@ pub struct Admin {
 /// ones are refused.
 const CHANGES: usize = 16;
 
-/// A request that takes longer, its body included, is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a request's body, where it is no program.
+const LARGEST_BODY: usize = 1 << 20;
 
 impl Admin {
     pub fn new(
@@ -67,6 +72,7 @@ impl Admin {
         keyring: Arc<Keyring>,
         token: &Secret,
         artefact_bytes: usize,
+        settings: &AdminConfig,
     ) -> Arc<Self> {
         let token_digest = Sha256::digest(token.expose()).into();
         let changes = Arc::new(Semaphore::new(CHANGES));
@@ -77,6 +83,8 @@ impl Admin {
             keyring,
             token_digest,
             artefact_bytes,
+            hosts: settings.hosts.clone(),
+            patience: settings.patience,
             changes,
         })
     }
@@ -88,11 +96,14 @@ impl Admin {
 
     /// Serves until the task is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) -> std::io::Result<()> {
-        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(listener, service).await
+        let patience = self.patience;
+        door::serve(&listener, self.router(), patience).await
     }
 
     fn router(self: Arc<Self>) -> Router {
+        let programs = life::routes("/rules", ProgramKind::Rule)
+            .merge(life::routes("/plugins", ProgramKind::Plugin))
+            .layer(DefaultBodyLimit::max(self.artefact_bytes));
         let api = Router::new()
             .route("/status", get(state::status))
             .route("/ready", get(state::ready))
@@ -107,10 +118,9 @@ impl Admin {
             .route("/rules", get(programs::rules))
             .route("/rules/reload", post(programs::reload_rules))
             .route("/plugins", get(programs::plugins))
-            .merge(life::routes("/rules", ProgramKind::Rule))
-            .merge(life::routes("/plugins", ProgramKind::Plugin))
             .route("/explain", post(explain::explain))
-            .layer(DefaultBodyLimit::max(self.artefact_bytes));
+            .layer(DefaultBodyLimit::max(LARGEST_BODY))
+            .merge(programs);
         Router::new()
             .nest("/api/v1", api)
             .fallback(async || ApiError::not_found("there is nothing under this path"))
@@ -124,15 +134,18 @@ impl Admin {
     }
 }
 
-/// Lets a request through that carries a token which is good for it, within the time that any may take.
-/// What is more than a question is put on record, and whoever has no such token.
+/// Lets a request through that is meant for this API and carries a token which is good for it, within the
+/// time that any may take. What is more than a question is put on record, and whoever is refused.
 async fn authenticate(
     State(admin): State<Arc<Admin>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let presented = presented(&request).map(<[u8]>::to_vec);
-    let caller = find_caller(&admin, presented).await;
+    let caller = match door::is_addressed(&request, &admin.hosts) {
+        true => find_caller(&admin, presented).await,
+        false => Err(ApiError::misdirected()),
+    };
     let (caller, refusal) = match caller {
         Err(error) => (None, Some(error)),
         Ok(caller) => {
@@ -150,7 +163,7 @@ async fn authenticate(
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
             }
-            match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            match tokio::time::timeout(admin.patience.request, next.run(request)).await {
                 Ok(response) => response,
                 Err(_) => ApiError::timeout().into_response(),
             }

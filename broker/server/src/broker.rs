@@ -72,6 +72,9 @@ pub struct Broker {
     /// Messages in the store from here on are of this start.
     pub first_id: AtomicU64,
     timers: Timers,
+    /// Wills for other tenants that were due before the grants were known; at most one for each session
+    /// that the store had at the start.
+    wills_abroad: Mutex<Vec<(Arc<Tenant>, Will)>>,
     /// When each step's failures were last written to the log, and how many were not since.
     reported: Mutex<HashMap<Arc<str>, (Instant, u64)>>,
 }
@@ -105,6 +108,7 @@ impl Broker {
             next_session_id: AtomicU64::new(1),
             first_id: AtomicU64::new(0),
             timers: Timers::default(),
+            wills_abroad: Mutex::default(),
             reported: Mutex::default(),
         })
     }
@@ -143,8 +147,10 @@ impl Broker {
         self.directory.as_ref()?.dismissed(client)
     }
 
-    /// Publishes a will as its client would have.
-    pub fn publish_will(self: &Arc<Self>, tenant: &Arc<Tenant>, will: Will) {
+    /// Publishes a will as its client would have, or keeps it until that can be told; says whether it is
+    /// settled.
+    pub fn publish_will(self: &Arc<Self>, tenant: &Arc<Tenant>, will: Will) -> bool {
+        let Some(will) = self.keep_for_abroad(tenant, will) else { return false };
         let lifetime = will.expiry_interval.map(|seconds| Duration::from_secs(seconds.into()));
         let parts = NewMessage {
             expires_at: lifetime.map(|lifetime| Instant::now() + lifetime),
@@ -158,6 +164,7 @@ impl Broker {
         // It is published once: where the store has it, it is forgotten in the same commit.
         publisher.publish_will(parts, Change::WillCleared { session, id }, will.judged);
         publisher.flush();
+        true
     }
 
     /// Publishes a message of the broker's own: retained in memory only, past hooks and permissions to

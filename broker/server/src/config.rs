@@ -15,6 +15,7 @@ pub(crate) mod file;
 mod limits;
 mod listener;
 mod locate;
+mod nesting;
 mod pipeline;
 mod plugins;
 mod protocol;

@@ -159,9 +159,14 @@ impl Newcomer {
     /// Takes a client through what the listener asks for, and CONNECT.
     async fn begin(mut self, accepted: Accepted) -> Option<(Connected, Held)> {
         match self.prepare(accepted).await {
-            Ok(Prepared::Tcp(stream)) => self.admit(stream, None).await,
-            Ok(Prepared::Tls(stream, certificate)) => self.admit(stream, certificate).await,
-            Ok(Prepared::Other(stream, certificate)) => self.admit(stream, certificate).await,
+            // Boxed, so that each takes as much memory as it needs, and not as the largest does.
+            Ok(Prepared::Tcp(stream)) => Box::pin(self.admit(stream, None)).await,
+            Ok(Prepared::Tls(stream, certificate)) => {
+                Box::pin(self.admit(stream, certificate)).await
+            }
+            Ok(Prepared::Other(stream, certificate)) => {
+                Box::pin(self.admit(stream, certificate)).await
+            }
             Err(why) => {
                 report(&self.broker, &self.listener.name, self.peer, &why);
                 None
@@ -177,20 +182,20 @@ impl Newcomer {
         stream.set_nodelay(true)?;
         let listener = self.listener.clone();
         if listener.proxies.is_some() {
-            self.pass_proxy_header(&mut stream).await?;
+            Box::pin(self.pass_proxy_header(&mut stream)).await?;
         }
         let Some(tls) = &listener.tls else {
             return match &listener.websocket {
                 None => Ok(Prepared::Tcp(stream)),
-                Some(settings) => self.upgrade(Box::new(stream), settings, None).await,
+                Some(settings) => Box::pin(self.upgrade(Box::new(stream), settings, None)).await,
             };
         };
-        let (stream, shown) = self.shake_hands(tls, stream).await?;
+        let (stream, shown) = Box::pin(self.shake_hands(tls, stream)).await?;
         let (certificate, vigil) = shown.unzip();
         self.vigil = vigil;
         match &listener.websocket {
             None => Ok(Prepared::Tls(stream, certificate)),
-            Some(settings) => self.upgrade(Box::new(stream), settings, certificate).await,
+            Some(settings) => Box::pin(self.upgrade(Box::new(stream), settings, certificate)).await,
         }
     }
 

@@ -98,6 +98,7 @@ impl Server {
                     keyring,
                     &token,
                     artefact_bytes,
+                    settings,
                 );
                 Some((admin, listener))
             }

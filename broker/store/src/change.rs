@@ -7,7 +7,7 @@ use hookmq_codec::{PacketId, Qos, TopicFilter};
 use hookmq_core::{Message, Subscription};
 use serde::{Deserialize, Serialize};
 
-use crate::{UnixMillis, filter_text};
+use crate::{UnixMillis, WallClock, filter_text};
 
 /// Whose session: unique within the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +55,14 @@ pub struct NewRecord {
     pub message: Message,
     /// As the message's own `expires_at`, on the wall clock.
     pub expires_at: Option<UnixMillis>,
+}
+
+impl NewRecord {
+    /// A message that knows under which id it is stored, and when it expires by the clock of now.
+    pub fn of(message: Message) -> Self {
+        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
+        Self { id: MessageId(message.stored()), message, expires_at }
+    }
 }
 
 /// What one queue is due of a message.
@@ -138,13 +146,22 @@ pub enum Change {
         id: MessageId,
     },
     /// The queue is longer than it may be: the oldest that wait are dropped until no more than so much is
-    /// left.
+    /// left. What the connection has does not wait: what it was given in memory, which ends with `after`,
+    /// what is [taken](Self::Taken), and what it has fetched in pages.
     Trimmed {
         queue: QueueKey,
         messages: usize,
         bytes: usize,
+        after: MessageId,
     },
-    /// A member has fetched the message; or, the other way round, it hands it back.
+    /// The connection of the session has the message, and may send it without saying so. Void when the
+    /// connection is over, and not written down.
+    Taken {
+        session: SessionKey,
+        id: MessageId,
+    },
+    /// A member has fetched the message, whose connection has it then; or, the other way round, it hands
+    /// it back.
     Moved {
         from: QueueKey,
         to: QueueKey,

@@ -60,10 +60,16 @@ pub enum Question {
     Page(PageRequest, Box<dyn FnOnce(Page) + Send>),
     InFlight(SessionKey, Box<dyn FnOnce(InFlightAnswer) + Send>),
     Message(MessageId, Box<dyn FnOnce(Result<StoredMessage, Damage>) + Send>),
+    /// The sessions out of whose queues messages have gone for their age since this was last asked.
+    Swept(Box<dyn FnOnce(Vec<SessionKey>) + Send>),
+    Waiting(SessionKey, Box<dyn FnOnce(WaitingAnswer) + Send>),
 }
 
 /// What was under way towards a client, and what of it cannot be read.
 pub type InFlightAnswer = (Vec<StoredInFlight>, Vec<Damage>);
+
+/// What waits for a session: messages, and their bytes. None where there is no such session.
+pub type WaitingAnswer = Option<(usize, usize)>;
 
 const NEVER: u64 = u64::MAX;
 
@@ -72,6 +78,14 @@ const FULL_DISK: Duration = Duration::from_secs(1);
 
 /// Percent of the disk that must be free beyond the bound before messages are taken again.
 const HYSTERESIS: u64 = 1;
+
+/// Bytes that the log, a checkpoint and the engine's write-ahead log take up at most beside the
+/// messages: what of it they do not have yet must be free, or queues cannot be emptied. On a small disk
+/// this is more than the percentage.
+const FLOOR: u64 = 64 << 20;
+
+/// As [`HYSTERESIS`], of the floor.
+const FLOOR_HYSTERESIS: u64 = 2 << 20;
 
 impl DurableStore {
     /// Writes what was appended and a checkpoint, and ends the thread. What is appended from now on is
@@ -281,12 +295,14 @@ impl Committer {
             (None, None) => return,
         };
         let Ok(Space { free, total }) = space else { return };
-        let is_full = self.shared.intake.is_full();
-        let percent = u64::from(self.bounds.nearly_full) + if is_full { HYSTERESIS } else { 0 };
-        let bound = total / 100 * percent;
-        // What the engine's file has no more use for is as good as free.
-        let full = free < bound
-            && free + self.ledger.engine().stats().map_or(0, |it| it.free_bytes) < bound;
+        let (share, floor) =
+            to_stay_free(total, self.bounds.nearly_full, self.shared.intake.is_full());
+        let full = free < share.max(floor) && {
+            // What the engine's file has no more use for is as good as free.
+            let free = free + self.ledger.engine().stats().map_or(0, |it| it.free_bytes);
+            let logs = self.directory.as_ref().map_or(0, Directory::log_bytes);
+            free < share || free + logs + self.ledger.log_bytes() < floor
+        };
         if !self.shared.intake.set_full(full) {
             return;
         }
@@ -313,6 +329,22 @@ pub(crate) fn answer(ledger: &mut Ledger, question: Question) {
         Question::Page(request, answer) => answer(ledger.page(&request)),
         Question::InFlight(session, answer) => answer(ledger.in_flight(&session)),
         Question::Message(id, answer) => answer(ledger.message(id)),
+        Question::Swept(answer) => answer(ledger.take_swept()),
+        Question::Waiting(session, answer) => {
+            let queue = ledger.index().session(&session).map(|it| &it.queue);
+            answer(queue.map(|it| (it.len(), it.bytes() as usize)));
+        }
+    }
+}
+
+/// Bytes of a disk of `total` that have to be free for messages to be taken, or to be taken again: of
+/// all, and of what is not for messages.
+fn to_stay_free(total: u64, percent: u8, is_full: bool) -> (u64, u64) {
+    let share = |percent: u64| total / 100 * percent;
+    match (u64::from(percent), is_full) {
+        (0, _) => (0, 0),
+        (percent, false) => (share(percent), FLOOR),
+        (percent, true) => (share(percent + HYSTERESIS), FLOOR + FLOOR_HYSTERESIS),
     }
 }
 

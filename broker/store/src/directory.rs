@@ -123,6 +123,11 @@ impl Directory {
         Ok(Space { free: it.f_bavail * it.f_frsize, total: it.f_blocks * it.f_frsize })
     }
 
+    /// Bytes of the engine's write-ahead log, which are written anew again and again.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        fs::metadata(self.path.join(LOG)).map_or(0, |it| it.len())
+    }
+
     /// Sets bytes aside, where they are not.
     pub(crate) fn reserve(&self) -> io::Result<()> {
         let path = self.path.join("reserve");

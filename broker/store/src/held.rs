@@ -171,7 +171,7 @@ impl Store for HeldStore {
     }
 
     fn next_expiry(&self) -> Option<UnixMillis> {
-        None
+        self.ledger().index().next_expiry()
     }
 
     fn ask(&self, question: Question) {

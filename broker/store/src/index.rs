@@ -130,6 +130,12 @@ impl Index {
         }
     }
 
+    /// Notes that the connection of a session has a message of its queue. It is no part of the state.
+    pub(crate) fn take(&mut self, session: &SessionKey, id: MessageId) {
+        let state = self.sessions.at(u64::MAX, session);
+        state.into_iter().for_each(|it| it.queue.take(id));
+    }
+
     /// Applies one operation of `commit`. What it concerns may be gone, or further on already.
     pub(crate) fn apply(&mut self, commit: u64, operation: Operation) {
         use Operation as Op;

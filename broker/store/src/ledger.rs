@@ -32,6 +32,8 @@ pub struct Ledger {
     held: Option<Batch>,
     /// Bytes of all records that were written.
     written: u64,
+    /// Sessions that have lost messages for their age, since they were last taken.
+    swept: BTreeSet<SessionKey>,
 }
 
 /// The first record, written anew in each transaction.
@@ -95,6 +97,16 @@ impl Ledger {
     /// Above every id that was given when the last transaction was written.
     pub fn next_id(&self) -> MessageId {
         self.head.next_id
+    }
+
+    /// The sessions out of whose queues messages have gone for their age since this was last asked.
+    pub(crate) fn take_swept(&mut self) -> Vec<SessionKey> {
+        std::mem::take(&mut self.swept).into_iter().collect()
+    }
+
+    /// Bytes of the log that a checkpoint is yet to stand for.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.checkpoint.log_bytes() as u64
     }
 
     /// Bytes of the records that were written since the start.
@@ -168,7 +180,7 @@ impl Ledger {
         body.map_err(|error| Damage::body(id, error, self.index.holders(id)))
     }
 
-    /// A part of a queue, with messages.
+    /// A part of a queue, with messages. The connection of the session has them from now on.
     pub fn page(&mut self, request: &PageRequest) -> Page {
         let mut page = Page { deliveries: Vec::new(), damaged: Vec::new(), next: None };
         let mut bytes = 0;
@@ -184,6 +196,9 @@ impl Ledger {
             wanted.push(reference.clone());
         }
         for reference in wanted {
+            if let QueueKey::Session(session) = &request.queue {
+                self.index.take(session, reference.id());
+            }
             match self.message(reference.id()) {
                 Ok(stored) => page.deliveries.push(StoredDelivery::new(stored, &reference)),
                 Err(damage) => page.damaged.push(damage),
@@ -251,9 +266,15 @@ impl Ledger {
         if let Change::Expired { at } = change {
             self.index.settle_expiries(*at);
         }
+        if let Change::Taken { session, id } = change {
+            self.index.take(session, *id);
+        }
         self.index.plan(change, &mut draft.planned);
         for operation in draft.planned.drain(..) {
             record::write(&operation, &mut draft.operations);
+            if let Operation::Expire { queue: QueueKey::Session(session), .. } = &operation {
+                self.swept.insert(session.clone());
+            }
             self.index.apply(commit, operation);
         }
         if let Some(record) = record.filter(|it| is_new && self.index.is_live(it.id)) {

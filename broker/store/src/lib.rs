@@ -35,7 +35,7 @@ pub use change::{
 };
 pub use clock::{UnixMillis, WallClock};
 pub use committer::{
-    DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS,
+    DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS, WaitingAnswer,
 };
 pub use directory::{DirectoryError, Space};
 pub use held::HeldStore;

@@ -14,9 +14,11 @@ use crate::{MessageId, UnixMillis};
 pub struct Reference {
     id: MessageId,
     identifiers: Option<Identifiers>,
-    /// Seconds since 1970, rounded up, by which queues are swept; 0 never. The message has it exactly.
+    /// Seconds since 1970, rounded up, by which queues are swept; 0 never, as behind the year 2106. The
+    /// message has it exactly.
     expires_at: u32,
-    /// QoS in the topmost two bits, the retain flag in the next, then the message's bytes.
+    /// QoS in the topmost two bits, the retain flag in the next, then whether the client's connection
+    /// has the message, which is no part of the record, then the message's bytes.
     size_and_flags: u32,
 }
 
@@ -24,8 +26,9 @@ type Identifiers = ThinArc<(), NonZeroU32>;
 
 const QOS_SHIFT: u32 = 30;
 const RETAIN: u32 = 1 << 29;
-/// Longer than any packet, which is below 256 MiB.
-const SIZE: u32 = RETAIN - 1;
+const TAKEN: u32 = 1 << 28;
+/// As long as any packet, which is below 256 MiB.
+const SIZE: u32 = TAKEN - 1;
 
 /// A reference in the open: on disk, in an export, in the broker's hands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +49,7 @@ impl Reference {
     }
 
     pub(crate) fn expiring(mut self, at: Option<UnixMillis>) -> Self {
-        let seconds =
-            |at: UnixMillis| u32::try_from(at.0.div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        let seconds = |at: UnixMillis| u32::try_from(at.0.div_ceil(1000).max(1)).unwrap_or(0);
         self.expires_at = at.map_or(0, seconds);
         self
     }
@@ -84,6 +86,15 @@ impl Reference {
     /// Bytes of the message.
     pub fn size(&self) -> usize {
         (self.size_and_flags & SIZE) as usize
+    }
+
+    /// Whether the connection of the session has it, and may have sent it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.size_and_flags & TAKEN != 0
+    }
+
+    pub(crate) fn set_taken(&mut self, taken: bool) {
+        self.size_and_flags = self.size_and_flags & !TAKEN | if taken { TAKEN } else { 0 };
     }
 
     /// Whether the message's time is over.

@@ -100,7 +100,7 @@ impl Program for CertificateProgram {
     }
 
     fn hooks(&self) -> HookSet {
-        HookSet { connect: true, ..HookSet::default() }
+        HookSet::CONNECT
     }
 
     fn connect<'a>(

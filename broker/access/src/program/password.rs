@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{builtin, deny, failure, named};
 use crate::client_id::NamedClientIdRule;
+use crate::name::some_name;
 use crate::{Directory, PasswordHash};
 
 /// Of credentials, in the database.
@@ -35,6 +36,7 @@ pub struct PasswordProgram {
 #[serde(deny_unknown_fields, default)]
 pub struct PasswordSettings {
     /// Where no step before has named one.
+    #[serde(deserialize_with = "some_name")]
     pub tenant: Option<Arc<str>>,
     /// Passwords that are tried at once; the others wait, until their connect timeout.
     pub checks: NonZeroUsize,
@@ -129,7 +131,7 @@ impl Program for PasswordProgram {
     }
 
     fn hooks(&self) -> HookSet {
-        HookSet { connect: true, ..HookSet::default() }
+        HookSet::CONNECT
     }
 
     fn connect<'a>(

@@ -13,6 +13,7 @@ use hookmq_hooks::{
 use super::{builtin, deny, failure, named};
 use crate::Directory;
 use crate::client_id::NamedClientIdRule;
+use crate::name::some_name;
 use crate::scram::{ClientFirst, SCRAM_SHA_256, ScramSecret};
 
 /// Of credentials, in the database.
@@ -31,6 +32,7 @@ pub struct ScramProgram {
 #[serde(deny_unknown_fields, default)]
 pub struct ScramSettings {
     /// Where no step before has named one.
+    #[serde(deserialize_with = "some_name")]
     pub tenant: Option<Arc<str>>,
     /// That a client is shown whose name is not known. Should be as many as credentials have, or
     /// those who are known can be told from those who are not.
@@ -113,7 +115,7 @@ impl Program for ScramProgram {
     }
 
     fn hooks(&self) -> HookSet {
-        HookSet { connect: true, ..HookSet::default() }
+        HookSet::CONNECT
     }
 
     fn knows_method(&self, method: &str) -> bool {

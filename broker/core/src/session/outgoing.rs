@@ -104,6 +104,12 @@ impl Outgoing {
         self.in_flight
     }
 
+    /// The packet id that [`Self::assign`] gives next.
+    #[inline]
+    pub fn next_id(&self) -> PacketId {
+        advance(self.first, self.slots.len())
+    }
+
     /// Gives `delivery`, of QoS 1 or 2, a packet id that no other message in flight has.
     ///
     /// # Panics
@@ -111,7 +117,7 @@ impl Outgoing {
     #[inline]
     pub fn assign(&mut self, delivery: Delivery) -> PacketId {
         assert!(self.is_open(), "the caller asks is_open before it sends");
-        let id = advance(self.first, self.slots.len());
+        let id = self.next_id();
         self.slots.push_back(Slot::Sent(delivery));
         self.sent += 1;
         self.in_flight += 1;
@@ -283,6 +289,7 @@ impl Outgoing {
         finished.into_delivery()
     }
 
+    #[inline]
     fn drop_finished(&mut self) {
         while let Some(Slot::Done) = self.slots.front() {
             self.slots.pop_front();

@@ -15,7 +15,9 @@ use hookmq_core::{Message, NewMessage, Subscription};
 use hookmq_hooks::{Access, Client, Denial, Effect};
 
 use super::Broker;
+use super::publisher::{Judged, Will};
 use super::session_handle::SessionHandle;
+use super::tenant::Tenant;
 use crate::audit::{Audit, GrantEvent};
 
 const PREFIX: &str = "$tenant/";
@@ -123,6 +125,29 @@ impl Broker {
         }
     }
 
+    /// Keeps a restored will for another tenant until the grants are known, and gives back all others. The
+    /// store has it as long as it is kept.
+    pub(super) fn keep_for_abroad(&self, tenant: &Arc<Tenant>, will: Will) -> Option<Will> {
+        if will.judged != Judged::Before || !is_abroad(will.message.topic().as_str()) {
+            return Some(will);
+        }
+        let mut kept = self.wills_abroad.lock();
+        if self.directory.as_ref().is_none_or(|it| it.tenant_grants().is_some()) {
+            return Some(will);
+        }
+        kept.push((tenant.clone(), will));
+        None
+    }
+
+    /// Publishes what was kept, unless it is to be kept on; says whether nothing is.
+    fn publish_wills_abroad(self: &Arc<Self>) -> bool {
+        let kept = std::mem::take(&mut *self.wills_abroad.lock());
+        for (tenant, will) in kept {
+            self.publish_restored(&tenant, will);
+        }
+        self.wills_abroad.lock().is_empty()
+    }
+
     /// Ends the subscriptions to which no grant leads any more. Those who are connected notice it as
     /// they notice a permission that they have lost; those who are away, when they come back.
     fn dismiss_guests(&self, grants: &TenantGrants) {
@@ -154,6 +179,10 @@ pub async fn run(broker: Arc<Broker>, directory: Directory) {
             let ends = in_force.values().filter_map(|grant| grant.expires_at);
             let first = ends.min().and_then(|end| end.duration_since(now).ok());
             sleep = first.map_or(Duration::MAX, |it| it.min(LONGEST_SLEEP));
+            if !broker.publish_wills_abroad() {
+                // Grants that nobody relies upon now may count again without being others.
+                sleep = sleep.min(LONGEST_SLEEP);
+            }
             told = Some(in_force);
         }
         tokio::select! {

@@ -1,5 +1,7 @@
 //! What waits for one session: filled by publishers, emptied by the session's connection.
 
+mod counts;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,6 +12,7 @@ use hookmq_core::{Delivery, QueueLimits};
 use parking_lot::Mutex;
 
 use super::meter::QueuedBytes;
+pub use counts::Mark;
 
 /// A bounded queue of deliveries and the waker of the connection that empties it.
 ///
@@ -40,6 +43,10 @@ struct State {
     condition: Condition,
     /// Somebody has taken it on to wake the connection and it has not looked since.
     notified: bool,
+    /// Counts what changes `stored`, but for what is taken out of it.
+    generation: u64,
+    /// The highest id in the store that was ever in `queue`: the connection may have all up to it.
+    shown: u64,
 }
 
 /// What waits in the store, and not in memory.
@@ -78,6 +85,15 @@ pub enum Posted {
     Unwanted,
 }
 
+/// What became of several deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PostedAll {
+    /// The caller is to call [`Mailbox::wake`].
+    pub wakes: bool,
+    /// How many there was no room for.
+    pub overflowed: u64,
+}
+
 /// Whether there is room for a message that is about to be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -92,8 +108,8 @@ pub enum Admission {
 pub struct Displaced {
     /// Messages that were here, by their ids in the store.
     pub ids: Vec<u64>,
-    /// Whether what waits in the store is to be brought back to the bound.
-    pub trims: bool,
+    /// What waits in the store behind this one is to be brought back to the bound.
+    pub trims_behind: Option<u64>,
 }
 
 /// What of a stored queue is cached at the most while the client keeps up.
@@ -106,14 +122,32 @@ impl Mailbox {
 
     #[inline]
     pub fn post(&self, delivery: Delivery) -> Posted {
-        let size = delivery.message.size();
+        self.put(&mut self.state.lock(), delivery)
+    }
+
+    /// Posts several, which leave `deliveries` empty.
+    #[inline]
+    pub fn post_all(&self, deliveries: &mut Vec<Delivery>) -> PostedAll {
+        let mut all = PostedAll::default();
         let mut state = self.state.lock();
+        for delivery in deliveries.drain(..) {
+            match self.put(&mut state, delivery) {
+                Posted::WakeLater => all.wakes = true,
+                Posted::Overflow => all.overflowed += 1,
+                Posted::Queued | Posted::Unwanted => {}
+            }
+        }
+        all
+    }
+
+    #[inline]
+    fn put(&self, state: &mut State, delivery: Delivery) -> Posted {
         match state.condition {
             Condition::Online => {}
             Condition::Offline if delivery.qos > Qos::AtMostOnce => {}
             Condition::Offline | Condition::Closed => return Posted::Unwanted,
         }
-        if !self.has_room(&mut state, size) {
+        if !self.has_room(state, delivery.message.size()) {
             return Posted::Overflow;
         }
         state.push(delivery)
@@ -128,6 +162,7 @@ impl Mailbox {
         if !self.has_room(&mut state, size) {
             return Admission::Overflow;
         }
+        state.generation += 1;
         state.stored.admitted += 1;
         state.stored.count(1, size);
         Admission::Admitted
@@ -149,9 +184,10 @@ impl Mailbox {
             displaced.ids.push(oldest.message.stored());
         }
         if !self.is_within(&state, size) {
-            displaced.trims = true;
+            displaced.trims_behind = Some(state.shown);
             state.stored.discount(1, size);
         }
+        state.generation += 1;
         state.stored.admitted += 1;
         state.stored.count(1, size);
         self.settle(&mut state);
@@ -178,6 +214,7 @@ impl Mailbox {
             Condition::Closed => Posted::Unwanted,
             Condition::Online if keeps_up => {
                 state.stored.discount(1, size);
+                state.shown = state.shown.max(delivery.message.stored());
                 state.push(delivery)
             }
             Condition::Online | Condition::Offline => {
@@ -240,11 +277,7 @@ impl Mailbox {
         caught_up
     }
 
-    /// Has the tenant's account know what waits, if there is a bound now.
-    pub fn recount(&self) {
-        self.settle(&mut self.state.lock());
-    }
-
+    #[inline]
     fn has_room(&self, state: &mut State, size: usize) -> bool {
         if !self.is_within(state, size) {
             return false;
@@ -259,6 +292,7 @@ impl Mailbox {
     }
 
     /// Whether the session's own bound leaves room.
+    #[inline]
     fn is_within(&self, State { queue, bytes, stored, .. }: &State, size: usize) -> bool {
         queue.len() + stored.messages < self.limits.messages
             && bytes + stored.bytes + size <= self.limits.bytes
@@ -285,6 +319,7 @@ impl Mailbox {
     pub fn set_online(&self, in_store: InStore) {
         let mut state = self.state.lock();
         state.condition = Condition::Online;
+        state.generation += 1;
         if in_store == InStore::Guaranteed {
             (state.stored.behind, state.stored.lowest) = (true, Some(0));
         }
@@ -308,14 +343,6 @@ impl Mailbox {
         state.stored.behind |= in_store == InStore::Guaranteed;
         state.condition = Condition::Offline;
         state.notified = false;
-        self.settle(&mut state);
-    }
-
-    /// The client is away, and so much waits in the store.
-    pub fn recover(&self, messages: usize, bytes: usize) {
-        let mut state = self.state.lock();
-        state.condition = Condition::Offline;
-        state.stored = Stored { behind: true, messages, bytes, ..Stored::default() };
         self.settle(&mut state);
     }
 

@@ -62,7 +62,7 @@ pub struct Allowance {
     bytes: i32,
 }
 
-/// Bytes that wait in the mailboxes of a tenant. They are counted only while there is a bound.
+/// Bytes that wait in the mailboxes and shared subscriptions of a tenant. They are counted only while there is a bound.
 #[derive(Debug, Default)]
 pub struct QueuedBytes {
     bounded: AtomicBool,
@@ -216,7 +216,7 @@ impl Allowance {
 }
 
 impl QueuedBytes {
-    /// Sets the bound. Each mailbox is to recount then.
+    /// Sets the bound. Each queue is to recount then.
     pub(super) fn bound(&self, most: Option<u64>) {
         self.most.store(most.unwrap_or(u64::MAX), Relaxed);
         self.bounded.store(most.is_some(), Relaxed);
@@ -230,6 +230,12 @@ impl QueuedBytes {
     #[inline]
     pub(super) fn is_bounded(&self) -> bool {
         self.bounded.load(Relaxed)
+    }
+
+    /// Whether so many bytes could wait now.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let queued = self.queued.load(Relaxed).saturating_add(bytes as u64);
+        !self.is_bounded() || queued <= self.most.load(Relaxed)
     }
 
     /// Counts bytes that are to wait, if there is room for them.

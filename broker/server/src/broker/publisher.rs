@@ -13,9 +13,9 @@ use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, Action, Client, Decision, Effect, Emitted, Hook, Pipeline, PublishOutcome, StepSet,
 };
-use hookmq_store::Change;
 
 use self::abroad::GrantsUsed;
+use self::along::Along;
 use self::stored::is_durable;
 use super::Broker;
 use super::abroad::is_abroad;
@@ -43,11 +43,26 @@ struct Desk {
     client: Arc<Client>,
     session: u64,
     pipeline: Arc<Pipeline>,
+    run: Run,
     touched: Vec<Arc<SessionHandle>>,
     overflowed: u64,
     /// What is to be stored in one commit with the next message.
-    along: Option<Box<Change>>,
+    along: Option<Box<Along>>,
+    /// Only while messages are emitted that stand for one of QoS 2: what is to be durable before anybody is
+    /// sent them.
+    behind: Option<Box<CommitSequence>>,
 }
+
+/// Deliveries to one session, as many as come one after the other, so that its mailbox is locked once
+/// for all of them. Several publishers that hurry to one subscriber would else fight for it.
+#[derive(Default)]
+struct Run {
+    session: Option<Arc<SessionHandle>>,
+    deliveries: Vec<Delivery>,
+}
+
+/// Deliveries of a run. Longer ones save next to nothing.
+const RUN: usize = 64;
 
 /// The message that is published when a client is lost.
 #[derive(Debug)]
@@ -120,9 +135,18 @@ impl Publisher {
         session: u64,
     ) -> Self {
         let pipeline = broker.pipeline.load();
-        let touched = Vec::new();
-        let desk =
-            Desk { broker, tenant, client, session, pipeline, touched, overflowed: 0, along: None };
+        let desk = Desk {
+            broker,
+            tenant,
+            client,
+            session,
+            pipeline,
+            run: Run::default(),
+            touched: Vec::new(),
+            overflowed: 0,
+            along: None,
+            behind: None,
+        };
         Self { routes: TopicCache::default(), desk, grants_used: None }
     }
 
@@ -142,19 +166,17 @@ impl Publisher {
         if steps.is_empty() {
             return desk.post(route, parts.topic, parts.retain, || Message::new(parts));
         }
-        let (broker, message) = (desk.broker.clone(), Message::new(parts));
+        let (broker, qos, message) = (desk.broker.clone(), parts.qos, Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = self.settle(published.outcome);
-        let along = self.desk.along.take();
-        let emitted = self.emit(published.emitted);
-        self.desk.along = along;
-        Reply { commit: reply.commit.max(emitted), ..reply }
+        self.follow(reply, qos, published.emitted)
     }
 
     /// Wakes every subscriber that was touched since the last flush.
     #[inline]
     pub fn flush(&mut self) {
         let desk = &mut self.desk;
+        desk.end_run();
         for session in desk.touched.drain(..) {
             session.mailbox.wake();
         }
@@ -179,6 +201,7 @@ impl Publisher {
     /// Gives back the memory that only a busy publisher needs.
     pub fn shrink(&mut self) {
         self.routes.clear();
+        self.desk.run = Run::default();
         self.desk.touched = Vec::new();
     }
 
@@ -228,6 +251,9 @@ impl Publisher {
             PublishOutcome::Pass(message) => {
                 let route = self.routes.entry(message.topic().as_str());
                 let topic = message.topic();
+                message.set_onward_after(
+                    self.desk.behind.as_deref().map_or(CommitSequence::NONE, |it| *it),
+                );
                 self.desk.post(route, topic, message.retain(), || message.clone())
             }
             PublishOutcome::Consumed => Reply::settled(ReasonCode::Success),
@@ -326,6 +352,11 @@ impl Desk {
         if retain || guaranteed || self.along.is_some() {
             return self.store_and_post(&route.recipients, &message, retain);
         }
+        if let ([target], [], []) = (&sessions[..], &shares[..], &guests[..]) {
+            self.post_in_run(target, message);
+            return Reply::settled(ReasonCode::Success);
+        }
+        self.end_run();
         for target in sessions {
             self.post_to_session(target, &message, retain, Way::Memory);
         }
@@ -338,16 +369,33 @@ impl Desk {
         Reply::settled(ReasonCode::Success)
     }
 
+    /// Posts a message that nobody else gets and that is not retained, together with those behind it.
+    #[inline]
+    fn post_in_run(&mut self, target: &Target, message: Message) {
+        let goes_on = self.run.session.as_ref().is_some_and(|it| Arc::ptr_eq(it, &target.session))
+            && self.run.deliveries.len() < RUN;
+        if !goes_on {
+            self.end_run();
+            self.run.session = Some(target.session.clone());
+        }
+        self.run.deliveries.push(target.delivery(message, false));
+    }
+
+    /// Posts what is gathered. Before anything else is posted: messages keep their order.
+    #[inline]
+    fn end_run(&mut self) {
+        let Some(session) = self.run.session.take() else { return };
+        let posted = session.mailbox.post_all(&mut self.run.deliveries);
+        self.overflowed += posted.overflowed;
+        if posted.wakes {
+            self.touched.push(session);
+        }
+    }
+
     #[inline]
     fn post_to_session(&mut self, target: &Target, message: &Message, retain: bool, way: Way) {
         let mailbox = &target.session.mailbox;
-        let delivery = Delivery {
-            qos: message.qos().min(target.maximum_qos),
-            retain: retain && target.retain_as_published,
-            subscription_identifiers: target.subscription_identifiers.clone(),
-            message: message.clone(),
-            shared: None,
-        };
+        let delivery = target.delivery(message.clone(), retain);
         let posted = match way {
             Way::Memory => mailbox.post(delivery),
             Way::Store => mailbox.post_stored(delivery),

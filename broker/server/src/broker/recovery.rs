@@ -135,16 +135,21 @@ impl Broker {
             }
         }
         for (tenant, will) in due {
-            let client_id = will.client.client_id.clone();
-            self.publish_will(&tenant, will);
-            // Where the session was to end with its connection, it is over now.
-            if tenant.session(&client_id).is_none() {
-                let session = SessionKey { tenant: tenant.name.clone(), client_id };
-                self.store.append(vec![Change::SessionEnded { session }]);
-            }
+            self.publish_restored(&tenant, will);
         }
         let (sessions, retained) = numbers;
         info!(sessions, retained, "restored from the store");
+    }
+
+    /// Publishes a will that the store has kept.
+    pub(super) fn publish_restored(self: &Arc<Self>, tenant: &Arc<Tenant>, will: Will) {
+        let client_id = will.client.client_id.clone();
+        let settled = self.publish_will(tenant, will);
+        // Where the session was to end with its connection, it is over now.
+        if settled && tenant.session(&client_id).is_none() {
+            let session = SessionKey { tenant: tenant.name.clone(), client_id };
+            self.store.append(vec![Change::SessionEnded { session }]);
+        }
     }
 
     /// Gives the will, if it is due.

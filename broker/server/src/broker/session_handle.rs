@@ -1,7 +1,7 @@
 //! What others hold of a session, and how it changes hands.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use hookmq_codec::{Qos, ReasonCode, TopicFilter};
 use hookmq_core::{Message, QueueLimits, Session, SharedId};
@@ -10,7 +10,7 @@ use hookmq_store::SessionKey;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::mailbox::{InStore, Mailbox};
+use super::mailbox::{InStore, Mailbox, Mark};
 use super::meter::{Place, QueuedBytes};
 use super::metrics::TenantTraffic;
 use super::publisher::Will;
@@ -43,6 +43,8 @@ pub(super) enum Slot {
         session: Box<Session>,
         will: Option<Box<Will>>,
     },
+    /// Who wanted the session has given up: this connection, which has been asked for it, still has it.
+    Leaving(Weak<Control>),
     /// The session is over.
     Ended,
 }
@@ -60,6 +62,8 @@ pub struct Control {
     judge: AtomicBool,
     inquiry: Mutex<Option<Inquiry>>,
     request: Mutex<Option<Request>>,
+    /// Who has the session for which this connection waits.
+    holder: Mutex<Option<Weak<Control>>>,
 }
 
 /// Where a connection is to tell the filters that its session is subscribed to.
@@ -149,7 +153,15 @@ impl SessionHandle {
     pub(super) fn take_shared(&self, shared: SharedId) -> Vec<Message> {
         match &mut *self.slot.lock() {
             Slot::Offline { session, .. } => session.outgoing.take_shared(shared),
-            Slot::Online(_) | Slot::Ended => Vec::new(),
+            Slot::Online(_) | Slot::Leaving(_) | Slot::Ended => Vec::new(),
+        }
+    }
+
+    /// Where what waits can be asked of the store, which knows all that its last connection had.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        match &*self.slot.lock() {
+            Slot::Offline { .. } => self.mailbox.mark(),
+            Slot::Online(_) | Slot::Leaving(_) | Slot::Ended => None,
         }
     }
 
@@ -161,7 +173,7 @@ impl SessionHandle {
     pub(super) fn traffic(&self) -> [u64; 4] {
         match &*self.slot.lock() {
             Slot::Online(control) => control.traffic.sum(),
-            Slot::Offline { .. } | Slot::Ended => [0; 4],
+            Slot::Offline { .. } | Slot::Leaving(_) | Slot::Ended => [0; 4],
         }
     }
 
@@ -169,7 +181,7 @@ impl SessionHandle {
     pub fn client(&self) -> Option<Arc<Client>> {
         match &*self.slot.lock() {
             Slot::Online(control) => Some(control.client.lock().clone()),
-            Slot::Offline { .. } | Slot::Ended => None,
+            Slot::Offline { .. } | Slot::Leaving(_) | Slot::Ended => None,
         }
     }
 
@@ -201,6 +213,17 @@ impl SessionHandle {
     }
 }
 
+impl Slot {
+    /// Whether the connection, which has the session, decides what becomes of it.
+    pub(super) fn is_left_to(&self, control: &Arc<Control>) -> bool {
+        match self {
+            Self::Online(owner) => Arc::ptr_eq(owner, control),
+            Self::Leaving(owner) => owner.as_ptr() == Arc::as_ptr(control),
+            Self::Offline { .. } | Self::Ended => false,
+        }
+    }
+}
+
 impl SessionHandle {
     /// Asks the connection to end, if `why` has a code for who is connected; gives what came with it.
     pub fn disconnect_where<T>(
@@ -222,7 +245,18 @@ impl Control {
         let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));
         let (inquiry, request) = (Mutex::default(), Mutex::default());
         let (client, traffic) = (Mutex::new(client), TenantTraffic::default());
-        Self { client, _place: place, traffic, pending, judge, inquiry, request }
+        let holder = Mutex::default();
+        Self { client, _place: place, traffic, pending, judge, inquiry, request, holder }
+    }
+
+    /// Who has the session whose place this connection has taken.
+    pub(super) fn holder(self: &Arc<Self>) -> Weak<Self> {
+        self.holder.lock().clone().unwrap_or_else(|| Arc::downgrade(self))
+    }
+
+    /// The session is with `holder`, or where there is none with this connection.
+    pub(super) fn set_holder(&self, holder: Option<Weak<Self>>) {
+        *self.holder.lock() = holder;
     }
 
     /// The client as it has authenticated again.

@@ -86,9 +86,10 @@ impl Broker {
             }
             Found::InUse(handle, reply) => {
                 let Some(session) = receive(reply).await else {
-                    self.abandon(tenant, &handle, &control);
+                    self.give_up(tenant, &handle, &control);
                     return Err(ReasonCode::ServerBusy);
                 };
+                control.set_holder(None);
                 (handle, Some(session))
             }
         };
@@ -126,40 +127,31 @@ impl Broker {
         tenant: &Arc<Tenant>,
         opened: OpenedSession,
         unsent: VecDeque<Delivery>,
-        will: Option<Box<Will>>,
+        mut will: Option<Box<Will>>,
     ) {
         let OpenedSession { handle, control, mut session, shares, .. } = opened;
         session.incoming.handle_disconnected();
         handle.mailbox.set_offline(unsent, handle.in_store());
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
-        match &*slot {
-            Slot::Online(owner) if Arc::ptr_eq(owner, &control) => {}
-            _ => {
-                drop(slot);
-                drop(sessions);
-                let successor = control.successor();
-                let goes_on = session.outlives_connection()
-                    && successor.as_ref().is_some_and(|(_, ends_session)| !ends_session);
-                // The client is back before the delay is over, unless its session is another.
-                if let Some(will) = will.filter(|_| !goes_on) {
-                    self.publish_will(tenant, *will);
-                }
-                let unclaimed = match successor {
-                    Some((successor, _)) => successor.send(session).err(),
-                    None => Some(session),
-                };
-                if let Some(session) = unclaimed {
-                    self.forget(tenant, &handle, session);
-                }
-                return;
+        if !slot.is_left_to(&control) {
+            drop(slot);
+            drop(sessions);
+            match self.hand_over(tenant, &control, session, &mut will) {
+                None => return,
+                // Nobody has it but this connection.
+                Some(unclaimed) => session = unclaimed,
             }
+            sessions = tenant.sessions.lock();
+            slot = handle.slot.lock();
         }
         // Under the locks: whoever dooms the session finds it waiting, or has done so before.
-        if session.outlives_connection() && !handle.is_doomed() {
+        let is_over = handle.is_doomed() || matches!(*slot, Slot::Ended);
+        if session.outlives_connection() && !is_over {
             let delay = will.as_ref().map(|will| will.delay);
             let expiry_interval = session.expiry_interval;
             self.store_departure(&handle, &session, delay);
+            handle.mailbox.depart();
             // Under the lock, so that a member that comes now finds what this one holds.
             for share in &shares {
                 share.set_offline(&handle, &mut session.outgoing);
@@ -175,9 +167,10 @@ impl Broker {
             self.schedule(&handle, epoch, expires_at, delay.map(|delay| now + delay));
             return;
         }
-        *slot = Slot::Ended;
+        if !matches!(std::mem::replace(&mut *slot, Slot::Ended), Slot::Ended) {
+            sessions.remove(&handle.key.client_id);
+        }
         drop(slot);
-        sessions.remove(&handle.key.client_id);
         self.forget(tenant, &handle, session);
         drop(sessions);
         if let Some(will) = will {
@@ -258,17 +251,27 @@ impl Broker {
         }
         let handle = handle.clone();
         let mut slot = handle.slot.lock();
+        if let Slot::Leaving(holder) = &*slot {
+            if holder.strong_count() == 0 {
+                // It has gone without leaving, and the session with it.
+                *slot = Slot::Ended;
+                sessions.remove(&client.client_id);
+                self.forget_stored(&handle);
+            }
+            return Err(ReasonCode::ServerBusy);
+        }
         handle.epoch.fetch_add(1, Ordering::AcqRel);
         let found = match std::mem::replace(&mut *slot, Slot::Online(control.clone())) {
             Slot::Offline { session, will } => Found::Waiting(handle.clone(), session, will),
             Slot::Online(owner) => {
                 let (reply, receiver) = oneshot::channel();
+                control.set_holder(Some(owner.holder()));
                 owner.ask(Request::TakeOver { reply, ends_session: clean_start });
                 handle.mailbox.wake();
                 Found::InUse(handle.clone(), receiver)
             }
-            // Ended sessions leave the map under the same lock, so none is found here.
-            Slot::Ended => return Err(ReasonCode::ServerBusy),
+            // Ended sessions leave the map under the same lock, and who leaves has been looked at.
+            Slot::Ended | Slot::Leaving(_) => return Err(ReasonCode::ServerBusy),
         };
         drop(slot);
         Ok(found)
@@ -306,15 +309,13 @@ impl Broker {
         Ok((fresh, forgotten))
     }
 
-    /// The session's owner did not let go of it: whoever comes next begins a new one, and the owner
-    /// finds nobody to give the old one to.
-    fn abandon(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, control: &Arc<Control>) {
-        let mut sessions = tenant.sessions.lock();
+    /// Who has the session did not let go of it in time. It stays there until it is left as when a client
+    /// goes, and nobody else has it or begins another one meanwhile.
+    fn give_up(&self, tenant: &Tenant, handle: &Arc<SessionHandle>, control: &Arc<Control>) {
+        let _sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
         if matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control)) {
-            *slot = Slot::Ended;
-            sessions.remove(&handle.key.client_id);
-            self.forget_stored(handle);
+            *slot = Slot::Leaving(control.holder());
         }
     }
 
@@ -340,3 +341,6 @@ impl Broker {
         Arc::new(SessionHandle::new(id, key, username, limits, account, slot))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! A shared subscription of a tenant: the queue that its members fetch from.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookmq_codec::{Qos, TopicFilter};
 use hookmq_core::{Message, Outgoing, QueueLimits, Shared, SharedId, SharedQueue};
 use hookmq_store::{Change, MessageId, QueueKey, SharedKey, Store};
 use parking_lot::Mutex;
 
+use super::meter::QueuedBytes;
 use super::session_handle::SessionHandle;
 
 /// One shared subscription. Connections fetch from it in their turns; nobody owns a message before it
@@ -20,7 +22,16 @@ pub struct Share {
     pub filter: TopicFilter,
     tenant: Arc<str>,
     store: Arc<dyn Store>,
-    queue: Mutex<SharedQueue<Arc<SessionHandle>>>,
+    account: Arc<QueuedBytes>,
+    state: Mutex<State>,
+    /// Whether there may be messages in the store: from the first member on that outlives its connection.
+    stored: AtomicBool,
+}
+
+struct State {
+    queue: SharedQueue<Arc<SessionHandle>>,
+    /// Of its bytes, what the tenant's account has.
+    counted: usize,
 }
 
 impl std::fmt::Debug for Share {
@@ -36,8 +47,10 @@ impl Share {
         limits: QueueLimits,
         tenant: Arc<str>,
         store: Arc<dyn Store>,
+        account: Arc<QueuedBytes>,
     ) -> Self {
-        Self { id, filter, tenant, store, queue: Mutex::new(SharedQueue::new(limits)) }
+        let state = Mutex::new(State { queue: SharedQueue::new(limits), counted: 0 });
+        Self { id, filter, tenant, store, account, state, stored: AtomicBool::new(false) }
     }
 
     /// What the store knows it by.
@@ -56,34 +69,49 @@ impl Share {
         })
     }
 
-    /// Whether a message would be queued now.
-    pub fn takes(&self, message: &Message) -> bool {
-        self.queue.lock().refuses(message).is_none()
+    /// What the store is to be told of a message that nobody is to get from here any more: none where it
+    /// has no such message.
+    pub fn settled(&self, message: &Message) -> Option<Change> {
+        let id = MessageId(message.stored());
+        let stored = message.qos() > Qos::AtMostOnce && self.stored.load(Ordering::Acquire);
+        (stored && id.0 > 0).then(|| Change::Dequeued { queue: self.key(), id })
     }
 
-    /// Whether a message would be queued if there were room.
-    pub fn is_full(&self, message: &Message) -> bool {
-        matches!(self.queue.lock().refuses(message), Some(Shared::Overflow))
+    /// Why a message would not be queued now, if it would not.
+    pub fn refuses(&self, message: &Message) -> Option<Shared<Arc<SessionHandle>>> {
+        let full = || (!self.account.has_room(message.size())).then_some(Shared::Overflow);
+        self.state.lock().queue.refuses(message).or_else(full)
     }
 
     /// Takes up what waited when the broker was last running.
     pub(super) fn recover(&self, messages: Vec<Message>) {
-        self.queue.lock().restore(messages);
+        self.change(|queue| queue.restore(messages));
     }
 
     /// Queues a message. A member that it gives is to be woken by the caller.
     pub fn post(&self, message: Message) -> Shared<Arc<SessionHandle>> {
-        self.queue.lock().post(message)
+        let mut state = self.state.lock();
+        if self.account.is_bounded() {
+            if let Some(refused) = state.queue.refuses(&message) {
+                return refused;
+            }
+            if !self.account.admits(message.size()) {
+                return Shared::Overflow;
+            }
+            state.counted += message.size();
+        }
+        state.queue.post(message)
     }
 
     /// A connected session subscribes or comes back. It gets what members that are away hold.
     pub(super) fn join(&self, session: &Arc<SessionHandle>, maximum_qos: Qos) {
         let durable = session.is_durable() && maximum_qos > Qos::AtMostOnce;
-        let mut queue = self.queue.lock();
-        queue.join(session.id, session.clone(), maximum_qos, durable);
-        let holders = queue.take_holders();
+        self.stored.fetch_or(durable, Ordering::Release);
         // A member that leaves locks its own place before this queue.
-        drop(queue);
+        let holders = self.change(|queue| {
+            queue.join(session.id, session.clone(), maximum_qos, durable);
+            queue.take_holders()
+        });
         for holder in holders {
             self.hand_back(&holder, holder.take_shared(self.id));
         }
@@ -91,10 +119,8 @@ impl Share {
 
     /// The session is no member any more; gives whether it was the last.
     pub(super) fn leave(&self, session: &SessionHandle) -> bool {
-        let mut queue = self.queue.lock();
-        let called = queue.leave(session.id);
-        let deserted = queue.is_deserted();
-        drop(queue);
+        let (called, deserted) =
+            self.change(|queue| (queue.leave(session.id), queue.is_deserted()));
         wake(called);
         deserted
     }
@@ -102,13 +128,13 @@ impl Share {
     /// The member's connection is gone. What it has in flight goes to another member, if one is
     /// connected, and stays with its session otherwise.
     pub(super) fn set_offline(&self, session: &SessionHandle, outgoing: &mut Outgoing) {
-        let mut queue = self.queue.lock();
-        let (returned, holds) = match queue.has_others_online(session.id) {
-            true => (outgoing.take_shared(self.id), false),
-            false => (Vec::new(), outgoing.holds_shared(self.id)),
-        };
-        let called = queue.set_offline(session.id, holds);
-        drop(queue);
+        let (called, returned) = self.change(|queue| {
+            let (returned, holds) = match queue.has_others_online(session.id) {
+                true => (outgoing.take_shared(self.id), false),
+                false => (Vec::new(), outgoing.holds_shared(self.id)),
+            };
+            (queue.set_offline(session.id, holds), returned)
+        });
         wake(called);
         self.hand_back(session, returned);
     }
@@ -127,40 +153,63 @@ impl Share {
             if !moved.is_empty() {
                 self.store.append(moved);
             }
-            let called = self.queue.lock().hand_back(messages);
-            wake(called);
+            wake(self.change(|queue| queue.hand_back(messages)));
         }
     }
 
     /// How many messages a member may fetch in this turn.
     pub fn portion(&self, session: u64) -> usize {
-        self.queue.lock().portion(session)
+        self.state.lock().queue.portion(session)
     }
 
     #[inline]
     pub fn fetch(&self) -> Option<Message> {
-        self.queue.lock().fetch()
+        self.change(SharedQueue::fetch)
     }
 
     /// The member has fetched its part and has room for more. Gives whether there is more for it.
     pub fn rest(&self, session: u64) -> bool {
-        let mut queue = self.queue.lock();
-        let called = queue.rest(session);
-        let more = queue.portion(session) > 0;
-        drop(queue);
+        let (called, more) = self.change(|queue| (queue.rest(session), queue.portion(session) > 0));
         wake(called);
         more
     }
 
     /// The member has no room: what waits is for others.
     pub fn pass_on(&self, session: u64) {
-        let called = self.queue.lock().pass_on(session);
-        wake(called);
+        wake(self.change(|queue| queue.pass_on(session)));
     }
 
     /// Whether what waits here is guaranteed to a session that outlives its connection.
     pub fn is_durable(&self) -> bool {
-        self.queue.lock().is_durable()
+        self.state.lock().queue.is_durable()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.state.lock().queue.bytes()
+    }
+
+    /// Has the tenant's account know what waits, if there is a bound now.
+    pub(super) fn recount(&self) {
+        self.change(|_| ());
+    }
+
+    /// Nobody is woken in `work`: whoever is may look here at once.
+    #[inline]
+    fn change<T>(&self, work: impl FnOnce(&mut SharedQueue<Arc<SessionHandle>>) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = work(&mut state.queue);
+        let due = if self.account.is_bounded() { state.queue.bytes() } else { 0 };
+        if due != state.counted {
+            self.account.recount(std::mem::replace(&mut state.counted, due), due);
+        }
+        result
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.account.recount(self.state.get_mut().counted, 0);
     }
 }
 

@@ -109,9 +109,6 @@ impl Tenant {
         }
         self.budget.set_rates(quota.hook_rates().unwrap_or(limits.budgets.of(&self.name)));
         self.limit_retained(limits.retained, &quota);
-        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
-        for session in sessions {
-            session.mailbox.recount();
-        }
+        self.recount();
     }
 }

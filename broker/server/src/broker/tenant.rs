@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hookmq_access::Quota;
 use hookmq_codec::{Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
 use hookmq_core::{
-    Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages, SharedId,
-    Subscription, TopicTree,
+    Delivery, Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages,
+    SharedId, Subscription, TopicTree,
 };
 use hookmq_hooks::TenantBudget;
 use hookmq_store::Store;
@@ -91,6 +91,18 @@ impl Target {
             subscription_identifiers: None,
         }
     }
+
+    /// What the session is due of a message that was published with this retain flag.
+    #[inline]
+    pub(super) fn delivery(&self, message: Message, retain: bool) -> Delivery {
+        Delivery {
+            qos: message.qos().min(self.maximum_qos),
+            retain: retain && self.retain_as_published,
+            subscription_identifiers: self.subscription_identifiers.clone(),
+            message,
+            shared: None,
+        }
+    }
 }
 
 impl Tenant {
@@ -142,8 +154,9 @@ impl Tenant {
                 let number = self.next_share.fetch_add(1, Ordering::Relaxed);
                 let id = SharedId(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
                 let (tenant, store) = (self.name.clone(), self.store.clone());
-                let limits = self.queue_limits;
-                let share = Arc::new(Share::new(id, filter.clone(), limits, tenant, store));
+                let (limits, account) = (self.queue_limits, self.meter.queued.clone());
+                let share = Share::new(id, filter.clone(), limits, tenant, store, account);
+                let share = Arc::new(share);
                 shares.insert(filter.clone(), share.clone());
                 self.insert(filter, share_key(id), Subscriber::Share(share.clone()));
                 share
@@ -297,10 +310,22 @@ impl Tenant {
         })
     }
 
-    /// Bytes that wait for its sessions.
+    /// Bytes that wait for its sessions and in its shared subscriptions.
     pub fn queued_bytes(&self) -> usize {
         let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
-        sessions.iter().map(|session| session.mailbox.queued_bytes()).sum()
+        let own = sessions.iter().map(|session| session.mailbox.queued_bytes());
+        own.chain(self.all_shares().iter().map(|share| share.queued_bytes())).sum()
+    }
+
+    /// Has the account of what waits recounted, as the bound is another one.
+    pub(super) fn recount(&self) {
+        let sessions: Vec<_> = self.sessions.lock().values().cloned().collect();
+        sessions.iter().for_each(|session| session.mailbox.recount());
+        self.all_shares().iter().for_each(|share| share.recount());
+    }
+
+    fn all_shares(&self) -> Vec<Arc<Share>> {
+        self.shares.lock().values().cloned().collect()
     }
 
     /// Bounds the retained messages by the broker's limits and the quota. What is retained stays.
@@ -324,11 +349,21 @@ impl Tenant {
         self.announced.write().retain(message)
     }
 
-    /// The retained messages that match a bare filter.
-    pub fn retained(&self, filter: &str) -> Vec<Message> {
-        let mut messages = self.retained.read().matching(filter);
-        messages.extend(self.announced.read().matching(filter));
-        messages
+    /// The retained messages that match a bare filter, `most` from behind the topic `after` on; and
+    /// behind which the next page begins. The broker's own come with the last one.
+    pub fn retained(
+        &self,
+        filter: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> (Vec<Message>, Option<Box<str>>) {
+        let mut messages = self.retained.read().page(filter, after, most);
+        if messages.len() >= most {
+            let next = messages.last().map(|last| last.topic().as_str().into());
+            return (messages, next);
+        }
+        messages.extend(self.announced.read().page(filter, None, usize::MAX));
+        (messages, None)
     }
 }
 

@@ -10,6 +10,8 @@ use anyhow::{Context, Result, ensure};
 use hookmq_hooks::Secret;
 use rand::RngCore;
 
+use crate::admin::Patience;
+
 use super::file::{ALL_BUT_OWNER, read_secret};
 
 /// Bytes of randomness in a token that the broker makes.
@@ -23,6 +25,9 @@ pub struct AdminConfig {
     pub address: SocketAddr,
     /// Only its owner may be able to read it.
     pub token_file: PathBuf,
+    /// Names of hosts, without ports.
+    pub hosts: Vec<Box<str>>,
+    pub patience: Patience,
 }
 
 impl AdminConfig {

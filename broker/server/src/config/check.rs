@@ -13,8 +13,10 @@ use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Source};
 use super::{
-    AdminConfig, Config, LogConfig, RulesConfig, database, pipeline, plugins, quotas, rights,
+    AdminConfig, Config, LogConfig, RulesConfig, database, nesting, pipeline, plugins, quotas,
+    rights,
 };
+use crate::admin::Patience;
 use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 
@@ -76,6 +78,10 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
 }
 
 fn parse(source: &Source) -> Result<Document, Problem> {
+    if let Some(position) = nesting::too_deep(source.text()) {
+        let message = format!("more than {} brackets are open here", nesting::DEEPEST);
+        return Err(source.problem_at(Some(position), String::new(), message));
+    }
     let value: serde_yaml::Value = serde_yaml::from_str(source.text()).map_err(|error| {
         let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
         let message = error.to_string();
@@ -145,7 +151,22 @@ impl Check {
         {
             self.problem(&path.key("token_file"), error);
         }
-        AdminConfig { address: document.bind, token_file }
+        let mut hosts = Vec::new();
+        for (index, host) in document.hosts.into_iter().enumerate() {
+            // As a browser sends it: letters beyond ASCII are encoded.
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if host.is_empty() || !host.bytes().all(fits) {
+                let message =
+                    format!("{host:?} is no host's name: write it without scheme and port");
+                self.problem(&path.key("hosts").index(index), message);
+            }
+            hosts.push(host.into());
+        }
+        let patience = Patience {
+            head: Duration::from_millis(document.header_timeout_ms),
+            request: Duration::from_millis(document.request_timeout_ms),
+        };
+        AdminConfig { address: document.bind, token_file, hosts, patience }
     }
 
     fn reload_interval(&mut self, document: &TlsDocument) -> Duration {

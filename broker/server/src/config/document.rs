@@ -113,6 +113,11 @@ pub(super) struct AdminDocument {
     pub bind: SocketAddr,
     pub token_file: Option<PathBuf>,
     pub allow_public_plaintext: bool,
+    pub hosts: Vec<String>,
+    #[serde(deserialize_with = "positive")]
+    pub header_timeout_ms: u64,
+    #[serde(deserialize_with = "positive")]
+    pub request_timeout_ms: u64,
 }
 
 impl Default for AdminDocument {
@@ -121,6 +126,9 @@ impl Default for AdminDocument {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             token_file: None,
             allow_public_plaintext: false,
+            hosts: Vec::new(),
+            header_timeout_ms: 10_000,
+            request_timeout_ms: 60_000,
         }
     }
 }

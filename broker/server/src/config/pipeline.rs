@@ -160,6 +160,10 @@ impl StepCheck<'_> {
             self.problem("topics", "a connect step is asked before there is a topic");
         }
         self.known_listeners(&document.listeners);
+        if let Some(index) = document.tenants.iter().position(String::is_empty) {
+            let path = self.path.key("tenants").index(index);
+            self.check.problem(&path, "no tenant has an empty name");
+        }
         self.settings(&program, &document.config);
         if program.kind == ProgramKind::Builtin && &*program.name == "certificate" {
             self.mappings(&document);

@@ -207,6 +207,33 @@ fn the_admin_api_is_not_public_by_accident() {
 }
 
 #[test]
+fn the_admin_api_is_called_by_names_of_hosts() {
+    let hosts = |hosts: &str| sound_with(&format!("admin: {{hosts: [{hosts}]}}\n"));
+    let config = Scene::new(&hosts("mq.example, localhost")).load().unwrap();
+    assert_eq!(config.admin.unwrap().hosts, ["mq.example".into(), "localhost".into()]);
+    for wrong in ["\"\"", "\"mq.example:8080\"", "https://mq.example", "\"*.example\""] {
+        assert_problem(&hosts(wrong), "mq.yaml:9:17: admin.hosts[0]: ");
+    }
+    assert_problem(
+        &sound_with("admin: {header_timeout_ms: 0}\n"),
+        "mq.yaml:9:9: admin.header_timeout_ms: must be more than 0",
+    );
+}
+
+/// The parser would take minutes.
+#[test]
+fn what_nests_too_deeply_is_refused_before_it_is_parsed() {
+    for (bracket, column) in [("[", 131), ("{a: ", 515), ("[{a: ", 323)] {
+        let deep = format!("a:\n  {}", bracket.repeat(100_000));
+        let expected = format!("mq.yaml:2:{column}: more than 128 brackets are open here");
+        assert_eq!(report(&deep), [expected]);
+    }
+    assert_problem(&format!("a: {}\n", "- ".repeat(100_000)), "mq.yaml:1:");
+    let many = format!("# [\nlog: {{level: '{}'}}\n", "[]".repeat(1000));
+    assert_problem(&sound_with(&many), "mq.yaml:10:7: log.level: unknown variant");
+}
+
+#[test]
 fn problems_of_programs_are_reported_at_their_step() {
     let config = Scene::new(SOUND).load().unwrap();
     let problem = config.step_problem(Hook::Authorize, 0, "it does not compile");

@@ -72,14 +72,22 @@ impl<S: Stream> Driver<S> {
         }
     }
 
-    /// The retained messages that match a filter, as the client sees them.
-    pub(super) fn retained(&self, filter: &TopicFilter) -> Vec<Message> {
+    /// The retained messages that match a filter, as the client sees them: as [`Tenant::retained`] has
+    /// them.
+    pub(super) fn retained(
+        &self,
+        filter: &TopicFilter,
+        after: Option<&str>,
+        most: usize,
+    ) -> (Vec<Message>, Option<Box<str>>) {
         if !is_abroad(filter.bare()) {
-            return self.tenant.retained(filter.bare());
+            return self.tenant.retained(filter.bare(), after, most);
         }
-        let Some(abroad) = Abroad::of(filter.bare()) else { return Vec::new() };
-        let Some(target) = self.broker.used_tenant(abroad.tenant) else { return Vec::new() };
-        let retained = target.retained(abroad.topic);
+        let Some(abroad) = Abroad::of(filter.bare()) else { return Default::default() };
+        let Some(target) = self.broker.used_tenant(abroad.tenant) else {
+            return Default::default();
+        };
+        let (retained, next) = target.retained(abroad.topic, after, most);
         let seen = retained.iter().filter_map(|it| seen_from_abroad(&target.name, it));
         let seen = seen.inspect(|it| {
             // It is another message to the store than the one that is retained.
@@ -87,6 +95,6 @@ impl<S: Stream> Driver<S> {
                 it.set_stored(self.broker.store.next_id().0);
             }
         });
-        seen.collect()
+        (seen.collect(), next)
     }
 }

@@ -88,7 +88,21 @@ pub async fn connect<S: Stream>(
         .within(read_connect(&broker, &mut stream, &mut received))
         .await
         .unwrap_or_else(|late| Err(late.into()))?;
-    let mut behind = received.split_off(length);
+    let behind = received.split_off(length);
+    // Boxed: whoever says nothing holds none of what this takes.
+    Box::pin(welcome(broker, stream, facts, certificate, arrival, received, behind)).await
+}
+
+/// Handles the CONNECT that `received` is; `behind` is what came with it.
+async fn welcome<S: Stream>(
+    broker: Arc<Broker>,
+    mut stream: S,
+    facts: ConnectionFacts,
+    certificate: Option<Arc<CertificateFacts>>,
+    mut arrival: Arrival,
+    received: Vec<u8>,
+    mut behind: Vec<u8>,
+) -> Result<Box<Driver<S>>, Refused> {
     let maximum = broker.limits.connect_packet_size;
     let connect = match frame(&received, maximum).and_then(|packet| match packet {
         Some(packet) => decode_connect_within(packet, broker.limits.decode),
@@ -102,7 +116,8 @@ pub async fn connect<S: Stream>(
     let method = connect.properties.authentication_method.map(|method| {
         exchange.authentication(method.into(), connect.properties.authentication_data)
     });
-    let steps = identify_newcomer(&broker, &connect, facts.clone(), certificate, method);
+    // Boxed, since each future around it has room for it twice.
+    let steps = Box::pin(identify_newcomer(&broker, &connect, facts.clone(), certificate, method));
     let candidate = Candidate {
         admission: &broker.admission,
         stream: &mut stream,

@@ -6,7 +6,6 @@ use std::time::Instant;
 use hookmq_codec::{Ack, AckProperties, OutgoingPublish, Packet, PacketId, Qos, ReasonCode};
 use hookmq_core::{CommitSequence, Delivery, Message, Redelivery};
 use hookmq_hooks::{Hook, StepSet};
-use hookmq_store::{Change, MessageId};
 
 use super::Stream;
 use super::aliases::{OutgoingAlias, OutgoingAliases};
@@ -159,8 +158,9 @@ impl<S: Stream> Driver<S> {
         match delivery.qos {
             // Sent once, it is nobody's any more.
             Qos::AtMostOnce if message.stored() > 0 => {
-                let id = MessageId(message.stored());
-                self.owed().changes.push(Change::Dequeued { queue: share.key(), id });
+                if let Some(settled) = share.settled(message) {
+                    self.owed().changes.push(settled);
+                }
             }
             Qos::AtMostOnce => {}
             _ => {
@@ -287,13 +287,7 @@ impl<S: Stream> Driver<S> {
         if !self.aliases.is_off() {
             packet = with_alias(packet, &mut self.aliases, &self.terms);
         }
-        if id.is_some() {
-            let message = published.unwrap_or_else(|| delivery.message.clone());
-            let subscription_identifiers = delivery.subscription_identifiers.clone();
-            let in_flight = Delivery { message, subscription_identifiers, ..delivery };
-            self.note_in_flight(&in_flight);
-            packet.packet_id = Some(self.opened.session.outgoing.assign(in_flight));
-        }
+        packet.packet_id = id.map(|_| self.opened.session.outgoing.next_id());
         let payload = packet.payload.len();
         let before = self.out.len();
         packet.encode(self.terms.version, &mut self.out);
@@ -301,11 +295,14 @@ impl<S: Stream> Driver<S> {
         self.traffic.packets_sent += 1;
         self.traffic.messages_sent += 1;
         self.traffic.payload_bytes_sent += payload as u32;
+        if id.is_some() {
+            self.put_in_flight(delivery, published);
+        }
     }
 
     fn pass_deliver_steps(&mut self, message: Message) -> Option<Message> {
         let pipeline = self.publisher.pipeline().clone();
-        let cache = &mut self.delivery_steps;
+        let cache = self.delivery_steps.get_or_insert_default();
         if cache.generation != pipeline.generation() {
             cache.generation = pipeline.generation();
             cache.by_topic.clear();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{PacketType, ProtocolVersion, TopicFilter, decode_within, frame, needed};
+use hookmq_codec::{PacketType, ProtocolVersion, decode_within, frame, needed};
 use hookmq_core::Delivery;
 use hookmq_hooks::Client;
 use hookmq_store::Durability;
@@ -32,6 +32,7 @@ use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use super::receive::ReceiveCheck;
 use super::stored::Owed;
+use super::subscriptions::RetainedDue;
 use crate::broker::Broker;
 use crate::broker::meter::Allowance;
 use crate::broker::metrics::Traffic;
@@ -79,7 +80,8 @@ pub struct Driver<S> {
     pub(super) opened: OpenedSession,
     pub(super) will: Option<Box<Will>>,
     pub(super) publisher: Publisher,
-    pub(super) delivery_steps: DeliverySteps,
+    /// None before the first delivery that a step may want.
+    pub(super) delivery_steps: Option<Box<DeliverySteps>>,
     /// None where deliveries are not authorized one by one, which is the rule.
     pub(super) receive: Option<Box<ReceiveCheck>>,
     /// The client's topics by alias, from 1; empty where an alias is not set.
@@ -87,8 +89,8 @@ pub struct Driver<S> {
     pub(super) aliases: OutgoingAliases,
     /// Deliveries that were taken from the mailbox and are not sent yet.
     pub(super) batch: VecDeque<Delivery>,
-    /// Subscriptions whose retained messages go behind the batch.
-    pub(super) retained_due: VecDeque<TopicFilter>,
+    /// What goes behind the batch. None where nothing is due, which is the rule.
+    pub(super) retained_due: Option<Box<RetainedDue>>,
     /// Bytes of a packet that is not whole yet.
     partial: Vec<u8>,
     /// Whether `partial` begins with whole packets, which wait for the tenant's credit.
@@ -136,11 +138,11 @@ impl<S: Stream> Driver<S> {
             client,
             opened,
             will,
-            delivery_steps: DeliverySteps::default(),
+            delivery_steps: None,
             receive: None,
             incoming_aliases: Vec::new(),
             batch: VecDeque::new(),
-            retained_due: VecDeque::new(),
+            retained_due: None,
             partial: behind,
             holds_packets: false,
             held: None,
@@ -245,8 +247,8 @@ impl<S: Stream> Driver<S> {
                 false => self.poll_read(context, READ_SIZE),
                 true => self.poll_read_metered(context),
             };
-            let stopped = self.deliver();
             self.publisher.flush();
+            let stopped = self.deliver();
             self.store([]);
             self.acknowledge(context.waker());
             if let Poll::Ready(Err(ending)) = read {

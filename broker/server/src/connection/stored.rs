@@ -106,19 +106,18 @@ impl<S: Stream> Driver<S> {
 
     #[cold]
     fn dequeue(&mut self, delivery: &Delivery) {
-        let queue = match delivery.shared {
-            _ if self.opened.handle.is_durable() => {
-                QueueKey::Session(self.opened.handle.key.clone())
-            }
+        let change = match delivery.shared {
+            _ if self.opened.handle.is_durable() => Some(Change::Dequeued {
+                queue: QueueKey::Session(self.opened.handle.key.clone()),
+                id: MessageId(delivery.message.stored()),
+            }),
             // A member that does not outlive its connection has it from the group's queue.
-            Some(id) => match self.tenant.share(id) {
-                Some(share) => share.key(),
-                None => return,
-            },
-            None => return,
+            Some(id) => self.tenant.share(id).and_then(|share| share.settled(&delivery.message)),
+            None => None,
         };
-        let id = MessageId(delivery.message.stored());
-        self.owed().changes.push(Change::Dequeued { queue, id });
+        if let Some(change) = change {
+            self.owed().changes.push(change);
+        }
     }
 
     /// Stores what this turn has brought about, and `changes` behind it, in one commit.
@@ -150,20 +149,15 @@ impl<S: Stream> Driver<S> {
         dup: Dup,
         now: Instant,
     ) {
-        let mut packet_id = None;
-        if delivery.qos > Qos::AtMostOnce {
-            let message = published.unwrap_or_else(|| delivery.message.clone());
-            let subscription_identifiers = delivery.subscription_identifiers.clone();
-            let in_flight = Delivery { message, subscription_identifiers, ..delivery };
-            self.note_in_flight(&in_flight);
-            let id = self.opened.session.outgoing.assign(in_flight);
-            packet_id = Some(id);
-            if delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery) {
-                let session = self.opened.handle.key.clone();
-                let stored = MessageId(delivery.message.stored());
-                let change = Change::PacketIdAssigned { session, id: stored, packet_id: id };
-                self.owed().changes.push(change);
-            }
+        let packet_id =
+            (delivery.qos > Qos::AtMostOnce).then(|| self.opened.session.outgoing.next_id());
+        if let Some(packet_id) = packet_id
+            && delivery.qos == Qos::ExactlyOnce
+            && self.has_stored(&delivery)
+        {
+            let session = self.opened.handle.key.clone();
+            let id = MessageId(delivery.message.stored());
+            self.owed().changes.push(Change::PacketIdAssigned { session, id, packet_id });
         }
         let packet = outgoing(&delivery, packet_id, dup, now);
         self.traffic.messages_sent += 1;
@@ -172,6 +166,20 @@ impl<S: Stream> Driver<S> {
         packet.encode(self.terms.version, &mut bytes);
         self.sendable.spend(1, bytes.len());
         self.owed().defer(bytes, delivery.message.onward_after());
+        if packet_id.is_some() {
+            self.put_in_flight(delivery, published);
+        }
+    }
+
+    /// What was sent, or is deferred, with the packet id that is next. It is in flight as it was
+    /// `published`, where another member may get it.
+    #[inline]
+    pub(super) fn put_in_flight(&mut self, mut delivery: Delivery, published: Option<Message>) {
+        if let Some(published) = published {
+            delivery.message = published;
+        }
+        self.note_in_flight(&delivery);
+        self.opened.session.outgoing.assign(delivery);
     }
 
     /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
@@ -187,7 +195,7 @@ impl<S: Stream> Driver<S> {
 
     /// A page that is on its way may have what is sent now.
     #[inline]
-    pub(super) fn note_in_flight(&mut self, delivery: &Delivery) {
+    fn note_in_flight(&mut self, delivery: &Delivery) {
         if let Some(owed) = &mut self.owed
             && let Some(Backlog { asked: Some(asked), .. }) = &mut owed.backlog
         {

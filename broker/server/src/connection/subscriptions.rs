@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: authorize each filter, change the topic tree, answer, send retained.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use hookmq_codec::{
     AckProperties, Packet, Qos, ReasonCode, RetainHandling, SubAck, Subscribe, SubscriptionOptions,
@@ -8,7 +8,7 @@ use hookmq_codec::{
 };
 use hookmq_core::{Delivery, Subscription};
 use hookmq_hooks::{Decision, Effect};
-use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, WallClock};
+use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy};
 
 use super::Stream;
 use super::driver::{Driver, EXPLAINED};
@@ -16,6 +16,17 @@ use super::ending::Ending;
 use super::rights::subscribe_access;
 use crate::broker::abroad::is_abroad;
 use crate::broker::meter::Bound;
+
+/// Subscriptions whose retained messages are to be sent.
+#[derive(Debug, Default)]
+pub struct RetainedDue {
+    filters: VecDeque<TopicFilter>,
+    /// The topic that those of the first one have come to.
+    after: Option<Box<str>>,
+}
+
+/// Retained messages that are looked up at a time: others want to retain some, too.
+const RETAINED_PAGE: usize = 1000;
 
 /// What one filter of a SUBSCRIBE came to.
 enum Answer {
@@ -193,21 +204,42 @@ impl<S: Stream> Driver<S> {
 
     /// Whether retained messages are due and may go, which is not before SUBACK has gone.
     pub(super) fn may_send_retained(&self) -> bool {
-        !self.retained_due.is_empty() && !self.defers()
+        self.retained_due.is_some() && !self.defers()
     }
 
-    /// Puts the retained messages of the next subscription that is due some into the batch. One at a
-    /// time, so that a client that subscribes again and again and takes nothing is owed no more than
-    /// the tenant retains.
+    /// Puts a page of the retained messages of the next subscription that is due some into the batch.
+    /// One at a time, so that a client that subscribes again and again and takes nothing is owed no
+    /// more than that.
     pub(super) fn queue_retained(&mut self) {
-        let Some(filter) = self.retained_due.pop_front() else { return };
-        // It may have unsubscribed since.
-        let Some(subscription) = self.opened.session.subscriptions.get(&filter) else { return };
-        let identifiers = subscription.identifier.map(|identifier| [identifier].into());
-        let maximum_qos = subscription.options.maximum_qos;
-        for message in self.retained(&filter) {
+        let Some(mut due) = self.retained_due.take() else { return };
+        let after = due.after.take();
+        if let Some(filter) = due.filters.pop_front()
+            // It may have unsubscribed since.
+            && let Some(subscription) = self.opened.session.subscriptions.get(&filter)
+        {
+            due.after = self.queue_page(&filter, *subscription, after.as_deref());
+            if due.after.is_some() {
+                due.filters.push_front(filter);
+            }
+        }
+        self.retained_due = Some(due).filter(|due| !due.filters.is_empty());
+    }
+
+    /// Says behind which topic the next page begins.
+    fn queue_page(
+        &mut self,
+        filter: &TopicFilter,
+        Subscription { options, identifier }: Subscription,
+        after: Option<&str>,
+    ) -> Option<Box<str>> {
+        // What a session is guaranteed is stored before anything can happen.
+        let guaranteed = self.opened.handle.is_durable() && options.maximum_qos > Qos::AtMostOnce;
+        let most = if guaranteed { usize::MAX } else { RETAINED_PAGE };
+        let identifiers = identifier.map(|identifier| [identifier].into());
+        let (messages, next) = self.retained(filter, after, most);
+        for message in messages {
             let delivery = Delivery {
-                qos: message.qos().min(maximum_qos),
+                qos: message.qos().min(options.maximum_qos),
                 retain: true,
                 subscription_identifiers: identifiers.clone(),
                 shared: None,
@@ -215,18 +247,19 @@ impl<S: Stream> Driver<S> {
             };
             if self.has_stored(&delivery) {
                 let queued = self.queued(&delivery);
-                self.owed().changes.push(queued);
+                let session = self.opened.handle.key.clone();
+                let taken = Change::Taken { session, id: MessageId(delivery.message.stored()) };
+                self.owed().changes.extend([queued, taken]);
             }
             self.batch.push_back(delivery);
         }
+        next
     }
 
     /// A retained message, in the store's queue of this session from now on.
     fn queued(&self, delivery: &Delivery) -> Change {
-        let message = delivery.message.clone();
-        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
         Change::Queued {
-            record: NewRecord { id: MessageId(message.stored()), message, expires_at },
+            record: NewRecord::of(delivery.message.clone()),
             copies: vec![QueuedCopy {
                 queue: QueueKey::Session(self.opened.handle.key.clone()),
                 qos: delivery.qos,
@@ -238,8 +271,7 @@ impl<S: Stream> Driver<S> {
 
     /// As [`Self::queue_retained`], for a client that is gone: what its queue has room for.
     pub(super) fn queue_retained_for_later(&mut self) {
-        while !self.retained_due.is_empty() && self.batch.len() < self.broker.limits.queue.messages
-        {
+        while self.retained_due.is_some() && self.batch.len() < self.broker.limits.queue.messages {
             self.queue_retained();
         }
     }
@@ -247,13 +279,14 @@ impl<S: Stream> Driver<S> {
     /// Remembers that the retained messages of `filter` are due. Twice as many as there may be
     /// subscriptions are remembered before those that are over or named again are left out.
     fn owe_retained(&mut self, filter: TopicFilter) {
-        self.retained_due.push_back(filter);
-        if self.retained_due.len() > 2 * self.broker.limits.filters_per_client {
+        let due = self.retained_due.get_or_insert_default();
+        due.filters.push_back(filter);
+        if due.filters.len() > 2 * self.broker.limits.filters_per_client {
             let subscriptions = &self.opened.session.subscriptions;
             let mut seen = HashSet::new();
-            let due = std::mem::take(&mut self.retained_due).into_iter();
-            let due = due.filter(|it| subscriptions.contains_key(it) && seen.insert(it.clone()));
-            self.retained_due = due.collect();
+            due.filters.retain(|it| subscriptions.contains_key(it) && seen.insert(it.clone()));
+            // The first may be named again further behind.
+            due.after = None;
         }
     }
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hookmq_access::{CrlFacts, crl_facts};
+use hookmq_access::{CrlFacts, crl_facts, may_sign_certificates};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use tracing::info;
 
 use crate::audit::{Kind, Pace};
@@ -39,6 +41,11 @@ pub(super) struct TrustAnchor {
     /// Where lists count for handshakes only so long.
     lists_end: Option<UnixTime>,
 }
+
+/// Among the authorities that a client shows is one that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("a certificate behind it must not sign others, by its key usage")]
+struct NotToSign;
 
 /// What of an anchor cannot be used.
 pub(super) enum Unusable {
@@ -154,7 +161,14 @@ impl TrustAnchor {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verifier.verify_client_cert(leaf, intermediates, now)
+        let verified = self.verifier.verify_client_cert(leaf, intermediates, now)?;
+        // The verifier does not look at key usages, nor does it say which of these it needed.
+        for certificate in intermediates.iter().filter(|it| *it != leaf) {
+            if !may_sign_certificates(certificate).unwrap_or(false) {
+                return Err(CertificateError::Other(OtherError(Arc::new(NotToSign))).into());
+            }
+        }
+        Ok(verified)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hookmq_access::certificate_facts;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::{CertificateError, Error};
+use rustls::{CertificateError, Error, OtherError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -70,6 +70,7 @@ pub(super) fn reason(error: &Error) -> String {
             format!("the revocation list is out of date since {}", rfc3339(*next_update))
         }
         CertificateError::BadEncoding => "it is not a well-formed X.509 certificate".into(),
+        CertificateError::Other(OtherError(why)) => why.to_string(),
         other => other.to_string(),
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod delivering;
+mod emitting;
 mod orders;
 mod peer;
 mod publishing;
@@ -12,5 +13,6 @@ mod rooms;
 mod sessions;
 mod shares;
 mod subscribing;
+mod sweeping;
 mod wills;
 mod world;

@@ -146,6 +146,13 @@ impl Peer {
         self.send(Packet::Publish(Publish { dup: true, ..publish })).await;
     }
 
+    /// As [`Self::publish`], for as many seconds. Only 5.0 has it.
+    pub async fn publish_for(&mut self, seconds: u32, topic: &str, qos: u8, id: u16) {
+        let Packet::Publish(mut publish) = publish(topic, qos, id) else { unreachable!() };
+        publish.properties.message_expiry_interval = Some(seconds);
+        self.send(Packet::Publish(publish)).await;
+    }
+
     /// 200 KiB.
     pub async fn publish_long(&mut self, topic: &str, qos: u8, id: u16) {
         let Packet::Publish(publish) = publish(topic, qos, id) else { unreachable!() };

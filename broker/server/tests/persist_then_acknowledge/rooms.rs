@@ -1,6 +1,8 @@
 //! A disk that does not keep up, is full, or has failed.
 
+use hookmq::broker::limits::{Limits, QueueFull};
 use hookmq_codec::{Packet, ProtocolVersion};
+use hookmq_core::QueueLimits;
 use hookmq_store::Room;
 
 use crate::peer::{Keep, Peer};
@@ -71,6 +73,38 @@ async fn a_message_that_would_be_stored_is_refused_while_the_disk_is_full() {
             let answer = world.answer_behind(stored, &mut publisher).await;
             assert_eq!(answer, format!("{name} 7"), "the packet id is free again");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_nothing_that_the_client_was_sent() {
+    for version in VERSIONS {
+        let limits = Limits {
+            queue: QueueLimits { messages: 10, bytes: 1 << 30 },
+            queue_full: QueueFull::DropOldest,
+            maximum_inflight: 2,
+            ..Limits::default()
+        };
+        let mut world = World::with_limits(version, limits);
+        let mut subscriber = world.subscriber("s", Keep::Session, "t").await;
+        let mut publisher = world.client("p", Keep::Nothing).await;
+        // Some wait in memory, and when that is full the others in the store alone.
+        for id in 1..=40 {
+            publisher.publish_long("t", 1, id).await;
+            world.commit().await;
+            world.release_seen();
+            assert_eq!(publisher.receive().await, format!("PUBACK {id}"));
+            if id <= 2 {
+                assert_eq!(subscriber.receive().await, format!("PUBLISH 1 {id} t"));
+            }
+        }
+        let recovery = world.store.recovery();
+        let session = recovery.index().sessions().find(|it| &*it.session.client_id == "s").unwrap();
+        let stored: Vec<_> = session.queue.iter().map(|it| it.id().0).collect();
+        assert!(stored.starts_with(&[1, 2]), "{stored:?}");
+        assert!(stored.ends_with(&[38, 39, 40]), "{stored:?}");
+        // What the connection has is at most two in flight, and one on its way.
+        assert!(stored.len() <= 10 + 3, "{stored:?}");
     }
 }
 

@@ -61,6 +61,26 @@ async fn a_member_whose_session_ends_removes_messages_from_the_shared_queue() {
 }
 
 #[tokio::test]
+async fn a_group_none_of_whose_sessions_lasts_has_nothing_in_the_store() {
+    for version in VERSIONS {
+        let mut world = World::new(version);
+        let mut member = world.subscriber("r", Keep::Nothing, SHARED).await;
+        let mut publisher = world.client("p", Keep::Nothing).await;
+        publisher.retain("t", 1, 7, b"x").await;
+        assert_eq!(world.answer_behind("Retained #1", &mut publisher).await, "PUBACK 7");
+        assert_eq!(member.receive().await, "PUBLISH 1 1 t");
+        member.puback(1).await;
+        world.expect_no_commit().await;
+        member.subscribe(SHARED, 0).await;
+        assert_eq!(member.receive().await, "SUBACK 1");
+        publisher.retain("t", 1, 8, b"y").await;
+        assert_eq!(world.answer_behind("Retained #2", &mut publisher).await, "PUBACK 8");
+        assert_eq!(member.receive().await, "PUBLISH 0 0 t");
+        world.expect_no_commit().await;
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_is_handed_back_has_moved_back_before_another_member_has_it() {
     for version in VERSIONS {
         let mut world = World::new(version);

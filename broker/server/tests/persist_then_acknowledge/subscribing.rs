@@ -32,8 +32,8 @@ async fn retained_messages_come_behind_suback() {
             assert_eq!(world.answer_behind("Subscribed c t", &mut client).await, "SUBACK 1");
             let stored = match qos {
                 0 => None,
-                1 => Some("Queued #1 c"),
-                _ => Some("Queued #1 c, Assigned #1 c 1"),
+                1 => Some("Queued #1 c, Taken #1 c"),
+                _ => Some("Queued #1 c, Taken #1 c, Assigned #1 c 1"),
             };
             let id = if qos == 0 { 0 } else { 1 };
             if let Some(stored) = stored {

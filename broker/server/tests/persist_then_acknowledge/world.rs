@@ -14,6 +14,7 @@ use hookmq_hooks::{
 };
 use hookmq_store::{Change, HeldStore, Opening, QueueKey};
 
+use crate::emitting::Alarm;
 use crate::peer::{Keep, Peer};
 
 pub const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V311, ProtocolVersion::V5];
@@ -33,9 +34,17 @@ impl World {
     }
 
     pub fn with_store(version: ProtocolVersion, store: HeldStore) -> Self {
+        Self::with(version, store, Limits::default())
+    }
+
+    pub fn with_limits(version: ProtocolVersion, limits: Limits) -> Self {
+        Self::with(version, HeldStore::default(), limits)
+    }
+
+    fn with(version: ProtocolVersion, store: HeldStore, limits: Limits) -> Self {
         let store = Arc::new(store);
         let seen = store.commits().len();
-        Self { broker: broker(store.clone()), store, version, seen }
+        Self { broker: broker(store.clone(), limits), store, version, seen }
     }
 
     /// The next commit that the broker has handed to the store.
@@ -104,7 +113,7 @@ pub async fn settle() {
     }
 }
 
-fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
+fn broker(store: Arc<HeldStore>, limits: Limits) -> Arc<Broker> {
     let step = |name: &str| StepSpec {
         program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
         condition: Condition::default(),
@@ -116,16 +125,17 @@ fn broker(store: Arc<HeldStore>) -> Arc<Broker> {
     let blueprint = Blueprint {
         connect: vec![step("anonymous")],
         authorize: vec![step("open")],
+        publish: vec![step("alarm")],
         ..Blueprint::default()
     };
     let pipeline = Pipeline::assemble(1, &blueprint, |hook, _, _| -> Arc<dyn Program> {
         match hook {
             Hook::Connect => Arc::new(AnonymousProgram::new(AnonymousSettings::default())),
+            Hook::Publish => Arc::new(Alarm::new()),
             _ => Arc::new(OpenProgram::new()),
         }
     });
-    let (limits, protocol) = (Limits::default(), ProtocolOptions::default());
-    let rights = Default::default();
+    let (protocol, rights) = (ProtocolOptions::default(), Default::default());
     Broker::new(pipeline.unwrap(), limits, protocol, rights, store, None, Arc::default())
 }
 
@@ -157,6 +167,7 @@ fn shown(change: &Change) -> String {
             format!("Queued #{} {}", record.id.0, copies.join("+"))
         }
         Change::Dequeued { queue: from, id } => format!("Dequeued #{} {}", id.0, queue(from)),
+        Change::Taken { session, id } => format!("Taken #{} {}", id.0, session.client_id),
         Change::Trimmed { queue: of, .. } => format!("Trimmed {}", queue(of)),
         Change::Moved { from, to, id } => format!("Moved #{} {} {}", id.0, queue(from), queue(to)),
         Change::PacketIdAssigned { session, id, packet_id } => {

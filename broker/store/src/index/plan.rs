@@ -49,19 +49,14 @@ impl Index {
             Change::Dequeued { queue, id } => {
                 out.push(Op::Remove { queue: queue.clone(), id: *id });
             }
-            Change::Trimmed { queue, messages, bytes } => {
+            Change::Trimmed { queue, messages, bytes, after } => {
                 let Some(held) = self.queue(queue) else { return };
-                let (mut left, mut left_bytes) = (held.len(), held.bytes());
-                let too_many = held.iter().take_while(|reference| {
-                    let too_many = left > *messages || left_bytes > *bytes as u64;
-                    left -= 1;
-                    left_bytes = left_bytes.saturating_sub(reference.size() as u64);
-                    too_many
-                });
+                let too_many = held.beyond(*messages, *bytes as u64, *after);
                 out.extend(too_many.map(|it| Op::Remove { queue: queue.clone(), id: it.id() }));
             }
             Change::Moved { from, to, id } => {
-                let Some(reference) = self.find_reference(from, *id) else { return };
+                let Some(mut reference) = self.find_reference(from, *id) else { return };
+                reference.set_taken(matches!(to, QueueKey::Session(_)));
                 if self.queue(to).is_some() {
                     out.push(Op::Remove { queue: from.clone(), id: *id });
                     out.push(Op::Push { queue: to.clone(), reference });
@@ -81,6 +76,8 @@ impl Index {
                 out.extend(will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }));
             }
             Change::Expired { at } => self.plan_expired(*at, out),
+            // Nothing that outlives the connection.
+            Change::Taken { .. } => {}
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
         }
     }
@@ -160,6 +157,7 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         | Change::Queued { .. }
         | Change::Dequeued { .. }
         | Change::Trimmed { .. }
+        | Change::Taken { .. }
         | Change::Moved { .. }
         | Change::Retained { .. }
         | Change::Expired { .. } => return None,

@@ -14,6 +14,14 @@ use crate::{MessageId, Reference, UnixMillis};
 pub struct Queue {
     references: VecDeque<Reference>,
     bytes: u64,
+    taken: Taken,
+}
+
+/// How much of it the connection has. It is no part of the record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Taken {
+    messages: usize,
+    bytes: u64,
 }
 
 impl Queue {
@@ -45,9 +53,47 @@ impl Queue {
         self.references.get(place)
     }
 
+    /// Notes that the connection has the message.
+    pub(super) fn take(&mut self, id: MessageId) {
+        let Ok(place) = self.references.binary_search_by_key(&id, Reference::id) else { return };
+        let reference = &mut self.references[place];
+        if !reference.is_taken() {
+            reference.set_taken(true);
+            self.taken.add(reference);
+        }
+    }
+
+    /// The connection is over: all that is here waits.
+    pub(super) fn give_back(&mut self) {
+        if self.taken.messages > 0 {
+            self.references.iter_mut().for_each(|it| it.set_taken(false));
+            self.taken = Taken::default();
+        }
+    }
+
+    /// What waits behind `after` and is too much, the oldest first.
+    pub(super) fn beyond(
+        &self,
+        messages: usize,
+        bytes: u64,
+        after: MessageId,
+    ) -> impl Iterator<Item = &Reference> {
+        // The connection has the few messages up to there, and not many more.
+        let first = self.references.partition_point(|it| it.id() <= after);
+        let mut held = self.taken;
+        self.references.range(..first).filter(|it| !it.is_taken()).for_each(|it| held.add(it));
+        let mut left = (self.references.len() - held.messages, self.bytes - held.bytes);
+        let waiting = self.references.range(first..).filter(|it| !it.is_taken());
+        waiting.take_while(move |it| {
+            let too_many = left.0 > messages || left.1 > bytes;
+            left = (left.0 - 1, left.1 - it.size() as u64);
+            too_many
+        })
+    }
+
     /// Says whether it was not there before.
     pub(super) fn insert(&mut self, mut reference: Reference) -> bool {
-        let size = reference.size() as u64;
+        let (size, taken) = (reference.size() as u64, reference.is_taken());
         if let Some(last) = self.references.back() {
             reference.share_identifiers(last);
         }
@@ -60,6 +106,10 @@ impl Queue {
             _ => self.references.push_back(reference),
         }
         self.bytes += size;
+        if taken {
+            self.taken.messages += 1;
+            self.taken.bytes += size;
+        }
         true
     }
 
@@ -67,6 +117,7 @@ impl Queue {
         let place = self.references.binary_search_by_key(&id, Reference::id).ok()?;
         let removed = self.references.remove(place)?;
         self.bytes -= removed.size() as u64;
+        self.taken.subtract(&removed);
         self.give_memory_back();
         Some(removed)
     }
@@ -83,6 +134,7 @@ impl Queue {
             let stays = !it.is_expired(at);
             if !stays {
                 self.bytes -= it.size() as u64;
+                self.taken.subtract(it);
                 expired.push(it.id());
             }
             stays
@@ -117,10 +169,25 @@ impl Queue {
     }
 }
 
+impl Taken {
+    fn add(&mut self, reference: &Reference) {
+        self.messages += 1;
+        self.bytes += reference.size() as u64;
+    }
+
+    /// One that has gone, if it was among them.
+    fn subtract(&mut self, reference: &Reference) {
+        if reference.is_taken() {
+            self.messages -= 1;
+            self.bytes -= reference.size() as u64;
+        }
+    }
+}
+
 impl From<VecDeque<Reference>> for Queue {
     fn from(references: VecDeque<Reference>) -> Self {
         let bytes = references.iter().map(|it| it.size() as u64).sum();
-        Self { references, bytes }
+        Self { references, bytes, taken: Taken::default() }
     }
 }
 

@@ -9,6 +9,7 @@ impl SessionState {
         match step {
             SessionStep::Close { at, expiry_interval } => {
                 (self.presence, self.expiry_interval) = (Presence::Left(at), expiry_interval);
+                self.queue.give_back();
             }
             SessionStep::SetWill(will) => {
                 return std::mem::replace(&mut self.will, will).map(|old| old.id);

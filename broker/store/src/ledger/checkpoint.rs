@@ -89,6 +89,11 @@ impl Checkpoint {
         self.log += bytes;
     }
 
+    /// Bytes of the log since the commit where the last checkpoint began.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log
+    }
+
     /// Adds this transaction's part, behind its operations.
     pub(super) fn advance(&mut self, index: &Index, head: &mut Head, batch: &mut Batch) {
         let due = self.log > self.bounds.log.max(self.size);

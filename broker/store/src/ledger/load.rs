@@ -117,7 +117,18 @@ impl Ledger {
             read_messages(&mut *engine, &index, &mut damages)?;
         }
         let checkpoint = Checkpoint::new(bounds, &head, log, &mut *engine)?;
-        Ok((Self { engine, index, head, checkpoint, held: None, written: 0 }, damages))
+        Ok((
+            Self {
+                engine,
+                index,
+                head,
+                checkpoint,
+                held: None,
+                written: 0,
+                swept: Default::default(),
+            },
+            damages,
+        ))
     }
 
     /// Lets go of what is damaged, so that the rest can be served: commits are counted on from behind

@@ -30,6 +30,7 @@ fn run(disk: &SimulatedDisk, history: &mut History, traffic: &mut Traffic, trans
     };
     assert_eq!(damages, []);
     let mut picture = history.pictures[&ledger.last_commit()].clone();
+    picture.restart();
     for _ in 0..transactions {
         let count = traffic.random.below(4);
         let commits: Vec<_> = (0..count).map(|_| traffic.commit(&mut picture)).collect();

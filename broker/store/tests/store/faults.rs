@@ -106,14 +106,22 @@ pub struct Scene {
     free: Arc<AtomicU64>,
 }
 
+const GB: u64 = 1_000_000_000;
+const MIB: u64 = 1 << 20;
+
 pub fn scene(bounds: StoreBounds) -> Scene {
+    scene_on(100 * GB, bounds)
+}
+
+/// On a disk of `total` bytes.
+fn scene_on(total: u64, bounds: StoreBounds) -> Scene {
     let lever = Arc::new(Lever::default());
     let engine = Moody { engine: MemoryEngine::default(), lever: lever.clone() };
     let options = StoreOptions { bounds, ..options() };
     let recovery = Recovery::with_engine(Box::new(engine), &options).unwrap();
     let free = Arc::new(AtomicU64::new(50));
     let percent = free.clone();
-    let space = move || Ok(Space { free: percent.load(Ordering::SeqCst) * 1000, total: 100_000 });
+    let space = move || Ok(Space { free: total / 100 * percent.load(Ordering::SeqCst), total });
     let (report, failures) = mpsc::channel();
     let served = recovery.with_space(space).serve(move |it| report.send(it.to_string()).unwrap());
     Scene { store: served.unwrap(), lever, failures, free }
@@ -264,6 +272,34 @@ fn a_nearly_full_disk_refuses_messages_until_there_is_room_again() {
         store.wake_when_room(waker);
         store.room() == Room::Open
     });
+}
+
+#[test]
+fn a_small_disk_keeps_room_for_what_empties_the_queues() {
+    let Scene { store, free, .. } = scene_on(100 * MIB, StoreBounds::default());
+    let become_with_free = |percent, expected| {
+        free.store(percent, Ordering::SeqCst);
+        // The disk is looked at behind each transaction, and so before the end of the next.
+        (0..2).for_each(|_| _ = append_durably(&*store, vec![]));
+        assert_eq!(store.room(), expected, "{percent}");
+    };
+    for _ in 0..2 {
+        become_with_free(66, Room::Open);
+        become_with_free(64, Room::Open);
+        become_with_free(63, Room::Full);
+        become_with_free(65, Room::Full);
+    }
+}
+
+#[test]
+fn a_bound_of_0_takes_messages_until_the_disk_is_full() {
+    let bounds = StoreBounds { nearly_full: 0, ..StoreBounds::default() };
+    let Scene { store, free, .. } = scene_on(100 * MIB, bounds);
+    free.store(0, Ordering::SeqCst);
+    for _ in 0..3 {
+        append_durably(&*store, vec![]);
+        assert_eq!(store.room(), Room::Open);
+    }
 }
 
 #[test]

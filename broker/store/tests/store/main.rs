@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod clocks;
 mod crash;
 mod damage;
 mod expiry;
@@ -17,3 +18,4 @@ mod scenes;
 mod simulated;
 mod suite;
 mod tools;
+mod trimming;

@@ -109,7 +109,14 @@ impl Traffic {
                 queue: self.queue(&session),
                 messages: self.random.below(6),
                 bytes: self.random.below(2_000),
+                after: match self.random.below(2) {
+                    0 => MessageId(0),
+                    _ => self.some_id(picture),
+                },
             },
+            9 if self.expiry == Expiry::Swept && self.random.once_in(2) => {
+                Change::Taken { session, id: self.some_id(picture) }
+            }
             9 | 10 => Change::Dequeued { queue: self.queue(&session), id: self.some_id(picture) },
             11 => {
                 let (from, to) = (self.queue(&session), self.queue(&session));
@@ -218,6 +225,7 @@ fn the_store_and_the_model_agree(disk: &dyn Disk, seed: u64, steps: usize) {
             let before = ledger.last_commit();
             drop(ledger);
             ledger = load(disk.engine(), TINY);
+            picture.restart();
             assert_eq!(ledger.last_commit(), before);
             assert_eq!(ledger.next_id(), MessageId(traffic.next_id));
         }

@@ -1,6 +1,6 @@
 //! Everything a store holds, as one comparable value; and a naive model that makes the same of changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookmq_store::{
     Change, Ledger, MessageId, NewRecord, Opening, Presence, Queue, QueueKey, QueuedCopy,
@@ -12,6 +12,18 @@ pub struct Picture {
     pub sessions: BTreeMap<SessionKey, Session>,
     pub shared: BTreeMap<SharedKey, BTreeMap<MessageId, Due>>,
     pub retained: BTreeMap<(String, String), (MessageId, Body)>,
+    taken: Taken,
+}
+
+/// What connections have of the queues of their sessions. It is on no disk, and no part of what is
+/// compared.
+#[derive(Debug, Clone, Default)]
+struct Taken(BTreeSet<(SessionKey, MessageId)>);
+
+impl PartialEq for Taken {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -159,7 +171,21 @@ pub fn read(ledger: &mut Ledger) -> Picture {
     picture
 }
 
+impl Taken {
+    fn has(&self, queue: &QueueKey, id: MessageId) -> bool {
+        match queue {
+            QueueKey::Session(session) => self.0.contains(&(session.clone(), id)),
+            QueueKey::Shared(_) => false,
+        }
+    }
+}
+
 impl Picture {
+    /// No connection survives the end of the process.
+    pub fn restart(&mut self) {
+        self.taken = Taken::default();
+    }
+
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::SessionOpened { session, username, expiry_interval, epoch, opening } => {
@@ -181,12 +207,24 @@ impl Picture {
                 }
             }
             Change::Dequeued { queue, id } => drop(self.take(queue, *id)),
-            Change::Trimmed { queue, messages, bytes } => {
-                while let Some(held) = self.queue(queue)
-                    && let size = held.values().map(|due| due.body.size).sum::<usize>()
-                    && (held.len() > *messages || size > *bytes)
+            Change::Trimmed { queue, messages, bytes, after } => {
+                let taken = self.taken.clone();
+                let Some(held) = self.queue(queue) else { return };
+                let waits = |id: &MessageId| id > after && !taken.has(queue, *id);
+                let mut waiting: Vec<_> = held
+                    .iter()
+                    .map(|it| (*it.0, it.1.body.size))
+                    .filter(|it| waits(&it.0))
+                    .collect();
+                while waiting.len() > *messages
+                    || waiting.iter().map(|it| it.1).sum::<usize>() > *bytes
                 {
-                    held.pop_first();
+                    held.remove(&waiting.remove(0).0);
+                }
+            }
+            Change::Taken { session, id } => {
+                if self.sessions.get(session).is_some_and(|it| it.queue.contains_key(id)) {
+                    self.taken.0.insert((session.clone(), *id));
                 }
             }
             Change::Moved { from, to, id } => {
@@ -194,7 +232,13 @@ impl Picture {
                     && let Some(due) = self.take(from, *id)
                     && let Some(queue) = self.queue(to)
                 {
+                    let is_new = !queue.contains_key(id);
                     queue.entry(*id).or_insert(due);
+                    if let QueueKey::Session(session) = to
+                        && is_new
+                    {
+                        self.taken.0.insert((session.clone(), *id));
+                    }
                 }
             }
             Change::Retained { tenant, record } => {
@@ -218,13 +262,17 @@ impl Picture {
     }
 
     fn apply_to_session(&mut self, change: &Change) {
+        let sessions = &mut self.sessions;
         let mut with = |session: &SessionKey, act: &mut dyn FnMut(&mut Session)| {
-            self.sessions.get_mut(session).into_iter().for_each(act);
+            sessions.get_mut(session).into_iter().for_each(act);
         };
         match change {
-            Change::SessionClosed { session, at, expiry_interval } => with(session, &mut |it| {
-                (it.about.1, it.about.3) = (*expiry_interval, Some(Presence::Left(*at)));
-            }),
+            Change::SessionClosed { session, at, expiry_interval } => {
+                self.taken.0.retain(|it| it.0 != *session);
+                with(session, &mut |it| {
+                    (it.about.1, it.about.3) = (*expiry_interval, Some(Presence::Left(*at)));
+                });
+            }
             Change::SessionLost { session, at } => with(session, &mut |it| {
                 it.about.3 = Some(Presence::Lost(*at));
             }),
@@ -312,5 +360,10 @@ impl Picture {
         for key in wanted {
             self.shared.entry(key).or_default();
         }
+        let sessions = &self.sessions;
+        let waits = |(session, id): &(SessionKey, MessageId)| {
+            sessions.get(session).is_some_and(|it| it.queue.contains_key(id))
+        };
+        self.taken.0.retain(waits);
     }
 }

@@ -34,6 +34,21 @@ fn only_the_first_of_a_batch_asks_for_a_wake() {
 }
 
 #[test]
+fn several_are_posted_as_one_after_the_other() {
+    let mailbox = mailbox(2, 10_000);
+    let mut deliveries = vec![delivery(Qos::AtMostOnce); 3];
+    let posted = mailbox.post_all(&mut deliveries);
+    assert_eq!(posted, PostedAll { wakes: true, overflowed: 1 });
+    assert!(deliveries.is_empty());
+    assert_eq!((mailbox.queued(), mailbox.post(delivery(Qos::AtMostOnce))), (2, Posted::Overflow));
+    mailbox.take(&mut VecDeque::new());
+    mailbox.set_offline(VecDeque::new(), InStore::Nothing);
+    let mut deliveries = vec![delivery(Qos::AtMostOnce), delivery(Qos::AtLeastOnce)];
+    mailbox.post_all(&mut deliveries);
+    assert_eq!(mailbox.queued(), 1, "QoS 0 is not kept for a client that is away");
+}
+
+#[test]
 fn the_bounds_hold_in_messages_and_in_bytes() {
     for mailbox in [mailbox(1, 10_000), mailbox(10, 200)] {
         assert_eq!(mailbox.post(delivery(Qos::AtLeastOnce)), Posted::WakeLater);
@@ -89,4 +104,33 @@ fn a_session_that_is_over_takes_nothing() {
     let mailbox = mailbox(10, 10_000);
     mailbox.close();
     assert_eq!(mailbox.post(delivery(Qos::AtLeastOnce)), Posted::Unwanted);
+}
+
+#[test]
+fn what_the_store_counts_holds_unless_more_has_come_or_the_client_has_been_there() {
+    let account = Arc::new(QueuedBytes::default());
+    account.bound(Some(1000));
+    let mailbox = Mailbox::new(QueueLimits { messages: 3, bytes: 10_000 }, account.clone());
+    mailbox.set_offline(VecDeque::new(), InStore::Guaranteed);
+    let size = delivery(Qos::AtLeastOnce).message.size();
+    let wait = || {
+        assert_eq!(mailbox.admit(size), Admission::Admitted);
+        mailbox.post_stored(delivery(Qos::AtLeastOnce));
+    };
+    (0..3).for_each(|_| wait());
+    assert_eq!(mailbox.admit(size), Admission::Overflow);
+    let mark = mailbox.mark().unwrap();
+    assert!(mailbox.correct(mark, 1, size));
+    assert_eq!((mailbox.queued(), account.queued()), (1, size as u64));
+    wait();
+    assert!(!mailbox.correct(mark, 0, 0), "one has come");
+    assert_eq!(mailbox.admit(size), Admission::Admitted);
+    assert_eq!(mailbox.mark(), None, "one is about to be stored");
+    mailbox.renounce(size);
+    let mark = mailbox.mark().unwrap();
+    mailbox.set_online(InStore::Guaranteed);
+    assert_eq!(mailbox.mark(), None);
+    mailbox.set_offline(VecDeque::new(), InStore::Guaranteed);
+    assert!(!mailbox.correct(mark, 0, 0), "the client has been there");
+    assert_eq!((mailbox.queued(), account.queued()), (2, 2 * size as u64));
 }

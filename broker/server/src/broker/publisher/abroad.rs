@@ -61,7 +61,7 @@ impl Publisher {
         if steps.is_empty() {
             return self.post_abroad(target, parts);
         }
-        let (broker, message) = (desk.broker.clone(), Message::new(parts));
+        let (broker, qos, message) = (desk.broker.clone(), parts.qos, Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = match published.outcome {
             PublishOutcome::Pass(message) if message.topic() == parts.topic => {
@@ -69,10 +69,7 @@ impl Publisher {
             }
             outcome => self.settle(outcome),
         };
-        let along = self.desk.along.take();
-        let emitted = self.emit(published.emitted);
-        self.desk.along = along;
-        Reply { commit: reply.commit.max(emitted), ..reply }
+        self.follow(reply, qos, published.emitted)
     }
 
     /// Retains and posts a message inside another tenant, on the topic that it has there.
@@ -135,6 +132,7 @@ impl Desk {
     #[cold]
     pub(super) fn post_to_guests(&mut self, guests: &[Target], message: &Message, retain: bool) {
         let Some(seen) = self.see_from_abroad(guests, message) else { return };
+        seen.set_onward_after(message.onward_after());
         for guest in guests {
             self.post_to_session(guest, &seen, retain, Way::Memory);
         }

@@ -1,25 +1,32 @@
-//! Messages with which something else is stored, in one commit.
+//! What belongs to a message: changes that are stored in one commit with it, and what hooks have made of
+//! it.
 
+use hookmq_codec::Qos;
 use hookmq_core::NewMessage;
+use hookmq_hooks::Emitted;
 use hookmq_store::Change;
 
-use super::{Judged, Publisher, Reply, Verdict, place};
+use super::{Desk, Judged, Publisher, Reply, Verdict, place};
 use crate::broker::abroad::is_abroad;
+
+/// A change that is stored in one commit with the next message, or else alone.
+pub(super) struct Along {
+    pub(super) change: Change,
+    due: Due,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// Not where the message is refused.
+    Accepted,
+    Always,
+}
 
 impl Publisher {
     /// As [`Self::publish`], with a change that is stored in the same commit; where the message is
     /// refused, not at all.
-    pub fn publish_with(&mut self, parts: NewMessage<'_>, along: Change) -> Reply {
-        self.desk.along = Some(Box::new(along));
-        let reply = self.publish(parts);
-        let accepted = !reply.reason_code.is_failure();
-        match self.desk.along.take().filter(|_| accepted) {
-            None => reply,
-            Some(alone) => {
-                let commit = self.desk.broker.store.append(vec![*alone]);
-                Reply { commit: reply.commit.max(commit), ..reply }
-            }
-        }
+    pub fn publish_with(&mut self, parts: NewMessage<'_>, change: Change) -> Reply {
+        self.publish_along(parts, Along { change, due: Due::Accepted })
     }
 
     /// Publishes a will; `cleared` is stored with it, or alone where nobody is due the message.
@@ -32,10 +39,41 @@ impl Publisher {
                 if is_abroad(parts.topic.as_str()) { Verdict::Abroad } else { Verdict::Allowed };
             (route.access_generation, route.verdicts[place]) = (generation, Some(verdict));
         }
-        self.desk.along = Some(Box::new(cleared));
-        self.publish(parts);
-        if let Some(cleared) = self.desk.along.take() {
-            self.desk.broker.store.append(vec![*cleared]);
+        self.publish_along(parts, Along { change: cleared, due: Due::Always });
+    }
+
+    fn publish_along(&mut self, parts: NewMessage<'_>, along: Along) -> Reply {
+        self.desk.along = Some(Box::new(along));
+        let reply = self.publish(parts);
+        match self.desk.along_with(&reply) {
+            None => reply,
+            Some(alone) => {
+                let commit = self.desk.broker.store.append(vec![alone.change]);
+                Reply { commit: reply.commit.max(commit), ..reply }
+            }
         }
+    }
+
+    /// Emits what hooks have made of a message of this QoS. What stands for one of QoS 2 goes onward
+    /// behind what is stored of that, as the message itself does: else it would be emitted again for a
+    /// PUBLISH that comes again after a crash. Where the message has left its packet id to be stored, the
+    /// first that is emitted is one commit with it.
+    pub(super) fn follow(&mut self, reply: Reply, qos: Qos, emitted: Vec<Emitted>) -> Reply {
+        if emitted.is_empty() {
+            return reply;
+        }
+        self.desk.along = self.desk.along_with(&reply);
+        self.desk.behind = (qos == Qos::ExactlyOnce).then(|| Box::new(reply.commit));
+        let commit = self.emit(emitted);
+        self.desk.behind = None;
+        Reply { commit: reply.commit.max(commit), ..reply }
+    }
+}
+
+impl Desk {
+    /// What is still to be stored behind a message with this reply.
+    fn along_with(&mut self, reply: &Reply) -> Option<Box<Along>> {
+        let accepted = !reply.reason_code.is_failure();
+        self.along.take().filter(|it| accepted || it.due == Due::Always)
     }
 }

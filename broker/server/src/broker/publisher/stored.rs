@@ -1,8 +1,8 @@
 //! Messages that somebody is guaranteed: first into the store, then to those who are due them.
 
 use hookmq_codec::{Qos, ReasonCode};
-use hookmq_core::{CommitSequence, Message, QueueLimits};
-use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, Room, WallClock};
+use hookmq_core::{CommitSequence, Message, QueueLimits, Shared};
+use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, Room};
 
 use super::{Desk, Reply, Way};
 use crate::broker::limits::QueueFull;
@@ -40,6 +40,15 @@ pub(super) struct Admitted {
     pub(super) displaced: Vec<Change>,
 }
 
+fn copy_of_share(share: &Share, message: &Message) -> Option<QueuedCopy> {
+    (message.qos() > Qos::AtMostOnce && share.is_durable()).then(|| QueuedCopy {
+        queue: share.key(),
+        qos: message.qos(),
+        retain: message.retain(),
+        subscription_identifiers: None,
+    })
+}
+
 /// A queue is full, and the message is for nobody.
 pub(super) struct Refused;
 
@@ -67,6 +76,7 @@ impl Desk {
         {
             return self.refused();
         }
+        self.end_run();
         // Before anybody sees it retained.
         let record = retain.then(|| self.record(message));
         let (tenant, broker) = (self.tenant.clone(), self.broker.clone());
@@ -83,7 +93,7 @@ impl Desk {
             self.tenant.meter.note(Bound::Retained);
             return self.refused();
         }
-        let mut changes: Vec<_> = self.along.take().map(|it| *it).into_iter().collect();
+        let mut changes: Vec<_> = self.along.take().map(|it| it.change).into_iter().collect();
         if let Some(record) = record.clone() {
             let tenant = self.tenant.name.clone();
             changes.push(Change::Retained { tenant, record });
@@ -99,7 +109,10 @@ impl Desk {
             false => broker.store.append(changes),
         };
         drop(retained);
-        if message.qos() == Qos::ExactlyOnce {
+        if let Some(behind) = &mut self.behind {
+            **behind = commit.max(**behind);
+            message.set_onward_after(**behind);
+        } else if message.qos() == Qos::ExactlyOnce {
             message.set_onward_after(commit);
         }
         self.post_by_ways(&recipients.sessions, message, retain, ways);
@@ -108,9 +121,10 @@ impl Desk {
             self.post_by_ways(&recipients.guests, &seen, retain, ways);
         }
         for share in &recipients.shares {
-            if !self.post_to_share(share, message) && share.is_durable() {
-                let id = MessageId(message.stored());
-                broker.store.append(vec![Change::Dequeued { queue: share.key(), id }]);
+            if !self.post_to_share(share, message)
+                && let Some(settled) = share.settled(message)
+            {
+                broker.store.append(vec![settled]);
             }
         }
         Reply::done(commit)
@@ -145,9 +159,11 @@ impl Desk {
             admitted.ways.push(way.unwrap_or_default());
         }
         for share in &recipients.shares {
-            let copy = self.copy_of_share(share, message);
-            is_refused |= copy.is_none() && self.refuses() && share.is_full(message);
-            admitted.copies.extend(copy);
+            match share.refuses(message) {
+                None => admitted.copies.extend(copy_of_share(share, message)),
+                Some(Shared::Overflow) => is_refused |= self.refuses(),
+                Some(_) => {}
+            }
         }
         if is_refused {
             renounce(recipients, &admitted.ways, message);
@@ -179,12 +195,15 @@ impl Desk {
             }
             (Admission::Overflow, QueueFull::DropOldest) => {
                 let displaced = mailbox.admit_for_oldest(message.size());
-                self.overflowed += displaced.ids.len() as u64 + u64::from(displaced.trims);
+                self.overflowed +=
+                    displaced.ids.len() as u64 + u64::from(displaced.trims_behind.is_some());
                 let ids = displaced.ids.into_iter().map(MessageId);
                 admitted.displaced.extend(ids.map(|id| Change::Dequeued { queue: queue(), id }));
                 let QueueLimits { messages, bytes } = self.broker.limits.queue;
-                let trimmed = Change::Trimmed { queue: queue(), messages, bytes };
-                admitted.displaced.extend(displaced.trims.then_some(trimmed));
+                admitted.displaced.extend(displaced.trims_behind.map(|after| {
+                    let after = MessageId(after);
+                    Change::Trimmed { queue: queue(), messages, bytes, after }
+                }));
             }
         }
         admitted.copies.push(QueuedCopy {
@@ -200,22 +219,10 @@ impl Desk {
         self.broker.limits.queue_full == QueueFull::Refuse
     }
 
-    fn copy_of_share(&self, share: &Share, message: &Message) -> Option<QueuedCopy> {
-        let wanted = message.qos() > Qos::AtMostOnce && share.is_durable() && share.takes(message);
-        wanted.then(|| QueuedCopy {
-            queue: share.key(),
-            qos: message.qos(),
-            retain: message.retain(),
-            subscription_identifiers: None,
-        })
-    }
-
     /// The message as it is stored, under an id of its own.
     pub(super) fn record(&self, message: &Message) -> NewRecord {
-        let id = self.broker.store.next_id();
-        message.set_stored(id.0);
-        let expires_at = message.expires_at().map(|at| WallClock::now().unix(at));
-        NewRecord { id, message: message.clone(), expires_at }
+        message.set_stored(self.broker.store.next_id().0);
+        NewRecord::of(message.clone())
     }
 
     /// There is no room for the message.

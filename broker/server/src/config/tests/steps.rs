@@ -45,6 +45,21 @@ fn steps_are_checked_where_they_stand() {
         ),
         (
             "connect",
+            "{builtin: anonymous, config: {tenant: \"\"}}",
+            "6:37: pipeline.connect[0].config.tenant: it must be a name, neither empty nor",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, config: {username: \"a\\0\"}}",
+            "6:37: pipeline.connect[0].config.username: it must be a name, neither empty nor",
+        ),
+        (
+            "connect",
+            "{builtin: anonymous, tenants: [a, \"\"]}",
+            "6:41: pipeline.connect[0].tenants[1]: no tenant has an empty name",
+        ),
+        (
+            "connect",
             "{builtin: anonymous, control: perhaps}",
             "6:28: pipeline.connect[0].control: unknown variant `perhaps`, expected one of",
         ),
@@ -76,6 +91,17 @@ fn steps_are_checked_where_they_stand() {
     ];
     for (hook, text, expected) in table {
         assert_problem(&step(hook, text), &format!("mq.yaml:{expected}"));
+    }
+}
+
+#[test]
+fn a_step_with_a_database_names_no_empty_tenant() {
+    for builtin in ["password", "scram"] {
+        let step = format!("    - {{builtin: {builtin}, config: {{tenant: \"\"}}}}\n");
+        let steps = SOUND.replace("  connect:\n", &format!("  connect:\n{step}"));
+        let report = report(&format!("{steps}database: {{}}\n"));
+        assert_eq!(report.len(), 1, "{report:?}");
+        assert!(report[0].contains("pipeline.connect[0].config.tenant: it must be a name"));
     }
 }
 

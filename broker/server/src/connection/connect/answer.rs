@@ -132,11 +132,9 @@ fn store_opening(
         opening: if *present { Opening::Resumed } else { Opening::Clean },
     }];
     changes.extend(will.map(|will| {
-        let id = broker.store.next_id();
-        will.message.set_stored(id.0);
-        let message = will.message.clone();
+        will.message.set_stored(broker.store.next_id().0);
         let will = NewWill {
-            record: NewRecord { id, message, expires_at: None },
+            record: NewRecord::of(will.message.clone()),
             delay: will.delay.as_secs() as u32,
             expiry_interval: will.expiry_interval,
         };

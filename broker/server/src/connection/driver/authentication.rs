@@ -162,7 +162,7 @@ impl<S: Stream> Driver<S> {
         if let Some(will) = &mut self.will {
             will.client = client.clone();
         }
-        self.delivery_steps = Default::default();
+        self.delivery_steps = None;
         self.expires_at = client.limits.expires_at.map(from_now);
         self.client = client;
         self.judge_again()

@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use hookmq_codec::{
-    Ack, AckProperties, Disconnect, Packet, PacketId, PacketType, Publish, Qos, ReasonCode,
-    TopicName,
+    Ack, AckKind, AckProperties, Disconnect, EncodeError, Packet, PacketId, PacketType,
+    ProtocolVersion, Publish, Qos, ReasonCode, TopicName,
 };
 use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, NewMessage, Received, Release,
@@ -97,7 +97,7 @@ impl<S: Stream> Driver<S> {
 
     fn accept(&mut self, topic: TopicName<'_>, publish: &Publish<'_>, now: Instant) -> Reply {
         let mut properties = Vec::new();
-        if publish.properties.forwarded_length() > 0 {
+        if self.terms.version.is_v5() {
             publish.properties.encode_forwarded(&mut properties);
         }
         let lifetime = publish.properties.message_expiry_interval;
@@ -222,7 +222,7 @@ impl<S: Stream> Driver<S> {
     /// Sends `packet` behind what waits, once what was stored before it is durable.
     pub(in crate::connection) fn defer(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
         let mut bytes = Vec::new();
-        encode(packet, &self.terms, &mut bytes)?;
+        encode(&self.terms, &mut bytes, |version, out| packet.encode(version, out))?;
         self.owed().defer(bytes, CommitSequence::NONE);
         Ok(())
     }
@@ -279,13 +279,15 @@ impl<S: Stream> Driver<S> {
             let Acknowledgement { kind, packet_id, reason_code } = acknowledgement;
             let properties = self.explained(reason_code);
             let ack = Ack { packet_id, reason_code, properties };
-            let packet = match kind {
-                AcknowledgementKind::PubAck => Packet::PubAck(ack),
-                AcknowledgementKind::PubRec => Packet::PubRec(ack),
-                AcknowledgementKind::PubComp => Packet::PubComp(ack),
+            let kind = match kind {
+                AcknowledgementKind::PubAck => AckKind::PubAck,
+                AcknowledgementKind::PubRec => AckKind::PubRec,
+                AcknowledgementKind::PubComp => AckKind::PubComp,
             };
             // One that does not fit the client's maximum packet size is as good as sent.
-            let _ = self.send(&packet);
+            self.traffic.packets_sent += 1;
+            let _ =
+                encode(&self.terms, &mut self.out, |version, out| ack.encode(kind, version, out));
         }
         while let Some(bytes) = self.owed.as_mut().and_then(|owed| owed.poll_deferred(durable)) {
             self.traffic.packets_sent += 1;
@@ -315,21 +317,19 @@ impl<S: Stream> Driver<S> {
 
     pub(in crate::connection) fn send(&mut self, packet: &Packet<'_>) -> Result<(), Ending> {
         self.traffic.packets_sent += 1;
-        encode(packet, &self.terms, &mut self.out)
+        encode(&self.terms, &mut self.out, |version, out| packet.encode(version, out))
     }
 }
 
 /// Appends a packet other than PUBLISH. Where the client does not take one of this size, nothing is
 /// appended, and the connection cannot go on `[MQTT-3.1.2-24]`.
 pub(in crate::connection) fn encode(
-    packet: &Packet<'_>,
     terms: &Terms,
     out: &mut Vec<u8>,
+    write: impl FnOnce(ProtocolVersion, &mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<(), Ending> {
     let before = out.len();
-    packet
-        .encode(terms.version, out)
-        .map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))?;
+    write(terms.version, out).map_err(|_| Ending::Told(ReasonCode::ImplementationSpecificError))?;
     if out.len() - before > terms.maximum_packet_size as usize {
         out.truncate(before);
         return Err(Ending::Told(ReasonCode::PacketTooLarge));

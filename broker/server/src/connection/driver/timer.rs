@@ -85,7 +85,6 @@ impl<S: Stream> Driver<S> {
             self.opened.session.outgoing.shrink();
             self.publisher.shrink();
             self.batch.shrink_to_fit();
-            self.retained_due.shrink_to_fit();
             self.owed.take_if(|owed| owed.is_empty());
         }
         Poll::Pending
