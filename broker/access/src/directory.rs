@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
 use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy, TenantGrants};
@@ -233,6 +233,18 @@ impl Shared {
         Err(DirectoryError::Unavailable(away))
     }
 
+    /// The right to ask. The wait for it is half of the time at the most: a question that is given up
+    /// costs its connection, so whoever asks is to have time for the answer.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, DirectoryError> {
+        let permit = tokio::time::timeout(self.settings.timeout / 2, self.permits.acquire()).await;
+        permit.map_err(|_| self.too_busy())?.map_err(|_| self.too_busy())
+    }
+
+    fn too_busy(&self) -> DirectoryError {
+        let (url, limit) = (self.database.url(), self.settings.max_connections);
+        DirectoryError::Unavailable(format!("all {limit} connections to {url} are busy"))
+    }
+
     fn too_slow(&self) -> DirectoryError {
         let (url, limit) = (self.database.url(), self.settings.timeout.as_millis());
         DirectoryError::Unavailable(format!("{url} did not answer within {limit} ms"))
@@ -240,8 +252,7 @@ impl Shared {
 
     /// Asks the database, and remembers the answer unless it may be outdated by now.
     async fn ask(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| DirectoryError::Unavailable("shutting down".into()))?;
+        let _permit = self.permit().await?;
         let generation = self.generation.load(Ordering::Acquire);
         let rows = self.database.look_up(key).await.map_err(|error| {
             DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))

@@ -83,6 +83,11 @@ impl HeldStore {
         self.state().commits.clone()
     }
 
+    /// How many questions wait for a commit.
+    pub fn asked(&self) -> usize {
+        self.state().questions.len()
+    }
+
     /// Changes what [`Store::room`] says, and wakes who waits for room.
     pub fn set_room(&self, room: Room) {
         let mut state = self.state();

@@ -32,8 +32,7 @@ impl Shared {
         kind: &'static str,
     ) -> Result<CredentialRow, DirectoryError> {
         self.check_reachable()?;
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|_| DirectoryError::Unavailable("shutting down".into()))?;
+        let _permit = self.permit().await?;
         let rows = self.database.credential(tenant, username, kind).await.map_err(|error| {
             DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
         })?;

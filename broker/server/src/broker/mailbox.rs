@@ -55,7 +55,8 @@ struct Stored {
     /// Whether new messages stay there, for the connection to fetch them.
     behind: bool,
     /// The lowest id that came since the connection last asked for a page: it may be below others that
-    /// it has seen, since ids are given before messages are stored.
+    /// it has seen, since ids are given before messages are stored. What its publisher has sent behind it
+    /// may be in that page.
     lowest: Option<u64>,
     /// Messages that are admitted, and not posted yet. They may be in the store already.
     admitted: usize,
@@ -253,7 +254,12 @@ impl Mailbox {
         state.stored.behind
     }
 
-    /// Where what came since this was last asked begins, in the store.
+    /// Where what came since this was last taken begins, in the store.
+    pub fn lowest(&self) -> Option<u64> {
+        self.state.lock().stored.lowest
+    }
+
+    /// As [`Self::lowest`], which is none from now on.
     pub fn take_lowest(&self) -> Option<u64> {
         self.state.lock().stored.lowest.take()
     }

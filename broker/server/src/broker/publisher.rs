@@ -48,8 +48,8 @@ struct Desk {
     overflowed: u64,
     /// What is to be stored in one commit with the next message.
     along: Option<Box<Along>>,
-    /// Only while messages are emitted that stand for one of QoS 2: what is to be durable before anybody is
-    /// sent them.
+    /// Only while messages are emitted that stand for one that is published once: what is to be durable
+    /// before anybody is sent them.
     behind: Option<Box<CommitSequence>>,
 }
 
@@ -166,10 +166,11 @@ impl Publisher {
         if steps.is_empty() {
             return desk.post(route, parts.topic, parts.retain, || Message::new(parts));
         }
-        let (broker, qos, message) = (desk.broker.clone(), parts.qos, Message::new(parts));
+        let (broker, once, message) =
+            (desk.broker.clone(), desk.is_once(parts.qos), Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = self.settle(published.outcome);
-        self.follow(reply, qos, published.emitted)
+        self.follow(reply, once, published.emitted)
     }
 
     /// Wakes every subscriber that was touched since the last flush.

@@ -258,6 +258,11 @@ impl<S: Stream> Driver<S> {
     }
 
     fn take_page(&mut self, page: Page, in_flight: &HashSet<u64>, backlog: &mut Backlog) {
+        let lowest = self.opened.handle.mailbox.lowest();
+        if lowest.is_some_and(|lowest| lowest <= backlog.after.0) {
+            // It belongs before this page, which may have what the same publisher has sent behind it.
+            return;
+        }
         let Page { deliveries, damaged, next } = page;
         report(&damaged);
         backlog.exhausted = next.is_none();

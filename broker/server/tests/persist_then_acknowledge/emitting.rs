@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use hookmq_codec::{Qos, ReasonCode, TopicFilter};
+use hookmq_codec::{Qos, ReasonCode, TopicFilter, TopicName, Will};
 use hookmq_core::Message;
 use hookmq_hooks::{
     Client, Emission, HookSet, Program, ProgramIdentity, ProgramKind, PublishAnswer,
     PublishVerdict, StepFailure,
 };
 
-use crate::peer::Keep;
+use crate::peer::{Keep, Peer, will};
 use crate::world::{VERSIONS, World};
 
 /// Emits a message on `alarm/0` and one on `alarm/1`, of these QoS, for each below `hooked`, which it
@@ -89,6 +89,24 @@ async fn the_first_that_is_emitted_is_one_commit_with_a_packet_id_that_has_none(
         let stored = "Received p 7, Queued #1 d";
         assert_eq!(world.answer_behind(stored, &mut durable).await, "PUBLISH 1 1 alarm/1");
         assert_eq!(publisher.receive().await, "PUBREC 7");
+    }
+}
+
+#[tokio::test]
+async fn what_is_emitted_for_a_will_goes_on_behind_its_being_published() {
+    for version in VERSIONS {
+        for topic in ["hooked/pass", "hooked/consume"] {
+            let mut world = World::new(version);
+            let topic = TopicName::new(topic).unwrap();
+            let mut client = Peer::new(&world.broker, version);
+            client.connect("c", Keep::Nothing, will(1, 0).map(|it| Will { topic, ..it })).await;
+            assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
+            let mut witness = world.subscriber("w", Keep::Nothing, "alarm/+").await;
+            drop(client);
+            let sent = world.answer_behind("WillCleared c #1", &mut witness).await;
+            assert_eq!(sent, "PUBLISH 0 0 alarm/0");
+            assert_eq!(witness.receive().await, "PUBLISH 1 1 alarm/1");
+        }
     }
 }
 

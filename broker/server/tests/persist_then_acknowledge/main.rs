@@ -5,6 +5,7 @@
 
 mod delivering;
 mod emitting;
+mod late;
 mod orders;
 mod peer;
 mod publishing;

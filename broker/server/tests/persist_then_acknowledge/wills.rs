@@ -41,6 +41,28 @@ async fn a_will_is_forgotten_in_the_commit_that_publishes_it_before_the_session_
     }
 }
 
+/// Else it would come once more, as another message, when the broker is killed before the commit is durable.
+#[tokio::test]
+async fn nobody_is_sent_a_will_before_it_is_stored_that_it_is_published() {
+    for version in VERSIONS {
+        for (qos, keep, stored) in [
+            (0, Keep::Nothing, "WillCleared c #1"),
+            (1, Keep::Nothing, "WillCleared c #1"),
+            (2, Keep::Nothing, "WillCleared c #1"),
+            (0, Keep::Session, "WillCleared c #1"),
+            (1, Keep::Session, "WillCleared c #1, Queued #2 s"),
+        ] {
+            let mut world = World::new(version);
+            let client = client_with(&mut world, Keep::Nothing, will(qos, 0)).await;
+            let mut subscriber = world.subscriber("s", keep, "w").await;
+            drop(client);
+            let sent = world.answer_behind(stored, &mut subscriber).await;
+            assert!(sent.starts_with(&format!("PUBLISH {qos} ")), "{sent}");
+            assert_eq!(world.commit().await, "Ended c");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_will_that_is_retained_is_forgotten_in_the_same_commit() {
     for version in VERSIONS {

@@ -61,7 +61,8 @@ impl Publisher {
         if steps.is_empty() {
             return self.post_abroad(target, parts);
         }
-        let (broker, qos, message) = (desk.broker.clone(), parts.qos, Message::new(parts));
+        let (broker, once, message) =
+            (desk.broker.clone(), desk.is_once(parts.qos), Message::new(parts));
         let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
         let reply = match published.outcome {
             PublishOutcome::Pass(message) if message.topic() == parts.topic => {
@@ -69,7 +70,7 @@ impl Publisher {
             }
             outcome => self.settle(outcome),
         };
-        self.follow(reply, qos, published.emitted)
+        self.follow(reply, once, published.emitted)
     }
 
     /// Retains and posts a message inside another tenant, on the topic that it has there.

@@ -54,16 +54,16 @@ impl Publisher {
         }
     }
 
-    /// Emits what hooks have made of a message of this QoS. What stands for one of QoS 2 goes onward
+    /// Emits what hooks have made of a message. What stands for one that is published `once` goes onward
     /// behind what is stored of that, as the message itself does: else it would be emitted again for a
     /// PUBLISH that comes again after a crash. Where the message has left its packet id to be stored, the
     /// first that is emitted is one commit with it.
-    pub(super) fn follow(&mut self, reply: Reply, qos: Qos, emitted: Vec<Emitted>) -> Reply {
+    pub(super) fn follow(&mut self, reply: Reply, once: bool, emitted: Vec<Emitted>) -> Reply {
         if emitted.is_empty() {
             return reply;
         }
         self.desk.along = self.desk.along_with(&reply);
-        self.desk.behind = (qos == Qos::ExactlyOnce).then(|| Box::new(reply.commit));
+        self.desk.behind = once.then(|| Box::new(reply.commit));
         let commit = self.emit(emitted);
         self.desk.behind = None;
         Reply { commit: reply.commit.max(commit), ..reply }
@@ -71,6 +71,12 @@ impl Publisher {
 }
 
 impl Desk {
+    /// Whether a message of this QoS, the next, is published once, whatever happens: it is one of QoS 2, or
+    /// a will, which the store has until it is published.
+    pub(super) fn is_once(&self, qos: Qos) -> bool {
+        qos == Qos::ExactlyOnce || self.along.as_ref().is_some_and(|it| it.due == Due::Always)
+    }
+
     /// What is still to be stored behind a message with this reply.
     fn along_with(&mut self, reply: &Reply) -> Option<Box<Along>> {
         let accepted = !reply.reason_code.is_failure();

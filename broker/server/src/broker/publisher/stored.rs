@@ -93,6 +93,7 @@ impl Desk {
             self.tenant.meter.note(Bound::Retained);
             return self.refused();
         }
+        let once = self.is_once(message.qos());
         let mut changes: Vec<_> = self.along.take().map(|it| it.change).into_iter().collect();
         if let Some(record) = record.clone() {
             let tenant = self.tenant.name.clone();
@@ -112,7 +113,7 @@ impl Desk {
         if let Some(behind) = &mut self.behind {
             **behind = commit.max(**behind);
             message.set_onward_after(**behind);
-        } else if message.qos() == Qos::ExactlyOnce {
+        } else if once {
             message.set_onward_after(commit);
         }
         self.post_by_ways(&recipients.sessions, message, retain, ways);
