@@ -44,7 +44,8 @@ impl JsonTransform {
         for operation in &self.config.operations {
             changed |= operation.apply(&mut object, facts);
         }
-        changed.then(|| Value::Object(object).to_string().into_bytes())
+        // Not by `Display`, which writes through a formatter.
+        changed.then(|| serde_json::to_vec(&object).expect("an object of texts is JSON"))
     }
 }
 

@@ -30,7 +30,7 @@ pub fn json(payload: &Payload, aliases: &Aliases) -> Vec<u8> {
     insert(&mut object, "seq", payload.seq);
     let metrics = payload.metrics.iter().map(|metric| metric_json(metric, aliases)).collect();
     object.insert("metrics".into(), Json::Array(metrics));
-    Json::Object(object).to_string().into_bytes()
+    serde_json::to_vec(&object).expect("an object of texts is JSON")
 }
 
 fn metric_json(metric: &Metric, aliases: &Aliases) -> Json {

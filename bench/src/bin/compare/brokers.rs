@@ -41,10 +41,19 @@ pub enum Setting {
     WebSocket,
     /// Users `u0` and so on log in, and may publish and subscribe below `devices/` and their name.
     Users(usize),
-    /// Each message passes the plugin json-transform and the rule threshold_alarm.
-    Hooks,
+    /// Each message passes the plugin and the rule threshold_alarm.
+    Hooks(Guest),
     /// The user name of a client is its tenant.
     TenantsByName,
+}
+
+/// A plugin that ships.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// Looks at the publisher, and at the clock.
+    RateGuard,
+    /// Reads the payload, which is JSON, and writes another one.
+    JsonTransform,
 }
 
 /// A running broker. Dropping it ends it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookmq_codec::Qos;
 
-use crate::brokers::{Kind, Setting};
+use crate::brokers::{Guest, Kind, Setting};
 use crate::load::{Form, Load, Names, Pace, Plan, Shape};
 
 /// Bytes of a payload.
@@ -109,10 +109,14 @@ impl Rows {
             |name: String, setting, load| Row { setting, brokers: ALONE, ..open(name, load) };
         let durable = Load { durable: true, ..self.pairs(20, Qos::AtLeastOnce) };
         let hooks = Load { form: Form::Json, ..self.pairs(20, Qos::AtMostOnce) };
-        let mut rows = vec![
-            alone("pairs 20→20, sessions on disk, QoS 1".to_owned(), Setting::Open, durable),
-            alone("pairs 20→20, a plugin and a rule, QoS 0".to_owned(), Setting::Hooks, hooks),
-        ];
+        let mut rows =
+            vec![alone("pairs 20→20, sessions on disk, QoS 1".to_owned(), Setting::Open, durable)];
+        for (name, guest) in
+            [("rate-guard", Guest::RateGuard), ("json-transform", Guest::JsonTransform)]
+        {
+            let name = format!("pairs 20→20, {name} and a rule, QoS 0");
+            rows.push(alone(name, Setting::Hooks(guest), hooks.clone()));
+        }
         for tenants in [1, 10, 100, 1000] {
             let load = Load {
                 names: Names::Tenants(tenants),

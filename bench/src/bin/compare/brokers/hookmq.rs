@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Place, Setting, mosquitto, output, programs};
+use super::{Guest, Place, Setting, mosquitto, output, programs};
 
 /// Whose the users are.
 const TENANT: &str = "bench";
@@ -70,7 +70,7 @@ fn configuration(place: &Place<'_>, setting: Setting) -> Result<String> {
   authorize: [{builtin: open}]
 rules: {dir: rules}"
             .to_owned(),
-        Setting::Hooks => hooks()?,
+        Setting::Hooks(guest) => hooks(guest)?,
         Setting::Open | Setting::Tls | Setting::WebSocket => OPEN.to_owned(),
     };
     let database = match setting {
@@ -91,20 +91,32 @@ const OPEN: &str = "
   connect: [{builtin: anonymous}]
   authorize: [{builtin: open}]";
 
-fn hooks() -> Result<String> {
+fn hooks(guest: Guest) -> Result<String> {
+    let (plugin, config, grants) = match guest {
+        Guest::RateGuard => (
+            "rate-guard",
+            "{limits: [{topics: [\"#\"], rate: 1000000}]}",
+            "{log: true, metric: true, clock: true, kv: true}",
+        ),
+        Guest::JsonTransform => (
+            "json-transform",
+            "{operations: [{op: timestamp, field: received_at}]}",
+            "{log: true, clock: true}",
+        ),
+    };
     let rules = std::env::current_dir()?.join("rules");
     let built = programs()?.join("../plugins");
     let plugins = built.canonicalize().with_context(|| format!("{}", built.display()))?;
     Ok(format!(
         "{OPEN}
   publish:
-    - plugin: json-transform
+    - plugin: {plugin}
       topics: [\"#\"]
-      config: {{operations: [{{op: timestamp, field: received_at}}]}}
+      config: {config}
     - rule: threshold_alarm
 plugins:
   dir: {}
-  grants: {{json-transform: {{log: true, clock: true}}}}
+  grants: {{{plugin}: {grants}}}
 rules: {{dir: {}}}",
         plugins.display(),
         rules.display()
