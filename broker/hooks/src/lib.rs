@@ -22,6 +22,7 @@ mod rehearsal;
 mod run;
 mod services;
 mod step;
+mod thread_number;
 mod trial;
 mod verdict;
 
@@ -49,6 +50,7 @@ pub use services::{
     Keeper, KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
 };
 pub use step::{Step, StepParts};
+pub use thread_number::thread_number;
 pub use trial::{Difference, Differences, EVERYBODY, Stage, Trial, Version};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,

@@ -8,6 +8,7 @@ use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
     FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    thread_number,
 };
 use rhai::{AST, Caches, Dynamic, Engine, EvalContext, GlobalRuntimeState, Position, Scope};
 
@@ -111,16 +112,24 @@ struct State {
 /// Each running call has a state of its own, so there are as many as calls ran at once; each is bounded by
 /// the calls that stand in the rule. A call that fails may leave its state in disorder: it is dropped.
 #[derive(Default)]
-pub(crate) struct Spares(Mutex<Vec<State>>);
+pub(crate) struct Spares(Mutex<Vec<(u32, State)>>);
 
 impl Spares {
+    /// The one that this thread has used, for it is in this processor's cache; or else any.
     fn take(&self) -> Option<State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = spares.iter().rposition(|(last, _)| *last == thread_number());
+        let taken = match own {
+            Some(place) => Some(spares.swap_remove(place)),
+            None => spares.pop(),
+        };
+        taken.map(|(_, state)| state)
     }
 
     fn give_back(&self, mut state: State) {
         state.global.num_operations = 0;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spares.push((thread_number(), state));
     }
 }
 

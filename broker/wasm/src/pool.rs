@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
-use hookmq_hooks::{FailureKind, StepFailure};
+use hookmq_hooks::{FailureKind, StepFailure, thread_number};
 use parking_lot::Mutex;
 
 use crate::instance::Instance;
@@ -21,8 +21,8 @@ pub(crate) struct Pool {
 
 pub(crate) struct TenantPool {
     pub(crate) tenant: Arc<str>,
-    #[expect(clippy::vec_box, reason = "each call takes one out and puts it back")]
-    idle: Mutex<Vec<Box<Instance>>>,
+    /// Each with the thread that has used it last.
+    idle: Mutex<Vec<(u32, Box<Instance>)>>,
     live: Arc<AtomicU32>,
 }
 
@@ -63,15 +63,15 @@ impl Pool {
                 &added
             }
         };
-        let idle = tenant_pool.idle.lock().pop();
-        let mut instance = match idle {
+        let thread = thread_number();
+        let mut instance = match tenant_pool.take_idle(thread) {
             Some(instance) => instance,
             None => Box::new(create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?),
         };
         let answer = use_instance(&mut instance)?;
         instance.calls += 1;
         if instance.calls < self.calls_per_instance {
-            tenant_pool.idle.lock().push(instance);
+            tenant_pool.idle.lock().push((thread, instance));
         }
         Ok(answer)
     }
@@ -131,6 +131,19 @@ impl Pool {
             let dropped = pool.idle.lock().pop();
             dropped.is_some()
         })
+    }
+}
+
+impl TenantPool {
+    /// The one that this thread has used, for its memory is in this processor's cache; or else any.
+    fn take_idle(&self, thread: u32) -> Option<Box<Instance>> {
+        let mut idle = self.idle.lock();
+        let own = idle.iter().rposition(|(last, _)| *last == thread);
+        let taken = match own {
+            Some(place) => Some(idle.swap_remove(place)),
+            None => idle.pop(),
+        };
+        taken.map(|(_, instance)| instance)
     }
 }
 
