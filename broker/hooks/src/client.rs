@@ -223,6 +223,33 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client of whom no more is known than its name, and of its connection nothing.
+    pub fn named(
+        tenant: Arc<str>,
+        client_id: Arc<str>,
+        username: Arc<str>,
+        budget: Arc<TenantBudget>,
+    ) -> Self {
+        Self {
+            tenant,
+            username,
+            client_id,
+            client_id_bound: false,
+            roles: BTreeSet::new(),
+            attributes: BTreeMap::new(),
+            connection: ConnectionFacts {
+                listener: "".into(),
+                peer: None,
+                protocol: ProtocolVersion::V5,
+                encrypted: false,
+            },
+            certificate: None,
+            attachments: BTreeMap::new(),
+            limits: ClientLimits::default(),
+            budget,
+        }
+    }
+
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.contains(role)
     }

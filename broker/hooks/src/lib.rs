@@ -13,6 +13,7 @@ mod breaker;
 mod budget;
 mod client;
 mod explain;
+mod kept;
 mod message_patch;
 mod meter;
 mod pipeline;
@@ -22,7 +23,6 @@ mod rehearsal;
 mod run;
 mod services;
 mod step;
-mod thread_number;
 mod trial;
 mod verdict;
 
@@ -37,6 +37,7 @@ pub use client::{
     DistinguishedName, Identity, Secret, Voucher, resembles_token,
 };
 pub use explain::{Explanation, StepTrace, ask_again};
+pub use kept::{Kept, thread_number};
 pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
@@ -50,7 +51,6 @@ pub use services::{
     Keeper, KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
 };
 pub use step::{Step, StepParts};
-pub use thread_number::thread_number;
 pub use trial::{Difference, Differences, EVERYBODY, Stage, Trial, Version};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,

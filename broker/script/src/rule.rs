@@ -1,14 +1,13 @@
 //! A loaded rule, as the pipeline calls it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
-    thread_number,
+    FailureKind, Hook, HookSet, Kept, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
 use rhai::{AST, Caches, Dynamic, Engine, EvalContext, GlobalRuntimeState, Position, Scope};
 
@@ -57,6 +56,7 @@ impl Rule {
             .call_fn_raw(name, false, false, arguments);
         let value = answer
             .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))?;
+        spare.global.num_operations = 0;
         self.spares.give_back(spare);
         Verdict::tell(&value, &self.file, (name, *place));
         Ok(value)
@@ -104,34 +104,14 @@ impl Rule {
 
 /// What the engine keeps while a call runs, and what the next call has of it: which function each call in
 /// the rule means. To find that out anew takes as long as a short rule runs.
-struct State {
+pub(crate) struct State {
     global: GlobalRuntimeState,
     caches: Caches,
 }
 
 /// Each running call has a state of its own, so there are as many as calls ran at once; each is bounded by
 /// the calls that stand in the rule. A call that fails may leave its state in disorder: it is dropped.
-#[derive(Default)]
-pub(crate) struct Spares(Mutex<Vec<(u32, State)>>);
-
-impl Spares {
-    /// The one that this thread has used, for it is in this processor's cache; or else any.
-    fn take(&self) -> Option<State> {
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = spares.iter().rposition(|(last, _)| *last == thread_number());
-        let taken = match own {
-            Some(place) => Some(spares.swap_remove(place)),
-            None => spares.pop(),
-        };
-        taken.map(|(_, state)| state)
-    }
-
-    fn give_back(&self, mut state: State) {
-        state.global.num_operations = 0;
-        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spares.push((thread_number(), state));
-    }
-}
+pub(crate) type Spares = Kept<State>;
 
 impl Program for Rule {
     fn identity(&self) -> &ProgramIdentity {

@@ -80,7 +80,7 @@ enum TurnedAway {
 }
 
 /// Rest after an accept that failed for lack of something (descriptors, memory).
-const BREATH: Duration = Duration::from_millis(50);
+pub(crate) const BREATH: Duration = Duration::from_millis(50);
 
 impl Listener {
     /// Binds where `config` says; port 0 lets the system choose.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
-use hookmq_hooks::{FailureKind, StepFailure, thread_number};
+use hookmq_hooks::{FailureKind, Kept, StepFailure};
 use parking_lot::Mutex;
 
 use crate::instance::Instance;
@@ -21,8 +21,7 @@ pub(crate) struct Pool {
 
 pub(crate) struct TenantPool {
     pub(crate) tenant: Arc<str>,
-    /// Each with the thread that has used it last.
-    idle: Mutex<Vec<(u32, Box<Instance>)>>,
+    idle: Kept<Box<Instance>>,
     live: Arc<AtomicU32>,
 }
 
@@ -63,15 +62,14 @@ impl Pool {
                 &added
             }
         };
-        let thread = thread_number();
-        let mut instance = match tenant_pool.take_idle(thread) {
+        let mut instance = match tenant_pool.idle.take() {
             Some(instance) => instance,
             None => Box::new(create(tenant_pool.tenant.clone(), self.slot(tenant_pool)?)?),
         };
         let answer = use_instance(&mut instance)?;
         instance.calls += 1;
         if instance.calls < self.calls_per_instance {
-            tenant_pool.idle.lock().push((thread, instance));
+            tenant_pool.idle.give_back(instance);
         }
         Ok(answer)
     }
@@ -95,7 +93,7 @@ impl Pool {
     fn add(&self, tenant: &str) -> Arc<TenantPool> {
         let added = Arc::new(TenantPool {
             tenant: tenant.into(),
-            idle: Mutex::default(),
+            idle: Kept::default(),
             live: Arc::default(),
         });
         self.tenants.rcu(|tenants| {
@@ -113,8 +111,7 @@ impl Pool {
     /// Drops the tenant's idle instances.
     pub(crate) fn refresh(&self, tenant: &str) {
         if let Some(pool) = self.tenants.load().get(tenant) {
-            let idle = std::mem::take(&mut *pool.idle.lock());
-            drop(idle);
+            pool.idle.clear();
         }
     }
 
@@ -127,23 +124,7 @@ impl Pool {
     /// Drops one idle instance, if there is any.
     fn drop_idle(&self) -> bool {
         let tenants = self.tenants.load();
-        tenants.values().any(|pool| {
-            let dropped = pool.idle.lock().pop();
-            dropped.is_some()
-        })
-    }
-}
-
-impl TenantPool {
-    /// The one that this thread has used, for its memory is in this processor's cache; or else any.
-    fn take_idle(&self, thread: u32) -> Option<Box<Instance>> {
-        let mut idle = self.idle.lock();
-        let own = idle.iter().rposition(|(last, _)| *last == thread);
-        let taken = match own {
-            Some(place) => Some(idle.swap_remove(place)),
-            None => idle.pop(),
-        };
-        taken.map(|(_, instance)| instance)
+        tenants.values().any(|pool| pool.idle.take().is_some())
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::listener::BREATH;
+
 /// Connections at a time. Further ones wait in the socket until one of these has ended, which none
 /// puts off for longer than the times below say.
 const CONNECTIONS: usize = 256;
@@ -24,9 +26,6 @@ const LONGEST_HEAD: usize = 64 << 10;
 
 /// For the answer, and whatever of the body is not read.
 const FAREWELL: Duration = Duration::from_secs(60);
-
-/// Rest after an accept that failed for lack of something.
-const BREATH: Duration = Duration::from_millis(50);
 
 /// How long one request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

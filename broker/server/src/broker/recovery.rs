@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{PacketId, ProtocolVersion, ReasonCode};
+use hookmq_codec::{PacketId, ReasonCode};
 use hookmq_core::{Delivery, Message, NEVER_EXPIRES, Outgoing, Recovered, Resumed, Session};
-use hookmq_hooks::{Client, ConnectionFacts};
+use hookmq_hooks::Client;
 use hookmq_store::{
     Change, Damage, MessageId, Presence, Question, Recovery, RetainedKey, SessionKey, SessionState,
     SharedKey, StoredDelivery, StoredInFlight, StoredMessage, StoredSubscription, StoredWill,
@@ -244,25 +244,8 @@ impl Broker {
         clock: &WallClock,
     ) -> Will {
         let SessionKey { tenant, client_id } = remain.key.clone();
-        let connection = ConnectionFacts {
-            listener: "".into(),
-            peer: None,
-            protocol: ProtocolVersion::V5,
-            encrypted: false,
-        };
-        let client = Client {
-            budget: self.tenant(&tenant).budget.clone(),
-            tenant,
-            client_id,
-            username: remain.username.clone(),
-            client_id_bound: false,
-            roles: Default::default(),
-            attributes: Default::default(),
-            attachments: Default::default(),
-            limits: Default::default(),
-            connection,
-            certificate: None,
-        };
+        let budget = self.tenant(&tenant).budget.clone();
+        let client = Client::named(tenant, client_id, remain.username.clone(), budget);
         Will {
             message: message.into_message(clock),
             delay: Duration::from_secs(stored.delay.into()),

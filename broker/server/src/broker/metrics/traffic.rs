@@ -1,7 +1,8 @@
 //! Packets, messages and bytes that pass, counted by each worker in a place of its own.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hookmq_hooks::thread_number;
 
 /// What passed: in one turn of a connection, or since the broker began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,18 +38,11 @@ pub struct TenantTraffic([AtomicU64; 4]);
 /// With more workers than this, some share.
 const SHARDS: usize = 16;
 
-thread_local! {
-    static PLACE: Cell<usize> = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS)
-    };
-}
-
 impl TrafficCounters {
     /// Adds what passed in one turn.
     #[inline]
     pub fn add(&self, turn: Traffic<u32>) {
-        let shard = &self.shards[PLACE.get()];
+        let shard = &self.shards[thread_number() as usize % SHARDS];
         for (counter, count) in shard.0.iter().zip(turn.fields()) {
             if count > 0 {
                 counter.fetch_add(u64::from(count), Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! Who has a session while its connection does not let go of it.
 
-use hookmq_codec::ProtocolVersion;
-use hookmq_hooks::{Blueprint, ConnectionFacts, Hook, Pipeline, Program, StepSpec};
+use hookmq_hooks::{Blueprint, Hook, Pipeline, Program, StepSpec};
 use hookmq_store::{Change, HeldStore};
 
 use super::*;
@@ -34,25 +33,7 @@ fn scene() -> Scene {
         Arc::default(),
     );
     let tenant = broker.tenant(&"t".into());
-    let connection = ConnectionFacts {
-        listener: "".into(),
-        peer: None,
-        protocol: ProtocolVersion::V5,
-        encrypted: false,
-    };
-    let client = Client {
-        budget: tenant.budget.clone(),
-        tenant: "t".into(),
-        client_id: "c".into(),
-        username: "u".into(),
-        client_id_bound: false,
-        roles: Default::default(),
-        attributes: Default::default(),
-        attachments: Default::default(),
-        limits: Default::default(),
-        connection,
-        certificate: None,
-    };
+    let client = Client::named("t".into(), "c".into(), "u".into(), tenant.budget.clone());
     Scene { broker, tenant, client: Arc::new(client), store }
 }
 
