@@ -82,6 +82,9 @@ enum TurnedAway {
 /// Rest after an accept that failed for lack of something (descriptors, memory).
 pub(crate) const BREATH: Duration = Duration::from_millis(50);
 
+/// Behind so many clients of a crowd, those who are connected have their turn.
+const ACCEPTED_IN_A_ROW: u64 = 8;
+
 impl Listener {
     /// Binds where `config` says; port 0 lets the system choose.
     pub fn bind(config: ListenerConfig) -> io::Result<Self> {
@@ -107,7 +110,10 @@ impl Listener {
 
     /// Accepts until the task is dropped; every client gets a task of its own.
     pub async fn run(self, broker: Arc<Broker>) {
-        loop {
+        for number in 1_u64.. {
+            if number % ACCEPTED_IN_A_ROW == 0 {
+                tokio::task::yield_now().await;
+            }
             match self.socket.accept().await {
                 Ok(accepted) => {
                     broker.metrics.sockets_accepted.add(1);
