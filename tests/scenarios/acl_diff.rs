@@ -7,6 +7,7 @@ use hookmq_codec::{ProtocolVersion, Qos, ReasonCode};
 use hookmq_tests::broker::hookmq;
 use hookmq_tests::client::publish;
 use hookmq_tests::company::{Company, Engine};
+use hookmq_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 const CHANGE: &str = "
@@ -105,6 +106,34 @@ fn what_is_foretold_comes_true_on_sqlite() {
 #[test]
 fn what_is_foretold_comes_true_on_postgres() {
     comes_true(Engine::Postgres);
+}
+
+#[test]
+fn what_an_attribute_gives_and_takes_is_foretold() {
+    let company = company(Engine::Sqlite);
+    let mut other = company.client("other", "o");
+    company.execute(
+        "INSERT INTO permissions (tenant, subject_kind, action, filter)
+            VALUES ('acme', 'everyone', 'publish', 'sites/{attribute:site}');
+        UPDATE principals SET attributes = '{\"site\": \"north\"}' WHERE username = 'other'",
+    );
+    wait_until("the attribute counts", || {
+        let answer = other.publish(publish("sites/north", b"", Qos::AtLeastOnce));
+        (!answer.is_failure()).then_some(())
+    });
+    let change = "UPDATE principals SET attributes = '{\"site\": \"south\"}'";
+    let expected = [
+        "other publish sites/north: QoS 2 -> denied",
+        "other publish sites/south: denied -> QoS 2",
+    ];
+    assert_eq!(lines(&told(&diff(&company, change, &["--json"]))), expected);
+    company.execute(change);
+    wait_until("the change counts", || {
+        let answer = other.publish(publish("sites/north", b"", Qos::AtLeastOnce));
+        answer.is_failure().then_some(())
+    });
+    let answer = other.publish(publish("sites/south", b"", Qos::AtLeastOnce));
+    assert!(!answer.is_failure(), "{answer:?}");
 }
 
 fn commits_nothing(engine: Engine, changes: &[&str]) {

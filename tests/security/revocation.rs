@@ -5,7 +5,6 @@ use hookmq_codec::{
 };
 use hookmq_tests::client::{Client, Received, at, connect, connect_to_session, publish, will};
 use hookmq_tests::company::{Company, Engine};
-use hookmq_tests::guarded::{Guarded, authenticate_again};
 use hookmq_tests::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -356,33 +355,4 @@ fn a_client_that_takes_nothing_is_sent_nothing_after_the_revocation() {
     expect_revoked(&mut reader, "a/#");
     reader.acknowledge(&first);
     reader.expect_nothing();
-}
-
-/// A changed attribute counts when the client authenticates again; what it had by the old one is lost.
-#[test]
-fn a_re_authentication_that_establishes_less_takes_subscriptions_away() {
-    let guarded = Guarded::new(TELL);
-    guarded.execute(
-        "INSERT INTO permissions (tenant, subject_kind, action, filter)
-        VALUES ('acme', 'everyone', 'subscribe', 'sites/{attribute:site}')",
-    );
-    let mut pump = guarded.client("pump");
-    wait_until("the permission is in force", || {
-        let granted = pump.subscribe_with(&[("sites/north", at(Qos::AtMostOnce))], None);
-        (granted == [ReasonCode::Success]).then_some(())
-    });
-    authenticate_again(&mut pump, "pump");
-    pump.expect_nothing();
-    guarded.execute(
-        "UPDATE principals SET attributes = '{\"site\": \"south\"}' WHERE username = 'pump'",
-    );
-    let told = wait_until("the change is established", || {
-        authenticate_again(&mut pump, "pump");
-        pump.passed_over()
-    });
-    assert_eq!(told.publish().topic.map(TopicName::as_str), Some("$SYS/session/revoked"));
-    pump.subscribe("sites/south", Qos::AtMostOnce);
-    pump.publish(publish("sites/north", b"x", Qos::AtMostOnce));
-    pump.publish(publish("sites/south", b"y", Qos::AtMostOnce));
-    pump.expect_message("sites/south", b"y");
 }

@@ -100,7 +100,7 @@ pub(crate) struct LookupRow {
 }
 
 /// The answer to a question for a credential.
-#[derive(FromRow)]
+#[derive(Clone, FromRow)]
 pub(crate) struct CredentialRow {
     /// Random, and the same for as long as the database lives.
     pub stranger_key: String,

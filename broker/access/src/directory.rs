@@ -24,7 +24,8 @@ use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy, TenantGrants};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
-pub(crate) use grants::{Grants, Registry};
+use credentials::Credentials;
+pub(crate) use grants::{Grants, Held, Registry};
 pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
 
@@ -88,6 +89,7 @@ struct Shared {
     database: Database,
     settings: DatabaseSettings,
     cache: Mutex<Cache>,
+    credentials: Arc<Credentials>,
     /// Look-ups in flight.
     permits: Semaphore,
     registry: Arc<Registry>,
@@ -117,6 +119,7 @@ impl Directory {
         let shared = Arc::new(Shared {
             database: Database::open(&settings),
             cache: Mutex::new(Cache::new(settings.cached_principals)),
+            credentials: Arc::new(Credentials::new(settings.cached_principals)),
             permits: Semaphore::new(settings.max_connections.max(1) as usize),
             registry: Arc::default(),
             readiness: watch::Sender::new(Readiness::Starting),
@@ -165,16 +168,16 @@ impl Directory {
             Ok(principal) => principal,
             Err(refused) => return Ok(Err(refused)),
         };
-        let grants = Grants::register(&self.shared.registry, key, principal);
+        let held = Held::register(&self.shared.registry, key, principal);
         // A change may have been applied to all that were registered while this one was not yet.
         while generation != self.permissions_generation() {
             generation = self.permissions_generation();
-            match self.principal(grants.key()).await? {
-                Ok(principal) => grants.replace(Ok(principal)),
+            match self.principal(held.key()).await? {
+                Ok(principal) => held.replace(Ok(principal)),
                 Err(refused) => return Ok(Err(refused)),
             }
         }
-        Ok(Ok(grants))
+        Ok(Ok(Grants::new(held)))
     }
 
     /// Whether what is remembered may still be relied upon.

@@ -24,6 +24,9 @@ mod settings;
 mod tenant_grants;
 mod token;
 
+/// The step's name, which vouches for what it gives.
+const DATABASE: &str = "database";
+
 pub use bans::{Ban, Bans, MAX_BANS};
 pub use certificate::{
     CertificateError, CertificateSettings, CrlFacts, MAX_CERTIFICATE_LENGTH, MAX_NAME_LENGTH,

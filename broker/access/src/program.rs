@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{
-    Access, Attachment, Attribute, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt,
-    ConnectVerdict, Denial, Effect, FailureKind, HookSet, Identity, IdentityPatch, Program,
-    ProgramIdentity, ProgramKind, StepFailure, Voucher, note,
+    Access, Attachment, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict,
+    Denial, Effect, FailureKind, HookSet, Identity, IdentityPatch, Program, ProgramIdentity,
+    ProgramKind, StepFailure, note,
 };
 
 pub use self::certificate::CertificateProgram;
@@ -23,10 +23,10 @@ pub use self::scram::{ScramProgram, ScramSettings};
 use crate::client_id::{Foreign, NamedClientIdRule};
 use crate::directory::Grants;
 use crate::name::name;
-use crate::{BoundPermissions, Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling};
-
-/// The step's name, which vouches for what it gives.
-const DATABASE: &str = "database";
+use crate::token::TokenGrants;
+use crate::{
+    BoundPermissions, DATABASE, Directory, DirectoryError, NotAdmitted, PrincipalKey, Ruling,
+};
 
 /// Looks up the principal that earlier connect steps have named, and authorizes by its permissions.
 /// Does not authenticate: whoever does must accept.
@@ -123,14 +123,31 @@ impl Directory {
         };
         if let Ok(principal) = &*grants.standing() {
             client.roles.extend(principal.roles.iter().cloned());
-            let vouched_by = Voucher::Step(DATABASE.into());
-            client.attributes.extend(principal.attributes.iter().map(|(name, value)| {
-                let attribute = Attribute { value: value.clone(), vouched_by: vouched_by.clone() };
-                (name.clone(), attribute)
-            }));
+            let given = principal.attributes_beside(&BTreeMap::new());
+            client.attributes.extend(given);
         }
         client.attachments.insert(DATABASE.into(), Attachment::new(grants));
         Ok(Ok(()))
+    }
+
+    /// The client with the roles and attributes that its principal has now, where those that the step
+    /// `database` has given it are others. What another step has said counts more.
+    pub fn renewed(client: &Client) -> Option<Client> {
+        let grants = grants(client)?;
+        let standing = grants.standing();
+        let principal = standing.as_ref().as_ref().ok()?;
+        let attributes = principal.attributes_beside(&client.attributes);
+        if client.roles == principal.roles && client.attributes == attributes {
+            return None;
+        }
+        let mut renewed = Client { roles: principal.roles.clone(), attributes, ..client.clone() };
+        // Placeholders have taken the values of before.
+        renewed.attachments.insert(DATABASE.into(), Attachment::new(grants.unbound()));
+        if let Some(token) = TokenGrants::of(client) {
+            let token = Attachment::new(Arc::new(token.unbound()));
+            renewed.attachments.insert(TokenGrants::NAME.into(), token);
+        }
+        Some(renewed)
     }
 
     /// What the step `database` has looked the client up by, if it was asked and the client is still

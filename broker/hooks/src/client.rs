@@ -203,7 +203,8 @@ impl ClientLimits {
     }
 }
 
-/// A connected client, as the hooks after connect see it. Does not change while it is connected.
+/// A connected client, as the hooks after connect see it. Another takes its place when it authenticates
+/// again, or its principal changes.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub tenant: Arc<str>,

@@ -14,12 +14,17 @@ use crate::{BoundPermissions, Holder};
 
 /// The permissions of one connected client. Attached to it, and dropped with it.
 pub(crate) struct Grants {
-    key: PrincipalKey,
-    /// As they were when the client connected.
-    roles: BTreeSet<Arc<str>>,
-    standing: ArcSwap<Standing>,
+    held: Arc<Held>,
     /// Made when first asked for: only then is the client's identity complete.
     bound: ArcSwapOption<Bound>,
+}
+
+/// What was looked up for a client, and is kept current.
+pub(crate) struct Held {
+    key: PrincipalKey,
+    /// All that the principal has had since the client connected.
+    roles: Mutex<BTreeSet<Arc<str>>>,
+    standing: ArcSwap<Standing>,
     id: u64,
     registry: Arc<Registry>,
 }
@@ -33,52 +38,74 @@ struct Bound {
     permissions: Result<BoundPermissions, String>,
 }
 
-/// All grants that are held.
+/// All that is held.
 #[derive(Default)]
 pub(crate) struct Registry {
     next: AtomicU64,
-    held: Mutex<HashMap<u64, Weak<Grants>>>,
+    held: Mutex<HashMap<u64, Weak<Held>>>,
 }
 
 impl Registry {
     /// Those that `concerns` names.
-    pub(super) fn select(&self, concerns: impl Fn(&PrincipalKey) -> bool) -> Vec<Arc<Grants>> {
+    pub(super) fn select(&self, concerns: impl Fn(&PrincipalKey) -> bool) -> Vec<Arc<Held>> {
         // Upgraded outside the lock: the last holder may let go in between, and dropping takes it.
         let held: Vec<_> = self.held.lock().values().cloned().collect();
-        held.iter().filter_map(Weak::upgrade).filter(|grants| concerns(&grants.key)).collect()
+        held.iter().filter_map(Weak::upgrade).filter(|held| concerns(&held.key)).collect()
     }
 }
 
-impl Grants {
+impl Held {
     pub(super) fn register(
         registry: &Arc<Registry>,
         key: PrincipalKey,
         principal: Arc<Principal>,
     ) -> Arc<Self> {
         let id = registry.next.fetch_add(1, Ordering::Relaxed);
-        let grants = Arc::new(Self {
+        let held = Arc::new(Self {
             key,
-            roles: principal.roles.clone(),
+            roles: Mutex::new(principal.roles.clone()),
             standing: ArcSwap::from_pointee(Ok(principal)),
-            bound: ArcSwapOption::empty(),
             id,
             registry: registry.clone(),
         });
-        registry.held.lock().insert(id, Arc::downgrade(&grants));
-        grants
+        registry.held.lock().insert(id, Arc::downgrade(&held));
+        held
     }
 
-    pub(crate) fn key(&self) -> &PrincipalKey {
+    pub(super) fn key(&self) -> &PrincipalKey {
         &self.key
     }
 
     pub(super) fn replace(&self, standing: Standing) {
+        if let Ok(principal) = &standing {
+            self.roles.lock().extend(principal.roles.iter().cloned());
+        }
         self.standing.store(Arc::new(standing));
     }
 
     /// The principal as it was last seen; an error where it may do nothing any more.
     pub(crate) fn standing(&self) -> Arc<Standing> {
         self.standing.load_full()
+    }
+}
+
+impl Grants {
+    pub(super) fn new(held: Arc<Held>) -> Arc<Self> {
+        Arc::new(Self { held, bound: ArcSwapOption::empty() })
+    }
+
+    pub(crate) fn key(&self) -> &PrincipalKey {
+        &self.held.key
+    }
+
+    /// As [`Held::standing`].
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.held.standing()
+    }
+
+    /// The same for the client with another identity: what was bound for the old one is not of it.
+    pub(crate) fn unbound(&self) -> Arc<Self> {
+        Self::new(self.held.clone())
     }
 
     /// Hands the permissions of `client`, which holds these grants, to `decide`.
@@ -90,7 +117,7 @@ impl Grants {
         client: &Client,
         decide: impl FnOnce(&BoundPermissions) -> T,
     ) -> Result<T, String> {
-        let standing = self.standing.load();
+        let standing = self.held.standing.load();
         let current = self.bound.load();
         if let Some(bound) = &*current
             && Arc::ptr_eq(&bound.standing, &standing)
@@ -106,11 +133,12 @@ impl Grants {
     fn bind(&self, client: &Client, standing: &Standing) -> Result<BoundPermissions, String> {
         let principal = standing.as_ref().map_err(Clone::clone)?;
         let client_id = client.client_id_bound.then_some(&client.client_id);
+        let key = self.key();
         // What was looked up belongs to another identity, and a denial might be missing.
-        if client.tenant != self.key.tenant
-            || client.username != self.key.username
-            || client_id != self.key.client_id.as_ref()
-            || !client.roles.is_subset(&self.roles)
+        if client.tenant != key.tenant
+            || client.username != key.username
+            || client_id != key.client_id.as_ref()
+            || !client.roles.is_subset(&self.held.roles.lock())
         {
             return Err("a connect step behind `database` has changed who the client is".into());
         }
@@ -122,7 +150,7 @@ impl Grants {
     }
 }
 
-impl Drop for Grants {
+impl Drop for Held {
     fn drop(&mut self) {
         self.registry.held.lock().remove(&self.id);
     }

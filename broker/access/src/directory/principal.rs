@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hookmq_codec::Qos;
-use hookmq_hooks::{Action, Effect};
+use hookmq_hooks::{Action, Attribute, Effect, Voucher};
 
 use super::DirectoryError;
+use crate::DATABASE;
 use crate::database::LookupRow;
 use crate::{FilterPattern, Permission, PermissionSet, Terms};
 
 /// Most permissions that may apply to one principal; one with more is refused.
 pub const MAX_PERMISSIONS: usize = 10_000;
+
+/// As a client has them, by name.
+type Attributes = BTreeMap<Arc<str>, Attribute>;
 
 /// What the directory knows about a principal.
 pub type Answer = Result<Arc<Principal>, NotAdmitted>;
@@ -24,6 +28,21 @@ pub struct Principal {
     /// Its own, and those of its tenant that it does not have.
     pub attributes: BTreeMap<Arc<str>, String>,
     pub permissions: Arc<PermissionSet>,
+}
+
+impl Principal {
+    /// What a client of this principal has, of `attributes` those that other steps vouch for.
+    pub fn attributes_beside(&self, attributes: &Attributes) -> Attributes {
+        let vouched_by = Voucher::Step(DATABASE.into());
+        let others = attributes.iter().filter(|(_, it)| it.vouched_by != vouched_by);
+        let mut all: Attributes =
+            others.map(|(name, attribute)| (name.clone(), attribute.clone())).collect();
+        for (name, value) in &self.attributes {
+            let own = Attribute { value: value.clone(), vouched_by: vouched_by.clone() };
+            all.entry(name.clone()).or_insert(own);
+        }
+        all
+    }
 }
 
 /// Why a principal may not connect.

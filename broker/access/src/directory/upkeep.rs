@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::task::JoinSet;
 
-use super::{DirectoryError, Grants, PrincipalKey, Readiness, Shared};
+use super::{DirectoryError, Held, Readiness, Shared};
 use crate::database::{LogLine, LogMark};
 use crate::{ForeignQueries, QueryError};
 
@@ -59,7 +59,7 @@ struct Contact {
 
 /// Who is concerned by what the change log says.
 #[derive(Debug, PartialEq, Eq)]
-enum Changes {
+pub(super) enum Changes {
     Everybody,
     /// Without a username, the whole tenant.
     Some(HashSet<(String, Option<String>)>),
@@ -127,6 +127,7 @@ impl Contact {
                     if news_of(&[TENANT_GRANTS, "tenants"]) {
                         shared.read_tenant_grants().await?;
                     }
+                    shared.credentials.forget(&Changes::of_credentials(seen, &lines));
                     shared.apply(&changes).await?;
                 }
             }
@@ -159,6 +160,7 @@ impl Contact {
         });
         if !is_current {
             if known.is_some() {
+                shared.credentials.forget(&Changes::Everybody);
                 shared.apply(&Changes::Everybody).await?;
             }
             self.foreign = Some((mark, now));
@@ -172,6 +174,20 @@ impl Changes {
     /// What `lines`, the newest of the log, add to those `seen` before. A transaction may commit
     /// after a later one, so lines can appear between those seen.
     fn between(seen: &HashSet<LogLine>, lines: &[LogLine]) -> Self {
+        // The others change nobody's rights.
+        Self::where_of(seen, lines, |line| !line.is_of(&[BANS, MAPPINGS, QUOTAS, TENANT_GRANTS]))
+    }
+
+    /// As [`Self::between`], of what makes credentials count or not.
+    fn of_credentials(seen: &HashSet<LogLine>, lines: &[LogLine]) -> Self {
+        Self::where_of(seen, lines, |line| line.is_of(&["credentials", "principals", "tenants"]))
+    }
+
+    fn where_of(
+        seen: &HashSet<LogLine>,
+        lines: &[LogLine],
+        matters: impl Fn(&LogLine) -> bool,
+    ) -> Self {
         let new: Vec<_> = lines.iter().filter(|line| !seen.contains(*line)).collect();
         // Only the oldest lines go by themselves. Another one did not survive a failover.
         let oldest = lines.last().map_or(i64::MIN, |line| line.seq);
@@ -184,21 +200,20 @@ impl Changes {
         if out_of_sight || new.len() == LOG_WINDOW {
             return Self::Everybody;
         }
-        // These change nobody's rights.
         let concerned = new
             .into_iter()
-            .filter(|line| !line.is_of(&[BANS, MAPPINGS, QUOTAS, TENANT_GRANTS]))
+            .filter(|line| matters(line))
             .map(|line| Some((line.tenant.clone()?, line.username.clone())));
         concerned.collect::<Option<_>>().map_or(Self::Everybody, Self::Some)
     }
 
-    fn concern(&self, key: &PrincipalKey) -> bool {
+    pub(super) fn concern(&self, tenant: &str, username: &str) -> bool {
         match self {
             Self::Everybody => true,
             Self::Some(concerned) => {
-                let tenant = key.tenant.to_string();
+                let tenant = tenant.to_owned();
                 concerned.contains(&(tenant.clone(), None))
-                    || concerned.contains(&(tenant, Some(key.username.to_string())))
+                    || concerned.contains(&(tenant, Some(username.to_owned())))
             }
         }
     }
@@ -226,26 +241,26 @@ impl Shared {
             // Under the lock: who sees the new generation finds nothing old.
             let cache = self.cache.lock();
             self.generation.fetch_add(1, Ordering::AcqRel);
-            cache.forget(|key| changes.concern(key));
+            cache.forget(|key| changes.concern(&key.tenant, &key.username));
         }
-        let concerned = self.registry.select(|key| changes.concern(key));
+        let concerned = self.registry.select(|key| changes.concern(&key.tenant, &key.username));
         let result = self.refresh_all(concerned).await;
         self.generation.fetch_add(1, Ordering::AcqRel);
         result.map_err(ContactError::Refresh)
     }
 
-    async fn refresh_all(self: &Arc<Self>, all: Vec<Arc<Grants>>) -> Result<(), DirectoryError> {
+    async fn refresh_all(self: &Arc<Self>, all: Vec<Arc<Held>>) -> Result<(), DirectoryError> {
         // Leaves half of the connections to those who connect.
         let at_once = (self.settings.max_connections as usize / 2).max(1);
         let ended = |_| DirectoryError::Unavailable("a look-up was ended".into());
         let mut running = JoinSet::new();
-        for grants in all {
+        for held in all {
             if running.len() >= at_once
                 && let Some(done) = running.join_next().await
             {
                 done.map_err(ended)??;
             }
-            running.spawn(self.clone().refresh(grants));
+            running.spawn(self.clone().refresh(held));
         }
         while let Some(done) = running.join_next().await {
             done.map_err(ended)??;
@@ -254,22 +269,22 @@ impl Shared {
     }
 
     /// Replaces what one client holds. An error says that the database is away.
-    async fn refresh(self: Arc<Self>, grants: Arc<Grants>) -> Result<(), DirectoryError> {
-        let slot = self.cache.lock().slot(grants.key());
+    async fn refresh(self: Arc<Self>, held: Arc<Held>) -> Result<(), DirectoryError> {
+        let slot = self.cache.lock().slot(held.key());
         let _turn = slot.turn.lock().await;
         let answer = match slot.answer() {
             // Another client of the same principal was refreshed first.
             Some(answer) => Ok(answer),
-            None => self.ask(&slot, grants.key()).await,
+            None => self.ask(&slot, held.key()).await,
         };
         let standing = match answer {
             Ok(answer) => answer.map_err(|refused| refused.to_string()),
             Err(error @ DirectoryError::Unavailable(_)) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        if *grants.standing() != standing {
-            grants.replace(standing);
-            self.news.concern(grants.key());
+        if *held.standing() != standing {
+            held.replace(standing);
+            self.news.concern(held.key());
         }
         Ok(())
     }
@@ -318,25 +333,16 @@ mod tests {
         LogLine { seq, at, tenant, username, what: "principals update".into() }
     }
 
-    fn key(tenant: &str, username: &str) -> PrincipalKey {
-        PrincipalKey {
-            tenant: tenant.into(),
-            username: username.into(),
-            client_id: None,
-            roles: Default::default(),
-        }
-    }
-
     #[test]
     fn new_lines_concern_a_principal_or_a_whole_tenant() {
         let seen = HashSet::from([line(1, Some("a"), None), line(2, None, None)]);
         let lines = [line(4, Some("b"), Some("pump")), line(3, Some("a"), None)];
         let lines: Vec<_> = lines.into_iter().chain([line(2, None, None)]).collect();
         let changes = Changes::between(&seen, &lines);
-        assert!(changes.concern(&key("a", "anyone")));
-        assert!(changes.concern(&key("b", "pump")));
-        assert!(!changes.concern(&key("b", "valve")));
-        assert!(!changes.concern(&key("c", "pump")));
+        assert!(changes.concern("a", "anyone"));
+        assert!(changes.concern("b", "pump"));
+        assert!(!changes.concern("b", "valve"));
+        assert!(!changes.concern("c", "pump"));
     }
 
     #[test]
@@ -344,7 +350,7 @@ mod tests {
         let seen = HashSet::from([line(1, Some("a"), None), line(3, Some("a"), None)]);
         let lines = [line(3, Some("a"), None), line(2, Some("b"), None), line(1, Some("a"), None)];
         let changes = Changes::between(&seen, &lines);
-        assert!(changes.concern(&key("b", "pump")) && !changes.concern(&key("a", "pump")));
+        assert!(changes.concern("b", "pump") && !changes.concern("a", "pump"));
     }
 
     #[test]
@@ -353,6 +359,18 @@ mod tests {
         let ban = LogLine { what: "bans insert".into(), ..line(2, None, None) };
         let changes = Changes::between(&seen, &[ban, line(1, Some("a"), None)]);
         assert_eq!(changes, Changes::Some(HashSet::new()));
+    }
+
+    #[test]
+    fn permissions_concern_nobodys_credentials() {
+        let seen = HashSet::from([line(1, Some("a"), None)]);
+        let of = |what: &str, seq| LogLine { what: what.into(), ..line(seq, Some("a"), Some("b")) };
+        let permission = of("permissions update", 2);
+        let changes = Changes::of_credentials(&seen, &[permission, line(1, Some("a"), None)]);
+        assert_eq!(changes, Changes::Some(HashSet::new()));
+        let credential = of("credentials update", 2);
+        let changes = Changes::of_credentials(&seen, &[credential, line(1, Some("a"), None)]);
+        assert!(changes.concern("a", "b") && !changes.concern("a", "c"));
     }
 
     #[test]

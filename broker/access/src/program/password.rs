@@ -75,7 +75,7 @@ impl PasswordProgram {
             return Ok(deny(format!("{username:?} is somebody else to a step before")));
         }
         let found = self.directory.credential(tenant, username, KIND).await.map_err(failure)?;
-        let known = found.secret.map(|secret| secret.parse::<PasswordHash>()).transpose();
+        let known = found.secret().map(str::parse::<PasswordHash>).transpose();
         let known = known.map_err(|error| {
             let message = format!("the password of {username:?} in the database: {error}");
             StepFailure::new(FailureKind::Error, message)
@@ -84,6 +84,7 @@ impl PasswordProgram {
         let is_right = self.check(known, password.clone()).await?;
         Ok(match (is_known, is_right) {
             (true, true) => {
+                found.proved();
                 let (username, rule) = (username.as_str().into(), self.settings.client_id.as_ref());
                 named(attempt, tenant.clone(), username, rule)
                     .map_or_else(ConnectVerdict::from, ConnectVerdict::Accept)

@@ -77,10 +77,10 @@ impl ScramProgram {
         }
         let found = self.directory.credential(tenant, &username, KIND).await.map_err(failure)?;
         // Made for everybody, so that it takes as long for everybody.
-        let key = found.stranger_key.as_bytes();
-        let stranger = ScramSecret::of_stranger(key, tenant, &username, self.settings.iterations);
-        let is_known = found.secret.is_some();
-        let secret = match found.secret {
+        let (key, iterations) = (found.stranger_key(), self.settings.iterations);
+        let stranger = ScramSecret::of_stranger(key, tenant, &username, iterations);
+        let is_known = found.secret().is_some();
+        let secret = match found.secret() {
             None => stranger,
             Some(secret) => secret.parse().map_err(|error| {
                 let message = format!("the credential of {username:?}: {error}");
@@ -94,6 +94,7 @@ impl ScramProgram {
         };
         Ok(match challenged.finish(answer.expose()) {
             Ok(last_word) if is_known => {
+                found.proved();
                 let rule = self.settings.client_id.as_ref();
                 match named(attempt, tenant.clone(), username, rule) {
                     Ok(patch) => {

@@ -30,6 +30,17 @@ impl TokenGrants {
         Self { permissions, from, tenant, username, bound: OnceLock::new() }
     }
 
+    /// The same for the client with another identity: what was bound for the old one is not of it.
+    pub(crate) fn unbound(&self) -> Self {
+        Self {
+            permissions: self.permissions.clone(),
+            from: self.from,
+            tenant: self.tenant.clone(),
+            username: self.username.clone(),
+            bound: OnceLock::new(),
+        }
+    }
+
     /// Those of `client`, if a token has brought any.
     pub(crate) fn of(client: &Client) -> Option<&Self> {
         client.attachments.get(Self::NAME).and_then(Attachment::downcast_ref)

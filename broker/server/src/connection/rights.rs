@@ -1,11 +1,14 @@
 //! The rights of a connected client, judged again: what it may not have any more stops.
 
+use std::sync::Arc;
+
+use hookmq_access::Directory;
 use hookmq_codec::{OutgoingPublish, Qos, ReasonCode, SubscriptionOptions, TopicFilter, TopicName};
 use hookmq_core::{Delivery, Subscription, TopicTree};
-use hookmq_hooks::{Access, Action, Decision, Denial, Effect};
+use hookmq_hooks::{Access, Action, Client, Decision, Denial, Effect};
 use hookmq_store::Change;
 use serde_json::json;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Stream;
 use super::delivery::fits;
@@ -32,6 +35,11 @@ impl<S: Stream> Driver<S> {
     /// Where a step fails, nothing is taken away and the connection ends: nobody can say what the
     /// client may be sent, until it comes back.
     pub(super) fn judge_again(&mut self) -> Result<(), Ending> {
+        if let Some(client) = Directory::renewed(&self.client) {
+            let (tenant, client_id) = (&*client.tenant, &client.client_id);
+            debug!(tenant, ?client_id, roles = ?client.roles, "the client's principal has changed");
+            self.go_on_as(Arc::new(client));
+        }
         self.receive = ReceiveCheck::where_asked(&self.broker, &self.client);
         if let Some(ban) = self.broker.ban_of(&self.client) {
             let (tenant, client_id) = (&*self.client.tenant, &self.client.client_id);
@@ -72,6 +80,17 @@ impl<S: Stream> Driver<S> {
         }
         self.return_abroad();
         Ok(())
+    }
+
+    /// Puts what is established about the client now in the place of what was before.
+    pub(super) fn go_on_as(&mut self, client: Arc<Client>) {
+        self.publisher.renew_client(client.clone());
+        self.opened.control.renew_client(client.clone());
+        if let Some(will) = &mut self.will {
+            will.client = client.clone();
+        }
+        self.delivery_steps = None;
+        self.client = client;
     }
 
     /// Tells whoever asks what the client is subscribed to.

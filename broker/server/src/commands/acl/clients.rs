@@ -20,9 +20,6 @@ pub(super) struct Compared {
     pub key: Option<PrincipalKey>,
     /// None where its connection has not told.
     pub subscriptions: Option<Vec<(TopicFilter, Qos)>>,
-    /// Attributes are seen anew when a client connects: only of a principal are those that the change
-    /// makes of them.
-    pub attributes_after: Option<BTreeMap<Arc<str>, Attribute>>,
 }
 
 #[derive(Deserialize)]
@@ -96,9 +93,10 @@ impl Item {
     fn into_compared(self) -> Result<Compared> {
         let attributes =
             self.attributes.into_iter().map(|(name, ItemAttribute { value, vouched_by })| {
-                // Of the vouchers, only the client itself counts for nothing.
-                let vouched_by = match vouched_by.as_str() {
-                    Some("claim") => Voucher::Claim,
+                // Only the client itself counts for nothing, and only the tables' word may change.
+                let vouched_by = match (vouched_by.as_str(), vouched_by["step"].as_str()) {
+                    (Some("claim"), _) => Voucher::Claim,
+                    (_, Some(step)) => Voucher::Step(step.into()),
                     _ => Voucher::Step("the broker".into()),
                 };
                 (name, Attribute { value, vouched_by })
@@ -118,33 +116,22 @@ impl Item {
         let identity = (self.tenant, self.username, self.client_id, self.client_id_bound);
         let mut client = client(identity, self.listener, attributes.collect());
         client.roles = self.roles;
-        Ok(Compared {
-            client,
-            key,
-            subscriptions: subscriptions.transpose()?,
-            attributes_after: None,
-        })
+        Ok(Compared { client, key, subscriptions: subscriptions.transpose()? })
     }
 }
 
 impl Compared {
     /// A principal as it would connect, with nothing but what the tables say of it.
     pub(super) fn described(key: &PrincipalKey, prospect: &Prospect) -> Self {
-        let attributes = |answer: &Result<hookmq_access::Answer, _>| -> BTreeMap<_, _> {
-            let Ok(Ok(principal)) = answer else { return BTreeMap::new() };
-            let vouched_by = Voucher::Step("database".into());
-            let attribute = |(name, value): (&Arc<str>, &String)| {
-                let (value, vouched_by) = (value.clone(), vouched_by.clone());
-                (name.clone(), Attribute { value, vouched_by })
-            };
-            principal.attributes.iter().map(attribute).collect()
+        let attributes = match &prospect.before {
+            Ok(Ok(principal)) => principal.attributes_beside(&BTreeMap::new()),
+            _ => BTreeMap::new(),
         };
         let identity = (key.tenant.clone(), key.username.clone(), "".into(), false);
         Self {
-            client: client(identity, "".into(), attributes(&prospect.before)),
+            client: client(identity, "".into(), attributes),
             key: Some(key.clone()),
             subscriptions: Some(vec![]),
-            attributes_after: Some(attributes(&prospect.after)),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What is told of each client: what it would lose, and what it would gain.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use hookmq_access::{
     Ruling, compare,
 };
 use hookmq_codec::{Qos, TopicFilter};
-use hookmq_hooks::{Access, Action, Attribute, Client};
+use hookmq_hooks::{Access, Action, Client};
 use serde_json::{Value, json};
 
 use super::clients::Compared;
@@ -58,9 +57,7 @@ impl Told {
                 return self.line(it, "connection", "", (why, "admitted".into()), Effect::Gain);
             }
         };
-        let attributes_after = it.attributes_after.as_ref().unwrap_or(&it.client.attributes);
-        let before = bind(before, &it.client, &it.client.attributes);
-        let after = bind(after, &it.client, attributes_after);
+        let (before, after) = (bind(before, &it.client), bind(after, &it.client));
         let mut whole = it.subscriptions.is_some();
         for (filter, qos) in it.subscriptions.iter().flatten() {
             if let Some(now) = verdict(&before, &after, filter, *qos) {
@@ -177,11 +174,8 @@ fn admitted(answer: &Result<Answer, DirectoryError>) -> Result<&Principal, Strin
     }
 }
 
-fn bind(
-    principal: &Principal,
-    client: &Client,
-    attributes: &BTreeMap<Arc<str>, Attribute>,
-) -> BoundPermissions {
+fn bind(principal: &Principal, client: &Client) -> BoundPermissions {
+    let attributes = &principal.attributes_beside(&client.attributes);
     principal.permissions.bind(&Holder {
         tenant: &client.tenant,
         username: &client.username,

@@ -157,14 +157,8 @@ impl<S: Stream> Driver<S> {
             return Err(Ending::Told(ReasonCode::NotAuthorized));
         }
         debug!(tenant = &*client.tenant, client_id = ?client.client_id, "client re-authenticated");
-        self.publisher.renew_client(client.clone());
-        self.opened.control.renew_client(client.clone());
-        if let Some(will) = &mut self.will {
-            will.client = client.clone();
-        }
-        self.delivery_steps = None;
         self.expires_at = client.limits.expires_at.map(from_now);
-        self.client = client;
+        self.go_on_as(client);
         self.judge_again()
     }
 

@@ -1,0 +1,178 @@
+//! How soon a change in the database is in force for clients that are connected.
+//!
+//! `cargo bench -p hookmq-bench --bench revocation` with `HOOKMQ_BIN` naming a release build. Each of the
+//! clients is a principal of its own, with the same role; it is told of each subscription that it loses. Time
+//! begins before the database's own client is started for the change, and ends when a client is told: what is
+//! written is a little more than the broker takes. `HOOKMQ_CLIENTS` says how many clients there are.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use hookmq_codec::{
+    Packet, PacketId, ProtocolVersion, Qos, Subscribe, SubscribeProperties, SubscriptionOptions,
+    TopicFilter,
+};
+use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::client::connect;
+use hookmq_tests::company::Tables;
+use hookmq_tests::postgres::Postgres;
+use hookmq_tests::wait::wait_until;
+
+const V5: ProtocolVersion = ProtocolVersion::V5;
+/// Changes that concern one client each.
+const CHANGES: usize = 200;
+/// A client that is not told within this will not be.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Takes the client at its word; a bench has no strangers.
+const RULE: &str = "//! Everybody is who they say.
+fn connect(client) { accept(#{ tenant: \"acme\", username: client.client_id }) }
+";
+
+fn main() {
+    let clients = std::env::var("HOOKMQ_CLIENTS").map_or(5000, |it| it.parse().expect("a number"));
+    println!("| {clients} clients | change of | p50 | p99 | last |\n|---|---|---|---|---|");
+    for engine in ["SQLite", "Postgres"] {
+        let (broker, tables) = serve(engine);
+        seed(&tables, clients);
+        let mut devices = devices(broker.address("plain"), clients);
+        let one_by_one = (0..CHANGES).map(|number| {
+            let device = number * clients / CHANGES;
+            let began = Instant::now();
+            tables.execute(&format!("DELETE FROM permissions WHERE subject = 'device-{device}'"));
+            told(&mut devices[device..=device], began)[0]
+        });
+        report(engine, "one principal", one_by_one.collect());
+        let began = Instant::now();
+        tables.execute("DELETE FROM permissions WHERE subject_kind = 'role'");
+        report(engine, "a role of all", told(&mut devices, began));
+    }
+}
+
+fn report(engine: &str, what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |share: usize| times[(times.len() - 1) * share / 100];
+    println!("| {engine} | {what} | {:.0?} | {:.0?} | {:.0?} |", at(50), at(99), at(100));
+}
+
+/// A broker with an empty database of its own.
+fn serve(engine: &str) -> (Broker, Tables) {
+    let directory = directory();
+    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
+    std::fs::write(directory.path().join("rules/word.rhai"), RULE).expect("write a rule");
+    let (tables, url) = match engine {
+        "SQLite" => {
+            let file = directory.path().join("data/hookmq.db");
+            let url = format!("sqlite:{}", file.display());
+            (Tables::Sqlite(file), url)
+        }
+        _ => {
+            let server = Postgres::start().expect("start Postgres");
+            let url = server.create_database().expect("make a database");
+            (Tables::Postgres { server, url: url.clone() }, url)
+        }
+    };
+    let yaml = format!(
+        "data_dir: data
+listeners: [{{name: plain, bind: \"tcp://127.0.0.1:0\"}}]
+admin: {{bind: \"127.0.0.1:0\"}}
+rules: {{dir: rules}}
+database: {{url: \"{url}\"}}
+permissions: {{on_revocation: unsubscribe}}
+pipeline:
+  connect: [{{rule: word, control: required}}, {{builtin: database}}]
+  authorize: [{{builtin: database}}]
+"
+    );
+    let broker = Broker::with_config(&yaml, directory);
+    let admin = broker.admin();
+    wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
+    (broker, tables)
+}
+
+fn seed(tables: &Tables, clients: usize) {
+    let numbered = format!(
+        "WITH RECURSIVE device (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM device WHERE n < {})",
+        clients - 1
+    );
+    let rows = [
+        ("principals (tenant, username)", "'acme', 'device-' || n"),
+        ("principal_roles (tenant, username, role)", "'acme', 'device-' || n, 'device'"),
+        (
+            "permissions (tenant, subject_kind, subject, action, filter)",
+            "'acme', 'principal', 'device-' || n, 'subscribe', 'own/device-' || n",
+        ),
+    ];
+    let mut sql = "INSERT INTO tenants (name) VALUES ('acme');
+        INSERT INTO permissions (tenant, subject_kind, subject, action, filter)
+        VALUES ('acme', 'role', 'device', 'subscribe', 'all/#');"
+        .to_owned();
+    for (table, values) in rows {
+        sql += &format!("INSERT INTO {table} {numbered} SELECT {values} FROM device;");
+    }
+    tables.execute(&sql);
+}
+
+/// Clients that are connected and subscribed.
+fn devices(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
+    let name = |number| format!("device-{number}");
+    wait_until("the last principal is known", || {
+        let mut socket = TcpStream::connect(address).expect("the broker listens");
+        admitted(&mut socket, &name(clients - 1)).then_some(())
+    });
+    let begin = |number| {
+        let mut socket = TcpStream::connect(address).expect("the broker listens");
+        assert!(admitted(&mut socket, &name(number)), "device {number} is let in");
+        subscribe(&mut socket, &["all/x", &format!("own/device-{number}")]);
+        socket.set_nonblocking(true).expect("a socket");
+        socket
+    };
+    (0..clients).map(begin).collect()
+}
+
+fn send(socket: &mut TcpStream, packet: &Packet<'_>) {
+    let mut bytes = Vec::new();
+    packet.encode(V5, &mut bytes).expect("a short packet");
+    socket.write_all(&bytes).expect("the broker reads");
+}
+
+fn admitted(socket: &mut TcpStream, name: &str) -> bool {
+    send(socket, &Packet::Connect(Box::new(connect(V5, name))));
+    let mut connack = [0; 256];
+    let length = socket.read(&mut connack).expect("an answer");
+    // Fixed header, session present, reason code.
+    length > 4 && connack[3] == 0
+}
+
+fn subscribe(socket: &mut TcpStream, filters: &[&str]) {
+    let options =
+        SubscriptionOptions { maximum_qos: Qos::AtMostOnce, ..SubscriptionOptions::default() };
+    let filters = filters.iter().map(|it| (TopicFilter::new(it).expect("a filter"), options));
+    let subscribe = Subscribe {
+        packet_id: PacketId::new(1).expect("not 0"),
+        filters: filters.collect(),
+        properties: SubscribeProperties::default(),
+    };
+    send(socket, &Packet::Subscribe(subscribe));
+    let mut suback = [0; 8];
+    let length = socket.read(&mut suback).expect("an answer");
+    assert_eq!(suback[length - 2..length], [0, 0], "both are granted");
+}
+
+/// When each of the devices was told something, after `began`.
+fn told(devices: &mut [TcpStream], began: Instant) -> Vec<Duration> {
+    let mut times = vec![None; devices.len()];
+    while times.contains(&None) && began.elapsed() < PATIENCE {
+        let untold = devices.iter_mut().zip(&mut times).filter(|(_, time)| time.is_none());
+        for (device, time) in untold {
+            match device.read(&mut [0; 1024]) {
+                Ok(0) => panic!("a device was disconnected"),
+                Ok(_) => *time = Some(began.elapsed()),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    times.into_iter().map(|time| time.expect("every device is told in time")).collect()
+}
