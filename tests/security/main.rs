@@ -9,6 +9,7 @@ mod authentication;
 mod certificates;
 mod chains;
 mod configuration;
+mod dumps;
 mod hook_quotas;
 mod integers;
 mod intermediates;
