@@ -30,6 +30,7 @@ mod proxy;
 mod quotas;
 mod receive;
 mod revocation;
+mod secrets;
 mod shared_filters;
 mod shared_group;
 mod silence;
