@@ -21,6 +21,7 @@ mod material;
 mod memory;
 mod noise;
 mod offline;
+mod outages;
 mod oversize;
 mod passwords;
 mod permissions;
