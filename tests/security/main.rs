@@ -30,6 +30,7 @@ mod proxied;
 mod proxy;
 mod quotas;
 mod receive;
+mod records;
 mod revocation;
 mod secrets;
 mod shared_filters;
