@@ -6,6 +6,7 @@ mod admin;
 mod aliases;
 mod arrival;
 mod authentication;
+mod browsers;
 mod certificates;
 mod chains;
 mod configuration;
