@@ -33,6 +33,7 @@ mod quotas;
 mod receive;
 mod records;
 mod revocation;
+mod rule_files;
 mod secrets;
 mod shared_filters;
 mod shared_group;
