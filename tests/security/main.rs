@@ -20,6 +20,7 @@ mod mapped;
 mod mapping;
 mod material;
 mod memory;
+mod networks;
 mod noise;
 mod offline;
 mod outages;
