@@ -44,6 +44,7 @@ mod stalled;
 mod stampede;
 mod strings;
 mod subscriptions;
+mod token_keys;
 mod tokens;
 mod topics;
 mod unix_socket;
