@@ -10,6 +10,7 @@ mod browsers;
 mod certificates;
 mod chains;
 mod configuration;
+mod control_words;
 mod denials;
 mod dumps;
 mod hook_quotas;

@@ -100,7 +100,7 @@ fn a_proxy_hands_the_whole_certificate_on() {
             (ssl_of(1, 0, std::slice::from_ref(&pump)), "it has shown none"),
             (ssl_of(7, 0, &[field(0x22, b"valve"), pump.clone()]), "two names"),
             (ssl_of(7, 0, &[pump.clone(), pump.clone()]), "two of them"),
-            (ssl_of(7, 0, &[old.clone()]), "it has expired"),
+            (ssl_of(7, 0, std::slice::from_ref(&old)), "it has expired"),
             (ssl_of(7, 0, &[cut]), "half of one"),
             (ssl_of(7, 0, &[longer]), "something behind it"),
             (ssl_of(7, 0, &[field(0x28, b"")]), "an empty one"),
