@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use hookmq_codec::{ProtocolVersion, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, plugins};
 use hookmq_tests::client::{Client, connect, publish};
 use tempfile::TempDir;
 
@@ -30,14 +30,22 @@ fn is_closed(topic) {
 }
 "#;
 
-const CONFIGURATION: &str = "
-data_dir: data
-admin: {bind: \"127.0.0.1:0\"}
-listeners: [{name: listener-1, bind: \"tcp://127.0.0.1:0\"}]
+/// In the broker's own engine, and in the sandbox.
+const STEPS: [&str; 2] = ["{rule: rule}", "{rule: rule, sandboxed: true}"];
+
+fn configuration(step: &str) -> String {
+    format!(
+        "data_dir: data
+admin: {{bind: \"127.0.0.1:0\"}}
+plugins: {{dir: {:?}}}
+listeners: [{{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}]
 pipeline:
-  connect: [{rule: rule}, {builtin: anonymous}]
-  authorize: [{rule: rule}, {builtin: open}]
-";
+  connect: [{step}, {{builtin: anonymous}}]
+  authorize: [{step}, {{builtin: open}}]
+",
+        plugins()
+    )
+}
 
 /// What somebody makes of the file, and what is said of it.
 type Mishap = (&'static str, fn(&Path), &'static str);
@@ -92,7 +100,11 @@ fn expect_as_before(client: &mut Client, number: usize) {
 
 #[test]
 fn a_rule_whose_file_is_spoilt_stays_as_it_was_and_the_log_says_why() {
-    let broker = Broker::with_config(CONFIGURATION, site());
+    STEPS.iter().for_each(|step| stays_as_it_was(step));
+}
+
+fn stays_as_it_was(step: &str) {
+    let broker = Broker::with_config(&configuration(step), site());
     let address = broker.address(OPEN_LISTENER);
     let file = broker.directory().join("rules/rule.rhai");
     let mut client = Client::connect(address, connect(ProtocolVersion::V5, "a")).0;
@@ -134,7 +146,7 @@ fn a_broker_does_not_start_with_a_rule_whose_file_is_spoilt() {
         let file = directory.path().join("rules/rule.rhai");
         clear(&file);
         spoil(&file);
-        let broker = Broker::with_config(CONFIGURATION, directory);
+        let broker = Broker::with_config(&configuration(STEPS[0]), directory);
         assert_eq!(broker.wait_for_end().code(), Some(2), "{what}");
         let said = broker.log();
         let is_said = said.contains(why) || said.contains("there is no file");

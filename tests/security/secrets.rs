@@ -69,7 +69,8 @@ database: {{url: \"{database}\", poll_interval_ms: 20}}
 steps: {{recorded_every: 1, breaker_failures: 1000000, breaker_failing_ms: 1000000}}
 plugins: {{dir: {:?}, grants: {{hostile: {{log: true, emit: [granted/#]}}}}}}
 listeners:
-{listeners}  - {{name: web, bind: \"ws://127.0.0.1:0\"}}
+{listeners}  - {{name: web, bind: \"ws://127.0.0.1:0\",
+     websocket: {{path: /mqtt, origins: [\"https://good.example\"]}}}}
   - {{name: tls, bind: \"tls://127.0.0.1:0\", tls: {{certificate: server.crt, key: server.key}}}}
 pipeline:
   connect:
@@ -218,11 +219,16 @@ fn passwords_go_wrong(vault: &Vault) {
         vault.knock("web", malformed);
     }
     let bearer = format!("Bearer {HEADER}");
-    let path = format!("/mqtt?token={HEADER}");
-    vault.knock(
-        "web",
-        request(&path, &[("Authorization", &bearer), ("Cookie", &bearer)]).as_bytes(),
-    );
+    for (path, origin) in [
+        ("mqtt", "https://good.example"),
+        ("mqtt", "https://evil.example"),
+        ("elsewhere", "https://good.example"),
+    ] {
+        let path = format!("/{path}?token={HEADER}");
+        let offer = ("Sec-WebSocket-Protocol", "mqtt");
+        let headers = [("Authorization", &*bearer), ("Cookie", &bearer), ("Origin", origin), offer];
+        vault.knock("web", request(&path, &headers).as_bytes());
+    }
 }
 
 fn tokens_go_wrong(vault: &mut Vault) {
@@ -239,7 +245,7 @@ fn tokens_go_wrong(vault: &mut Vault) {
             vault.secrets.push(("a part of a token", part.as_bytes().to_vec()));
         }
     }
-    let answer = vault.admin().with_token(GUESS).get("/api/v1/status");
+    let answer = vault.admin().with_token(GUESS).get(&format!("/api/v1/status?token={GUESS}"));
     assert_eq!(answer.0, 401);
 }
 
