@@ -76,6 +76,26 @@ fn failures_of_one_network_have_all_of_it_wait_and_nobody_else() {
     }
 }
 
+/// As a proxy that listens for both kinds may say it.
+#[test]
+fn an_address_of_ipv4_in_ipv6_is_that_of_ipv4_and_no_network() {
+    let broker = broker(
+        "abuse: {failures_per_address: 2, failures_per_username: 0, first_hold_ms: 600000, \
+         longest_hold_ms: 600000}",
+    );
+    for address in ["::ffff:192.0.2.1", "192.0.2.1"] {
+        assert_eq!(attempt(&broker, address, "thief"), Some(ReasonCode::NotAuthorized));
+    }
+    for (address, code) in [
+        ("::ffff:192.0.2.1", ReasonCode::ConnectionRateExceeded),
+        ("192.0.2.1", ReasonCode::ConnectionRateExceeded),
+        ("::ffff:192.0.2.2", ReasonCode::Success),
+        ("192.0.2.2", ReasonCode::Success),
+    ] {
+        assert_eq!(attempt(&broker, address, "somebody"), Some(code), "{address}");
+    }
+}
+
 #[test]
 fn connections_of_one_network_count_together() {
     let broker = broker("limits: {connections_per_address: 2}");
