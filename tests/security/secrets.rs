@@ -11,7 +11,7 @@ use hookmq_tests::certificates::{Authority, replace};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::company::Tables;
 use hookmq_tests::fault_proxy::{Fault, FaultProxy};
-use hookmq_tests::guarded::{connack_of, secret};
+use hookmq_tests::guarded::{Guarded, connack_of, secret};
 use hookmq_tests::postgres::Postgres;
 use hookmq_tests::tokens::{Issuer, now};
 use hookmq_tests::wait::wait_until;
@@ -367,5 +367,23 @@ fn no_secret_leaves_its_place_whatever_goes_wrong() {
             "a payload that is kept" => assert!(!found.is_empty(), "the store keeps it"),
             _ => assert!(found.is_empty(), "{what} is in {found:?}"),
         }
+    }
+}
+
+#[test]
+fn the_brokers_own_database_holds_hashes() {
+    let site = Guarded::with_step("{builtin: password, config: {tenant: acme}}", "");
+    let hash = secret(&["password"], PASSWORD);
+    site.execute(&format!(
+        "INSERT INTO credentials (tenant, username, kind, secret)
+         VALUES ('acme', 'pump', 'password', '{hash}');"
+    ));
+    Client::connect(site.address, login("pump", PASSWORD.as_bytes()));
+    let made = site.broker.admin().post("/api/v1/tenants/acme/tokens", br#"{"name": "ci"}"#).1;
+    let token = made["token"].as_str().expect("a tenant's token");
+    for (text, is_there) in [(PASSWORD, false), (token, false), (&*hash, true)] {
+        let mut found = Vec::new();
+        files_with(&site.broker.directory().join("data"), text.as_bytes(), &mut found);
+        assert_eq!(!found.is_empty(), is_there, "{found:?}");
     }
 }
