@@ -3,9 +3,12 @@
 use std::io::Write;
 
 use hookmq_codec::ProtocolVersion;
+use hookmq_tests::certificates::Validity;
 use hookmq_tests::client::{Client, connect};
 use hookmq_tests::gate::{self, BY_DEVICES, Gate, LISTENER, Yard, mapping};
 use hookmq_tests::wire::tcp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 const BY_EDGE: &str = "{trust_anchor: edge, vouched_by: proxy, tenant: acme, username: \"{cn}\"}";
 
@@ -15,8 +18,18 @@ fn field(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// PP2_TYPE_SSL with the bits of `client`, what verification came to, and a common name.
 fn ssl(client: u8, verified: u32, name: &[u8]) -> Vec<u8> {
-    let fields = [field(0x21, b"TLSv1.3"), field(0x22, name)].concat();
-    field(0x20, &[&[client], &verified.to_be_bytes()[..], &fields].concat())
+    ssl_of(client, verified, &[field(0x21, b"TLSv1.3"), field(0x22, name)])
+}
+
+fn ssl_of(client: u8, verified: u32, fields: &[Vec<u8>]) -> Vec<u8> {
+    field(0x20, &[&[client], &verified.to_be_bytes()[..], &fields.concat()].concat())
+}
+
+/// PP2_SUBTYPE_SSL_CLIENT_CERT.
+fn whole(gate: &Gate, name: &str, validity: Validity) -> Vec<u8> {
+    gate.devices.issue_device(gate.broker.directory(), "acme", name, validity);
+    let pem = CertificateDer::from_pem_file(gate.path(&format!("{name}.crt")));
+    field(0x28, &pem.expect("read a certificate"))
 }
 
 fn header(fields: &[u8]) -> Vec<u8> {
@@ -58,6 +71,39 @@ fn a_proxy_vouches_for_certificates_where_it_may() {
             (ssl(7, 0, b"pump\0"), "NUL"),
             ([ssl(7, 0, b"pump"), ssl(7, 0, b"valve")].concat(), "two of them"),
             (ssl(7, 0, b"pump")[..12].to_vec(), "cut short"),
+        ] {
+            assert!(through_proxy(&gate, version, &fields).is_err(), "{why}");
+        }
+    }
+}
+
+/// What a common name does not say is read in the certificate.
+#[test]
+fn a_proxy_hands_the_whole_certificate_on() {
+    let by_uri = "{trust_anchor: edge, vouched_by: proxy, tenant: \"{o}\", tenants: [acme],
+        username: \"{san_uri}\"}";
+    let gate = Yard::lay_out().open(&listener(", trust_anchor: edge"), &mapping(by_uri));
+    let pump = whole(&gate, "pump", Validity::Current);
+    let (old, name) = (whole(&gate, "old", Validity::Expired), field(0x22, b"pump"));
+    let tls = field(0x21, b"TLSv1.3");
+    for version in [ProtocolVersion::V311, ProtocolVersion::V5] {
+        for fields in [vec![pump.clone()], vec![tls.clone(), name.clone(), pump.clone()]] {
+            let client = through_proxy(&gate, version, &ssl_of(7, 0, &fields));
+            let _client = client.expect("it is verified");
+            assert_eq!(gate.username("client"), "urn:hookmq:device:acme/pump");
+        }
+        let cut = field(0x28, &pump[3..pump.len() - 40]);
+        let longer = field(0x28, &[&pump[3..], b"more"].concat());
+        for (fields, why) in [
+            (ssl_of(7, 0, std::slice::from_ref(&name)), "a name has no such field"),
+            (ssl_of(7, 1, std::slice::from_ref(&pump)), "the proxy has not verified it"),
+            (ssl_of(1, 0, std::slice::from_ref(&pump)), "it has shown none"),
+            (ssl_of(7, 0, &[field(0x22, b"valve"), pump.clone()]), "two names"),
+            (ssl_of(7, 0, &[pump.clone(), pump.clone()]), "two of them"),
+            (ssl_of(7, 0, std::slice::from_ref(&old)), "it has expired"),
+            (ssl_of(7, 0, &[cut]), "half of one"),
+            (ssl_of(7, 0, &[longer]), "something behind it"),
+            (ssl_of(7, 0, &[field(0x28, b"")]), "an empty one"),
         ] {
             assert!(through_proxy(&gate, version, &fields).is_err(), "{why}");
         }

@@ -26,7 +26,7 @@ fn binary(command: u8, family: u8, variable: &[u8]) -> Vec<u8> {
     [&b"\r\n\r\n\0\r\nQUIT\n"[..], &[command, family], &length, variable].concat()
 }
 
-fn binary_of(source: SocketAddr) -> Vec<u8> {
+pub(super) fn binary_of(source: SocketAddr) -> Vec<u8> {
     // Something behind the addresses: the name of a host, PP2_TYPE_AUTHORITY.
     const ADDED: &[u8] = b"\x02\0\x04host";
     let port = source.port().to_be_bytes();

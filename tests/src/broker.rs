@@ -64,10 +64,16 @@ pipeline:
     /// A broker with this configuration, which is written to `directory`, so its relative paths start
     /// there. Let listeners and the admin API have port 0, and `data_dir` be `data`.
     pub fn with_config(yaml: &str, directory: TempDir) -> Self {
+        Self::with_command(yaml, directory, |_| {})
+    }
+
+    /// As [`Broker::with_config`], by a command to which `change` adds options or variables.
+    pub fn with_command(yaml: &str, directory: TempDir, change: impl FnOnce(&mut Command)) -> Self {
         let config = directory.path().join("hookmq.yaml");
         std::fs::write(&config, yaml).expect("write the configuration");
         let mut command = hookmq();
         command.args(["run", "--config"]).arg(config);
+        change(&mut command);
         Self::spawn(command, directory)
     }
 
@@ -190,6 +196,12 @@ pipeline:
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kibibytes.and_then(|it| it.parse::<u64>().ok()).expect("a number of kB") * 1024
+    }
+
+    /// The system's limits for the process, as the kernel shows them.
+    pub fn limits(&self) -> String {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.process().id()));
+        limits.expect("the broker runs")
     }
 
     /// Sockets that the process has open.

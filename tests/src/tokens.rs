@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
@@ -125,6 +126,14 @@ impl KeyServer {
             self.url()
         )
     }
+}
+
+/// A token by HS256.
+pub fn token_by_secret(secret: &[u8], claims: &Value) -> String {
+    let header = json!({"alg": "HS256"}).to_string();
+    let signed = format!("{}.{}", encode(header.as_bytes()), encode(claims.to_string().as_bytes()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
+    format!("{signed}.{}", encode(signature.as_ref()))
 }
 
 fn read_head(stream: &mut TcpStream) {

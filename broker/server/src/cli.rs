@@ -92,6 +92,10 @@ pub struct RunOptions {
     /// What is logged, instead of what the file says.
     #[arg(long, value_name = "LEVEL")]
     log: Option<LogLevel>,
+
+    /// Leave the system's limit on core dumps as it is. They hold passwords, keys and messages.
+    #[arg(long, env = "HOOKMQ_CORE_DUMPS")]
+    pub core_dumps: bool,
 }
 
 #[derive(Debug, Args)]

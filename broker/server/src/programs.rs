@@ -373,6 +373,15 @@ impl Item {
         let program = active.identity().clone();
         Self { program, outcome: Outcome::Refused, problems, error }
     }
+
+    /// Why it was refused, in one line, and if there is much, the first of it.
+    pub fn reason(&self) -> Option<String> {
+        let problem = self.problems.first();
+        let problem = problem.map(|Problem { file, line, column, message, .. }| {
+            format!("{file}:{line}:{column}: {message}")
+        });
+        self.error.clone().or(problem)
+    }
 }
 
 fn find<'a>(loaded: &'a [Loaded], step: &StepSpec) -> Option<&'a Loaded> {

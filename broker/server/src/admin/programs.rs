@@ -50,7 +50,10 @@ pub async fn reload_rules(State(admin): State<Arc<Admin>>) -> Result<Json<Report
         match item.outcome {
             Outcome::Unchanged | Outcome::Pinned => {}
             Outcome::Applied => info!(rule, generation = report.generation, "rule replaced"),
-            Outcome::Refused => warn!(rule, generation = report.generation, "rule refused"),
+            Outcome::Refused => {
+                let (generation, reason) = (report.generation, item.reason());
+                warn!(rule, generation, reason, "rule refused");
+            }
         }
     }
     Ok(Json(report))

@@ -11,7 +11,7 @@ use hookmq_script::RuleLimits;
 use super::admin::read_token;
 use super::bind::is_loopback;
 use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
-use super::error::{ConfigError, KeyPath, Position, Problem, Source};
+use super::error::{ConfigError, KeyPath, Position, Problem, Segment, Source};
 use super::{
     AdminConfig, Config, LogConfig, RulesConfig, database, nesting, pipeline, plugins, quotas,
     rights,
@@ -96,8 +96,23 @@ fn parse(source: &Source) -> Result<Document, Problem> {
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = KeyPath::default().join(error.path());
-        source.problem(&path, error.inner())
+        source.problem(&path, untold(&path, error.inner().to_string()))
     })
+}
+
+/// Without what stands there: a text in the place of a section that leads to a secret may be the secret.
+fn untold(path: &KeyPath, message: String) -> String {
+    let leads_to_secret =
+        |it: &Segment| matches!(it, Segment::Key(key) if key == "database" || key == "secrets");
+    match message.rsplit_once(", expected ") {
+        Some((found, expected))
+            if found.starts_with("invalid type: ")
+                && path.segments().iter().any(leads_to_secret) =>
+        {
+            format!("invalid type, expected {expected}")
+        }
+        _ => message,
+    }
 }
 
 /// A configuration under examination. What has a problem is still returned, so that what depends on

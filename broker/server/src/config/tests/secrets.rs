@@ -46,6 +46,16 @@ fn secrets_in_the_file_are_never_shown() {
     assert!(!shown.contains("geheim"), "{shown}");
     let wrong = sound_with("database: {url: \"postgres://mq:geheim@db.example:port/mq\"}\n");
     assert!(!report(&wrong).concat().contains("geheim"));
+    for (misplaced, expected) in [
+        ("database: \"postgres://mq:geheim@db/mq\"", "database: invalid type, expected a map"),
+        (
+            "plugins: {grants: {asker: {secrets: {token: geheim}}}}",
+            "plugins.grants.asker.secrets.token: invalid type, expected a map",
+        ),
+    ] {
+        let report = report(&sound_with(&format!("{misplaced}\n"))).concat();
+        assert!(report.ends_with(expected), "{report}");
+    }
 }
 
 #[test]
