@@ -148,7 +148,7 @@ fn admitted(socket: &mut TcpStream, name: &str) -> bool {
 fn subscribe(socket: &mut TcpStream, filters: &[&str]) {
     let options =
         SubscriptionOptions { maximum_qos: Qos::AtMostOnce, ..SubscriptionOptions::default() };
-    let filters = filters.iter().map(|it| (TopicFilter::new(it).expect("a filter"), options));
+    let filters = filters.iter().map(|it| (TopicFilter::new(*it).expect("a filter"), options));
     let subscribe = Subscribe {
         packet_id: PacketId::new(1).expect("not 0"),
         filters: filters.collect(),

@@ -118,3 +118,59 @@ fn many_clients_that_do_not_read_cost_no_more_than_their_queues() {
         bystanders.exchange();
     });
 }
+
+/// Fifty clients that do not read, each of which may have as much as the broker in all.
+#[test]
+fn where_memory_is_short_long_queues_lose_what_nobody_is_guaranteed_and_others_notice_nothing() {
+    const BOUND: u64 = 150 * MIB;
+    let limits = format!("memory_bytes: {BOUND}\nqueue_bytes: {BOUND}\nwrite_timeout_ms: 600000");
+    let scene = Scene::new(ProtocolVersion::V5, &limits);
+    let mut bystanders = Bystanders::new(&scene);
+    let mut away = scene.session("away");
+    away.subscribe("kept", Qos::AtLeastOnce);
+    away.vanish();
+    let stalled: Vec<_> = (0..50)
+        .map(|number| {
+            let mut client = scene.client(&format!("stalled {number}"));
+            // Nobody shares the messages of another.
+            client.subscribe(&format!("t/{number}"), Qos::AtMostOnce);
+            client
+        })
+        .collect();
+    let mut publisher = scene.client("publisher");
+    let payload = vec![0; 16 << 10];
+    // 16 MB for each, 800 MB for all.
+    for round in 0..1000 {
+        for number in 0..stalled.len() {
+            publisher.publish(publish(&format!("t/{number}"), &payload, Qos::AtMostOnce));
+        }
+        if round % 100 == 0 {
+            publisher.publish(publish("kept", &payload, Qos::AtLeastOnce));
+            bystanders.exchange();
+        }
+    }
+    publisher.expect_nothing();
+    let peak = scene.broker.peak_bytes();
+    assert!(peak < BOUND + 64 * MIB, "{peak} bytes");
+    assert!(metric(&scene, "hookmq_messages_overflowed_total") > 10_000);
+    // What was guaranteed is there, and who had too much can go on.
+    drop(stalled);
+    wait_until("memory is there again", || {
+        (metric(&scene, "hookmq_memory_short") == 0).then_some(())
+    });
+    let mut back = scene.session("away");
+    for _ in 0..10 {
+        let received = back.expect_message("kept", &payload);
+        back.acknowledge(&received);
+    }
+    bystanders.exchange();
+}
+
+#[test]
+fn where_memory_is_short_nobody_new_is_let_in() {
+    let scene = Scene::new(ProtocolVersion::V5, "memory_bytes: 1");
+    wait_until("it is noticed", || (metric(&scene, "hookmq_memory_short") == 1).then_some(()));
+    Client::open(scene.address, scene.version).expect_closed();
+    let shed = r#"hookmq_connections_shed_total{bound="memory_bytes"}"#;
+    assert!(metric(&scene, shed) > 0);
+}

@@ -29,6 +29,7 @@ pub use self::flapping::FlappingOptions;
 use self::waiting_room::WaitingRoom;
 pub use self::waiting_room::{GivenAway, Seat};
 use crate::broker::limits::Limits;
+use crate::broker::memory::Memory;
 
 /// What the listeners of one broker share.
 pub struct Admission {
@@ -46,6 +47,7 @@ pub struct Admission {
     pub(crate) backoff: Backoff,
     pub(crate) flapping: Flapping,
     connect_timeout: Duration,
+    memory: Arc<Memory>,
 }
 
 /// What is done about those who fail, or come, again and again.
@@ -65,6 +67,7 @@ pub enum Bound {
     PendingConnections,
     TlsHandshakes,
     PendingAuthentications,
+    Memory,
 }
 
 /// An open socket's claim on its place; the place is free again when it is dropped.
@@ -78,7 +81,7 @@ pub struct Place {
 const PATIENCE: u32 = 5;
 
 impl Admission {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, memory: Arc<Memory>) -> Self {
         let now = Instant::now();
         let patience = limits.connect_timeout / PATIENCE;
         // As many as there are workers, where the operator has not set their number.
@@ -96,6 +99,7 @@ impl Admission {
             backoff: Backoff::new(limits.abuse.backoff.clone()),
             flapping: Flapping::new(limits.abuse.flapping.clone()),
             connect_timeout: limits.connect_timeout,
+            memory,
         }
     }
 
@@ -104,6 +108,9 @@ impl Admission {
     /// # Errors
     /// The bound that is reached.
     pub fn enter(&self, now: Instant) -> Result<Place, Bound> {
+        if self.memory.is_short() {
+            return Err(Bound::Memory);
+        }
         if let Some((rate, bucket)) = &self.rate
             && !bucket.lock().take(*rate, now)
         {
@@ -157,7 +164,7 @@ impl Admission {
 }
 
 impl Bound {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ConnectionRate,
         Self::Connections,
         Self::ConnectionsPerAddress,
@@ -165,6 +172,7 @@ impl Bound {
         Self::PendingConnections,
         Self::TlsHandshakes,
         Self::PendingAuthentications,
+        Self::Memory,
     ];
 
     /// The key in the section `limits`.
@@ -177,6 +185,7 @@ impl Bound {
             Self::PendingConnections => "pending_connections",
             Self::TlsHandshakes => "tls_handshakes",
             Self::PendingAuthentications => "pending_authentications",
+            Self::Memory => "memory_bytes",
         }
     }
 }

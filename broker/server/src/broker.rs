@@ -7,6 +7,7 @@ pub mod identities;
 pub mod limits;
 pub mod mailbox;
 pub mod mappings;
+pub mod memory;
 pub mod meter;
 pub mod metrics;
 pub mod protocol;
@@ -43,6 +44,7 @@ use tracing::{info, warn};
 
 use self::limits::Limits;
 use self::mailbox::Posted;
+use self::memory::Memory;
 use self::metrics::Metrics;
 use self::protocol::ProtocolOptions;
 use self::publisher::{Publisher, Will};
@@ -62,6 +64,7 @@ pub struct Broker {
     pub store: Arc<dyn Store>,
     pub started: Instant,
     pub admission: Admission,
+    pub memory: Arc<Memory>,
     pub audit: Audit,
     /// What plugins and rules keep.
     pub services: Arc<Services>,
@@ -92,9 +95,11 @@ impl Broker {
         directory: Option<Directory>,
         services: Arc<Services>,
     ) -> Arc<Self> {
+        let memory = Arc::new(Memory::new(limits.memory));
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
-            admission: Admission::new(&limits),
+            admission: Admission::new(&limits, memory.clone()),
+            memory,
             audit: Audit::default(),
             limits,
             protocol,
@@ -120,7 +125,8 @@ impl Broker {
         }
         let mut tenants = self.tenants.write();
         let new = || {
-            let tenant = Tenant::new(name.clone(), &self.limits, self.store.clone());
+            let tenant =
+                Tenant::new(name.clone(), &self.limits, self.memory.clone(), self.store.clone());
             let tenant = Arc::new(tenant);
             // Under the lock: whoever changes what is said of tenants finds this one, or was before.
             self.apply_tenancy(&tenant);

@@ -22,7 +22,7 @@ use crate::broker::Broker;
 use crate::broker::recovery::Remains;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
-use crate::broker::{abroad, bans, mappings, rights, sweep, tenancy};
+use crate::broker::{abroad, bans, mappings, memory, rights, sweep, tenancy};
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
 use crate::programs::{COMPILED, Loader, Programs, StepError};
@@ -131,6 +131,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(forever(Timers::run(broker.clone())));
         tasks.spawn(forever(sweep::run(broker.clone())));
+        tasks.spawn(forever(memory::run(broker.clone())));
         tasks.spawn(forever(keyring.run(broker.clone())));
         if let Some(options) = sys {
             tasks.spawn(forever(sys::run(broker.clone(), options)));

@@ -47,6 +47,14 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     ] {
         write(name, "counter", counter.value());
     }
+    let memory = &admin.broker.memory;
+    for (name, value) in [
+        ("memory_resident_bytes", memory.resident()),
+        ("memory_bound_bytes", memory.most()),
+        ("memory_short", memory.is_short().into()),
+    ] {
+        write(name, "gauge", value);
+    }
     let traffic = metrics.traffic.sum();
     for (name, value) in [
         ("packets_received_total", traffic.packets_received),

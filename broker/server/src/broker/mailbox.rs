@@ -148,7 +148,7 @@ impl Mailbox {
             Condition::Offline if delivery.qos > Qos::AtMostOnce => {}
             Condition::Offline | Condition::Closed => return Posted::Unwanted,
         }
-        if !self.has_room(state, delivery.message.size()) {
+        if self.account.is_short(state.bytes) || !self.has_room(state, delivery.message.size()) {
             return Posted::Overflow;
         }
         state.push(delivery)
@@ -210,7 +210,8 @@ impl Mailbox {
         let size = delivery.message.size();
         let keeps_up = !state.stored.behind
             && state.queue.len() < CACHED.messages
-            && state.bytes < CACHED.bytes;
+            && state.bytes < CACHED.bytes
+            && !self.account.is_short(state.bytes);
         match state.condition {
             Condition::Closed => Posted::Unwanted,
             Condition::Online if keeps_up => {
@@ -319,6 +320,18 @@ impl Mailbox {
         state.queue = kept;
         self.settle(&mut state);
         withheld.into()
+    }
+
+    /// Bytes that wait here, and not in the store alone.
+    pub fn bytes_in_memory(&self) -> usize {
+        self.state.lock().bytes
+    }
+
+    /// Lets go of QoS 0 that waits; gives how many messages, and bytes, these were.
+    pub fn shed(&self) -> (u64, u64) {
+        let shed = self.withhold(|delivery| delivery.qos == Qos::AtMostOnce);
+        let bytes = shed.iter().map(|delivery| delivery.message.size() as u64).sum();
+        (shed.len() as u64, bytes)
     }
 
     /// A connection has come. With `in_store` it fetches what waits from there.

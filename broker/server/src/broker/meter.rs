@@ -11,6 +11,7 @@ use hookmq_access::Quota;
 use parking_lot::RwLock;
 
 use self::rate::Rate;
+use super::memory::{FRUGAL, Memory};
 use super::metrics::{Counter, TenantTraffic};
 use super::tenant::Tenant;
 
@@ -69,6 +70,8 @@ pub struct QueuedBytes {
     most: AtomicU64,
     queued: AtomicU64,
     refused: Counter,
+    /// Of the whole broker.
+    memory: Arc<Memory>,
 }
 
 /// A client's place among the connections of its tenant, free again when it is dropped.
@@ -108,6 +111,11 @@ impl Bound {
 }
 
 impl Meter {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        let queued = Arc::new(QueuedBytes { memory, ..QueuedBytes::default() });
+        Self { queued, ..Self::default() }
+    }
+
     pub fn quota(&self) -> Quota {
         *self.quota.read()
     }
@@ -225,6 +233,12 @@ impl QueuedBytes {
     #[cfg(test)]
     pub(super) fn queued(&self) -> u64 {
         self.queued.load(Relaxed)
+    }
+
+    /// Whether a queue that holds `bytes` in memory is to grow no more.
+    #[inline]
+    pub(super) fn is_short(&self, bytes: usize) -> bool {
+        bytes > FRUGAL && self.memory.is_short()
     }
 
     #[inline]

@@ -79,8 +79,10 @@ impl Share {
 
     /// Why a message would not be queued now, if it would not.
     pub fn refuses(&self, message: &Message) -> Option<Shared<Arc<SessionHandle>>> {
-        let full = || (!self.account.has_room(message.size())).then_some(Shared::Overflow);
-        self.state.lock().queue.refuses(message).or_else(full)
+        let state = self.state.lock();
+        let short = self.account.is_short(state.queue.bytes());
+        let full = short || !self.account.has_room(message.size());
+        state.queue.refuses(message).or_else(|| full.then_some(Shared::Overflow))
     }
 
     /// Takes up what waited when the broker was last running.
@@ -91,6 +93,10 @@ impl Share {
     /// Queues a message. A member that it gives is to be woken by the caller.
     pub fn post(&self, message: Message) -> Shared<Arc<SessionHandle>> {
         let mut state = self.state.lock();
+        // What is stored was asked about before.
+        if message.stored() == 0 && self.account.is_short(state.queue.bytes()) {
+            return Shared::Overflow;
+        }
         if self.account.is_bounded() {
             if let Some(refused) = state.queue.refuses(&message) {
                 return refused;

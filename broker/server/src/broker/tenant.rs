@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 
 use super::guests::Guests;
 use super::limits::Limits;
+use super::memory::Memory;
 use super::meter::Meter;
 use super::session_handle::SessionHandle;
 use super::share::Share;
@@ -106,11 +107,16 @@ impl Target {
 }
 
 impl Tenant {
-    pub fn new(name: Arc<str>, limits: &Limits, store: Arc<dyn Store>) -> Self {
+    pub fn new(
+        name: Arc<str>,
+        limits: &Limits,
+        memory: Arc<Memory>,
+        store: Arc<dyn Store>,
+    ) -> Self {
         Self {
             store,
             budget: Arc::new(TenantBudget::new(limits.budgets.of(&name))),
-            meter: Meter::default(),
+            meter: Meter::new(memory),
             name,
             subscriptions: RwLock::default(),
             guests: Guests::default(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::document::positive;
 use crate::admission::AbuseOptions;
 use crate::broker::limits::{Budgets, Limits, QueueFull, Quotas};
+use crate::broker::memory::default_bound;
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -35,6 +36,7 @@ pub(super) struct LimitsDocument {
     #[serde(deserialize_with = "positive")]
     queue_bytes: usize,
     queue_full: QueueFull,
+    memory_bytes: u64,
     retained_messages: usize,
     retained_bytes: usize,
     #[serde(deserialize_with = "positive")]
@@ -83,6 +85,8 @@ impl Default for LimitsDocument {
             queue_messages: limits.queue.messages,
             queue_bytes: limits.queue.bytes,
             queue_full: limits.queue_full,
+            // Which has no bound, and the broker is to have one.
+            memory_bytes: 0,
             retained_messages: limits.retained.messages,
             retained_bytes: limits.retained.bytes,
             topic_levels: limits.topic_levels,
@@ -120,6 +124,10 @@ impl From<LimitsDocument> for Limits {
             shared_inflight: document.shared_inflight,
             queue: QueueLimits { messages: document.queue_messages, bytes: document.queue_bytes },
             queue_full: document.queue_full,
+            memory: match document.memory_bytes {
+                0 => default_bound(),
+                bytes => bytes,
+            },
             retained: RetainedLimits {
                 messages: document.retained_messages,
                 bytes: document.retained_bytes,
