@@ -69,8 +69,8 @@ fn fails_under_load(version: ProtocolVersion, file: &str, calls: &str, nth: u32)
 
 #[test]
 fn a_broker_ends_and_tries_nothing_again_where_its_log_cannot_be_written() {
-    fails_under_load(ProtocolVersion::V5, LOG, "pwrite64", 901);
-    fails_under_load(ProtocolVersion::V311, LOG, "pwrite64", 1602);
+    fails_under_load(ProtocolVersion::V5, LOG, "pwrite64", 2501);
+    fails_under_load(ProtocolVersion::V311, LOG, "pwrite64", 4002);
 }
 
 #[test]
