@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use crate::bounds::{Bounds, Inflight};
 use crate::fleet::{Answer, Attendance, Fleet, Until};
 use crate::record::{Check, Figures, Violation};
 use crate::settings::{Length, Settings};
@@ -32,6 +33,7 @@ pub struct Campaign {
     settings: Settings,
     fault: Fault,
     rng: StdRng,
+    inflight: Inflight,
     broker: Broker,
     fleet: Fleet,
     /// When the present broker was started.
@@ -57,8 +59,12 @@ pub struct Summary {
     /// Of `kills`, before the broker listened.
     at_start: u32,
     reckonings: u32,
+    taken_over: u64,
     longest_restart: Duration,
     longest_reckoning: Duration,
+    /// Under load, all lives together.
+    worked: Duration,
+    acknowledged_under_load: u64,
     lasted: Duration,
     figures: Figures,
 }
@@ -75,20 +81,15 @@ impl Campaign {
     /// # Panics
     /// Where the broker does not start.
     pub fn new(settings: Settings, fault: Fault) -> Self {
-        let yaml = format!(
-            "data_dir: data
-listeners: [{{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}]
-pipeline:
-  connect: [{{builtin: anonymous}}]
-  authorize: [{{builtin: open}}]
-"
-        );
         let started = Instant::now();
+        let mut rng = StdRng::seed_from_u64(settings.seed);
+        let inflight = Inflight::choose(&mut rng);
         Self {
             settings,
             fault,
-            rng: StdRng::seed_from_u64(settings.seed),
-            broker: Broker::with_config(&yaml, directory()),
+            rng,
+            inflight,
+            broker: Broker::with_config(&Bounds::wide(inflight).yaml(), directory()),
             fleet: Fleet::new(settings.seed),
             started,
             address: None,
@@ -114,6 +115,7 @@ pipeline:
         self.reckon();
         self.summary.lasted = begin.elapsed();
         self.summary.figures = self.fleet.record.figures;
+        self.summary.taken_over = self.fleet.taken_over;
         match self.fleet.record.violations() {
             [] => (self.summary, None),
             violations => {
@@ -149,7 +151,11 @@ pipeline:
             behind: self.rng.random_ratio(1, 2).then(|| self.answer()),
         };
         let window = *[1, 4, 16, 64].choose(&mut self.rng).expect("there are some");
+        let (began, before) = (Instant::now(), self.fleet.record.figures.acknowledged);
         self.fleet.work(address, window, until);
+        self.summary.worked += began.elapsed();
+        let acknowledged = self.fleet.record.figures.acknowledged - before;
+        self.summary.acknowledged_under_load += acknowledged;
         self.kill();
     }
 
@@ -181,8 +187,20 @@ pipeline:
         self.broker.kill();
         self.fleet.killed(at);
         self.address = None;
+        self.reconfigure();
         self.broker.start();
         self.started = Instant::now();
+    }
+
+    /// In some of its lives the broker has little room, so that kills meet what is rare otherwise.
+    fn reconfigure(&mut self) {
+        let bounds = match self.rng.random_ratio(1, 2) {
+            true => Bounds::narrow(self.inflight, &mut self.rng),
+            false => Bounds::wide(self.inflight),
+        };
+        let config = self.broker.directory().join("hookmq.yaml");
+        std::fs::write(config, bounds.yaml()).expect("write the configuration");
+        self.fleet.record.history.note(|| format!("{bounds:?}"));
     }
 
     /// All that was promised is asked for.
@@ -218,6 +236,9 @@ impl fmt::Display for Summary {
         writeln!(f, "{} kills, {} of them at the start", self.kills, self.at_start)?;
         writeln!(f, "{} reckonings, the longest {:.0?}", self.reckonings, self.longest_reckoning)?;
         writeln!(f, "longest restart {:.0?}", self.longest_restart)?;
+        let per_second = self.acknowledged_under_load as f64 / self.worked.as_secs_f64().max(1e-9);
+        writeln!(f, "{} connections taken over", self.taken_over)?;
+        writeln!(f, "{per_second:.0} messages acknowledged per second under load")?;
         write!(f, "{sent} messages, {acknowledged} acknowledged, {delivered} deliveries")?;
         write!(f, ", {redelivered} of them or in addition to them again")
     }

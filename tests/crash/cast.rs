@@ -2,7 +2,7 @@
 
 use hookmq_codec::{ProtocolVersion, Qos};
 
-use crate::member::{Constancy, Keeping, Member, Role, Subscription, WillHabit};
+use crate::member::{Constancy, Keeping, Member, Numbering, Role, Subscription, WillHabit};
 use crate::record::{Order, Record, Registers};
 
 use ProtocolVersion::{V5, V311};
@@ -28,6 +28,7 @@ fn role(name: &str, version: ProtocolVersion) -> Role {
         name: name.to_owned(),
         version,
         keeping: Keeping::Durable,
+        numbering: Numbering::Upwards,
         streams: Vec::new(),
         registers: Vec::new(),
         subscriptions: Vec::new(),
@@ -88,7 +89,8 @@ fn publishers(record: &mut Record, registers: &mut Registers) -> Vec<Role> {
             (registers.register(&format!("register/{name}/{number}")), qos)
         };
         let registers = (0..REGISTERS).map(register).collect();
-        Role { streams, registers, ..role(name, version) }
+        let numbering = if place < 2 { Numbering::Lowest } else { Numbering::Upwards };
+        Role { streams, registers, numbering, ..role(name, version) }
     };
     names.into_iter().enumerate().map(publisher).collect()
 }

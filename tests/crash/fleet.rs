@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::cast;
+use crate::former::Former;
 use crate::link::{Event, Link};
 use crate::member::{Member, Mood, Stage};
 use crate::record::{Check, Record, Registers};
@@ -34,6 +35,9 @@ pub struct Fleet {
     events: Receiver<Event>,
     sender: Sender<Event>,
     connections: u64,
+    former: Former,
+    /// Connections that were closed for the sake of newer ones, or were to be.
+    pub taken_over: u64,
     /// Connections whose end has not come as an event.
     open: usize,
 }
@@ -69,7 +73,19 @@ impl Fleet {
         let members = cast::members(&mut record, &mut registers);
         let (sender, events) = channel();
         let rng = StdRng::seed_from_u64(seed);
-        Self { record, registers, members, rng, events, sender, connections: 0, open: 0 }
+        let former = Former::default();
+        Self {
+            record,
+            registers,
+            members,
+            rng,
+            events,
+            sender,
+            connections: 0,
+            former,
+            taken_over: 0,
+            open: 0,
+        }
     }
 
     /// Clients that are away connect.
@@ -127,13 +143,25 @@ impl Fleet {
                 self.connect_one(address, place);
             }
         } else if member.is_connected() {
+            if what < 5 {
+                return self.take_over(address, place, mood);
+            }
             self.on(place, mood, Instant::now(), |member, stage| match what {
-                0..5 => member.cut(stage),
-                5..15 => member.leave(stage),
-                15..60 => member.change_mind(stage),
+                5..10 => member.cut(stage),
+                10..20 => member.leave(stage),
+                20..60 => member.change_mind(stage),
                 _ => member.act(stage),
             });
         }
+    }
+
+    /// A client connects while the connection that it has goes on.
+    fn take_over(&mut self, address: SocketAddr, place: usize, mood: Mood) {
+        let mut link = None;
+        self.on(place, mood, Instant::now(), |member, stage| link = member.abandon(stage));
+        self.former.add(link, &self.members[place].role);
+        self.taken_over += 1;
+        self.connect_one(address, place);
     }
 
     /// Waits until all is done that was begun, and all has come that must.
@@ -156,7 +184,9 @@ impl Fleet {
     }
 
     fn is_finished(&mut self) -> bool {
-        self.members.iter().all(Member::is_done) && self.record.nothing_is_owed()
+        self.members.iter().all(Member::is_done)
+            && self.former.are_closed()
+            && self.record.nothing_is_owed()
     }
 
     /// What has not come by now does not come.
@@ -164,6 +194,9 @@ impl Fleet {
         for member in self.members.iter().filter(|it| !it.is_done()) {
             let text = format!("{} waits in vain: {}", member.role.name, member.unfinished());
             self.record.violate(Check::Refused, text);
+        }
+        if !self.former.are_closed() {
+            self.record.violate(Check::Refused, format!("still open: {:?}", self.former));
         }
         self.record.settle();
     }
@@ -210,6 +243,7 @@ impl Fleet {
                 None => self.open -= 1,
             }
         }
+        self.former = Former::default();
         self.record.history.note(|| "the broker is killed".into());
         for place in 0..self.members.len() {
             if !self.members[place].is_away() {
@@ -221,6 +255,9 @@ impl Fleet {
 
     fn handle(&mut self, event: Event, mood: Mood) {
         self.open -= usize::from(event.packet.is_none());
+        if let Some(wrong) = self.former.handle(&event) {
+            self.record.violate(Check::Refused, wrong);
+        }
         if self.members[event.member].has(event.connection) {
             let now = Instant::now();
             self.on(event.member, mood, now, |member, stage| match event.packet {

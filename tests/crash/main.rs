@@ -4,9 +4,11 @@
 //! `HOOKMQ_CRASH_SEED` repeats the plan of a run, not the scheduling of the machine.
 //! `HOOKMQ_CRASH_KILLS` and `HOOKMQ_CRASH_MINUTES` say how long.
 
+mod bounds;
 mod campaign;
 mod cast;
 mod fleet;
+mod former;
 mod link;
 mod member;
 mod moments;

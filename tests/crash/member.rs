@@ -16,6 +16,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedMutRandom;
 
+pub use self::outbox::Numbering;
 use self::outbox::{Outbox, Outgoing};
 pub use self::role::{Constancy, Keeping, Role};
 use self::show::show;
@@ -80,11 +81,11 @@ enum Start {
 impl Member {
     pub fn new(role: Role) -> Self {
         Self {
+            outbox: Outbox::new(role.numbering),
             role,
             link: None,
             phase: Phase::Away,
             presence: Presence::default(),
-            outbox: Outbox::default(),
             inbox: Inbox::default(),
             answers: VecDeque::new(),
             testament: Testament::default(),

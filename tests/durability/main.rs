@@ -5,7 +5,13 @@
 mod abroad;
 mod backlog;
 mod exchanges;
+mod failing_disk;
+mod files;
+mod full_disk;
+mod order;
+mod published;
 mod shared;
+mod slow_disk;
 mod state;
 mod trouble;
 

@@ -3,55 +3,12 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-use hookmq_codec::{Connect, Packet, ProtocolVersion, Publish, Qos, Will};
-use hookmq_tests::client::{Client, connect, connect_to_session, packet_id, publish, will};
+use hookmq_codec::{Connect, ProtocolVersion, Qos, Will};
+use hookmq_tests::client::{connect, connect_to_session, publish, will};
 use hookmq_tests::wait::wait_until;
 
+use crate::published::{LONG_QUEUE, expect_published, publish_until_closed};
 use crate::{Stage, in_both_versions};
-
-/// What a client has published until the broker closed, a number in each, and had acknowledged.
-#[derive(Debug, Default)]
-struct Published {
-    numbers: u16,
-    acknowledged: u16,
-}
-
-/// Publishes messages of this size at QoS 1, at most 20 of them unacknowledged.
-fn publish_until_closed(publisher: &mut Client, size: usize) -> Published {
-    let mut published = Published::default();
-    loop {
-        while published.numbers < published.acknowledged + 20 {
-            published.numbers += 1;
-            let mut payload = vec![0; size];
-            payload[..2].copy_from_slice(&published.numbers.to_be_bytes());
-            let message = publish("t", &payload, Qos::AtLeastOnce);
-            let packet_id = Some(packet_id(published.numbers));
-            let bytes = publisher.encode(&Packet::Publish(Publish { packet_id, ..message }));
-            publisher.try_send_raw(&bytes);
-        }
-        let Some(answer) = publisher.try_receive() else { return published };
-        match answer.packet() {
-            Packet::PubAck(ack) => {
-                published.acknowledged += 1;
-                assert_eq!(ack.packet_id, packet_id(published.acknowledged));
-                assert!(!ack.reason_code.is_failure(), "{:?}", ack.reason_code);
-            }
-            Packet::Disconnect(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-/// All that was acknowledged is there, in its order and once.
-fn expect_published(subscriber: &mut Client, published: &Published) {
-    for number in 1..=published.acknowledged {
-        let received = subscriber.receive();
-        assert_eq!(received.publish().payload[..2], number.to_be_bytes());
-        subscriber.acknowledge(&received);
-    }
-}
-
-const LONG_QUEUE: &str = "limits: {queue_messages: 100000, queue_bytes: 1073741824}\n";
 
 #[test]
 fn a_broker_whose_disk_fails_ends_and_what_it_has_acknowledged_is_there() {

@@ -99,13 +99,18 @@ pipeline:
     /// As [`Broker::start`], on a disk that fails: no file grows beyond so many KiB, and whoever tries is
     /// told of an error.
     pub fn start_on_failing_disk(&mut self, kibibytes: u64) {
-        let hookmq = hookmq();
-        let mut command = Command::new("sh");
+        let mut shell = Command::new("sh");
         // The signal that comes with the error would end the process. Blocks have 512 bytes.
         let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", 2 * kibibytes);
-        command.args(["-c", &limited]).arg(hookmq.get_program()).env("NO_COLOR", "1");
-        command.env_remove("HOOKMQ_LOG");
-        self.start_as(command);
+        shell.args(["-c", &limited]);
+        self.start_under(shell);
+    }
+
+    /// As [`Broker::start`], by another program: it gets the broker's command line behind its own
+    /// arguments, and becomes the broker.
+    pub fn start_under(&mut self, mut program: Command) {
+        program.arg(hookmq().get_program()).env("NO_COLOR", "1").env_remove("HOOKMQ_LOG");
+        self.start_as(program);
     }
 
     fn start_as(&mut self, mut command: Command) {

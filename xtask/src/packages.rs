@@ -11,11 +11,12 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::announce;
 
 /// What the tests call as an operator would, and the packages that hold it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("psql", "postgresql-client"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("sqlite3", "sqlite3"),
     ("curl", "curl"),
+    ("strace", "strace"),
     ("python3", "python3"),
     ("node", "nodejs"),
     ("npm", "npm"),

@@ -4,6 +4,7 @@ mod figures;
 mod intake;
 mod waiting;
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -265,11 +266,21 @@ impl Committer {
         if self.shared.durability != Durability::Memory {
             self.shared.durable.store(durable, Ordering::Release);
         }
-        if let Some(directory) = self.directory.as_mut()
-            && self.shared.durability == Durability::Fsync
-        {
-            let marked = directory.set_durable(durable);
-            marked.map_err(|error| EngineError::Failed(format!("the mark: {error}")))?;
+        if self.shared.durability == Durability::Fsync {
+            self.mark(durable)?;
+        }
+        Ok(())
+    }
+
+    /// Notes beside the engine what is durable. A file system that writes in other places than before may
+    /// find no room for it: it waits as a transaction does.
+    fn mark(&mut self, durable: u64) -> Result<(), EngineError> {
+        while let Some(Err(error)) = self.directory.as_mut().map(|it| it.set_durable(durable)) {
+            let reason = format!("the mark: {error}");
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => self.make_room(&reason)?,
+                _ => return Err(EngineError::Failed(reason)),
+            }
         }
         Ok(())
     }

@@ -106,10 +106,13 @@ impl Directory {
     /// Notes a commit after it became durable. The note itself is not waited for: behind the truth it
     /// says less, and never anything wrong.
     pub(crate) fn set_durable(&mut self, commit: u64) -> io::Result<()> {
-        self.marks += 1;
         let commit = commit.to_le_bytes();
         let mark = [&commit[..], &crc32fast::hash(&commit).to_le_bytes()].concat();
-        self.mark.write_all_at(&mark, self.marks % 2 * PLACE)
+        let marks = self.marks + 1;
+        self.mark.write_all_at(&mark, marks % 2 * PLACE)?;
+        // One that failed is written again in its place: the other stands.
+        self.marks = marks;
+        Ok(())
     }
 
     /// Claims nothing any more: for a store whose end may be lost with the machine.

@@ -91,6 +91,15 @@ pub trait Engine: Send {
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError>;
 
+    /// Makes what is on disk tidy, before a graceful end. An engine that is dropped without it leaves its
+    /// files as they are: after an error nothing is tried again, and what is refused is not touched.
+    ///
+    /// # Errors
+    /// As [`Self::write`], but for a full disk, on which it stays untidy.
+    fn settle(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Gives space that is not used back to the file system.
     fn compact(&mut self) -> Result<(), EngineError>;
 

@@ -162,7 +162,7 @@ impl Ledger {
         while self.is_busy() {
             self.commit([], self.head.next_id, now)?;
         }
-        Ok(())
+        self.engine.settle()
     }
 
     /// The message under `id`.

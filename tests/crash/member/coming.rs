@@ -60,6 +60,15 @@ impl Member {
         }
     }
 
+    /// Gives up its connection, which the broker is yet to close for the next one's sake.
+    pub fn abandon(&mut self, stage: &mut Stage<'_>) -> Option<Link> {
+        stage.record.history.note(|| format!("{} connects anew beside", self.role.name));
+        let link = self.link.take();
+        self.drop_link();
+        self.testament.lost(self.role.will.as_ref(), stage);
+        link
+    }
+
     /// Sends DISCONNECT.
     pub fn leave(&mut self, stage: &mut Stage<'_>) {
         self.send_answers(stage);

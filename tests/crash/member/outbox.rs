@@ -12,8 +12,22 @@ use crate::record::{Check, MessageKey, Record, Registers, Value};
 #[derive(Debug, Default)]
 pub struct Outbox {
     in_flight: VecDeque<Outgoing>,
+    numbering: Numbering,
     last_id: u16,
 }
+
+/// Which packet id a message gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Numbering {
+    /// The next one, so that an id hardly comes twice.
+    #[default]
+    Upwards,
+    /// The lowest that is free, so that each is in use again as soon as its exchange is over.
+    Lowest,
+}
+
+/// Far above the lowest ids that are ever free.
+const BEHIND_LOWEST: u16 = 1000;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing {
@@ -41,6 +55,10 @@ pub struct Content {
 }
 
 impl Outbox {
+    pub fn new(numbering: Numbering) -> Self {
+        Self { numbering, ..Self::default() }
+    }
+
     pub fn len(&self) -> usize {
         self.in_flight.len()
     }
@@ -53,15 +71,33 @@ impl Outbox {
         format!("in flight: {:?}", self.in_flight.iter().take(3).collect::<Vec<_>>())
     }
 
-    /// A packet id that nothing in flight has.
+    /// A packet id that nothing in flight has, and no message gets soon.
     pub fn next_id(&mut self) -> PacketId {
+        let first = match self.numbering {
+            Numbering::Upwards => 1,
+            Numbering::Lowest => BEHIND_LOWEST,
+        };
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            self.last_id = self.last_id.checked_add(1).unwrap_or(first).max(first);
             let id = packet_id(self.last_id);
-            if self.in_flight.iter().all(|it| it.id != id) {
+            if self.is_free(id) {
                 return id;
             }
         }
+    }
+
+    fn message_id(&mut self) -> PacketId {
+        match self.numbering {
+            Numbering::Upwards => self.next_id(),
+            Numbering::Lowest => {
+                let mut ids = (1..BEHIND_LOWEST).map(packet_id);
+                ids.find(|id| self.is_free(*id)).expect("windows are smaller")
+            }
+        }
+    }
+
+    fn is_free(&self, id: PacketId) -> bool {
+        self.in_flight.iter().all(|it| it.id != id)
     }
 
     pub fn message(&mut self, key: MessageKey, qos: Qos) -> Outgoing {
@@ -73,7 +109,7 @@ impl Outbox {
     }
 
     fn put(&mut self, what: What, qos: Qos) -> Outgoing {
-        let outgoing = Outgoing { id: self.next_id(), what, qos, times: 1, releases: 0 };
+        let outgoing = Outgoing { id: self.message_id(), what, qos, times: 1, releases: 0 };
         self.in_flight.push_back(outgoing);
         outgoing
     }

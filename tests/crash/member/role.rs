@@ -2,6 +2,7 @@
 
 use hookmq_codec::{ProtocolVersion, Qos};
 
+use super::outbox::Numbering;
 use super::subscription::Subscription;
 use super::will::WillHabit;
 
@@ -11,6 +12,8 @@ pub struct Role {
     pub name: String,
     pub version: ProtocolVersion,
     pub keeping: Keeping,
+    /// Of the packet ids of its messages.
+    pub numbering: Numbering,
     /// Streams that it publishes.
     pub streams: Vec<usize>,
     /// Retained messages that it publishes.

@@ -36,6 +36,8 @@ pub struct SqliteEngine {
     connection: Connection,
     /// Bytes in the write-ahead log since it was last transferred, about.
     logged: usize,
+    /// Whether SQLite may transfer and remove the write-ahead log when it closes.
+    settled: bool,
 }
 
 impl SqliteEngine {
@@ -48,12 +50,21 @@ impl SqliteEngine {
         if !path.exists() {
             create(path).map_err(|it| EngineError::Failed(format!("{}: {it}", path.display())))?;
         }
+        // Where there is no log yet, all that closing does is to remove the one that opening makes.
+        let settled = !has_log(path);
         let connection = Connection::open(path).map_err(described)?;
-        let engine = Self { connection, logged: 0 };
+        let mut engine = Self { connection, logged: 0, settled };
+        if !settled {
+            engine.leave_as_is().map_err(described)?;
+        }
         engine.prepare(synchronous).map_err(described)?;
         if engine.is_new()? {
+            engine.unsettle().map_err(described)?;
             engine.create_tables().map_err(described)?;
         }
+        // The log was made anew. SQLite syncs its name, too, but tells nobody where that fails.
+        sync_directory(path)
+            .map_err(|it| EngineError::Failed(format!("{}: {it}", path.display())))?;
         Ok(engine)
     }
 
@@ -65,10 +76,11 @@ impl SqliteEngine {
     pub fn look_at(path: &Path) -> Result<Self, EngineError> {
         // SQLite locks the file, for which it must be open for writing.
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let engine = Self { connection: connection.map_err(described)?, logged: 0 };
+        let connection = connection.map_err(described)?;
+        let engine = Self { connection, logged: 0, settled: false };
         let connection = &engine.connection;
         let set = || -> Result<(), rusqlite::Error> {
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            engine.leave_as_is()?;
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "cell_size_check", true)?;
             connection.pragma_update(None, "query_only", true)
@@ -78,6 +90,12 @@ impl SqliteEngine {
             true => Err(EngineError::Damaged("nothing was ever written to the file".into())),
             false => Ok(engine),
         }
+    }
+
+    /// SQLite would write, sync and remove files when it closes, and tell nobody what came of it.
+    fn leave_as_is(&self) -> Result<(), rusqlite::Error> {
+        let name = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        self.connection.set_db_config(name, true).map(drop)
     }
 
     fn prepare(&self, synchronous: Synchronous) -> Result<(), rusqlite::Error> {
@@ -135,6 +153,13 @@ impl SqliteEngine {
         self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
     }
 
+    fn unsettle(&mut self) -> Result<(), rusqlite::Error> {
+        match std::mem::take(&mut self.settled) {
+            true => self.leave_as_is(),
+            false => Ok(()),
+        }
+    }
+
     fn transact(&mut self, batch: &Batch) -> Result<usize, rusqlite::Error> {
         let transaction = self.connection.transaction()?;
         let mut trimmed = 0;
@@ -159,6 +184,7 @@ impl SqliteEngine {
 
 impl Engine for SqliteEngine {
     fn write(&mut self, batch: &Batch) -> Result<usize, EngineError> {
+        self.unsettle().map_err(described)?;
         let trimmed = self.transact(batch).map_err(described)?;
         self.logged += PAGES + batch.records.iter().map(|(.., it)| it.len()).sum::<usize>();
         if self.logged > TRANSFER {
@@ -200,9 +226,23 @@ impl Engine for SqliteEngine {
         Ok(())
     }
 
+    fn settle(&mut self) -> Result<(), EngineError> {
+        match self.transfer().map_err(described) {
+            Ok(()) => {}
+            Err(EngineError::Full(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let name = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        self.connection.set_db_config(name, false).map_err(described)?;
+        self.settled = true;
+        Ok(())
+    }
+
     fn compact(&mut self) -> Result<(), EngineError> {
+        self.unsettle().map_err(described)?;
         let vacuum = "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);";
-        self.connection.execute_batch(vacuum).map_err(described)
+        self.connection.execute_batch(vacuum).map_err(described)?;
+        self.settle()
     }
 
     fn stats(&mut self) -> Result<EngineStats, EngineError> {
@@ -263,6 +303,18 @@ fn create(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path)?.sync_all()?;
     // The file's name is to survive, too.
+    sync_directory(path)
+}
+
+/// Whether something is in the write-ahead log of the file at `path`.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|it| it.len() > 0)
+}
+
+/// The directory that `path` is in.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
@@ -313,5 +365,28 @@ mod tests {
         }
         assert!(path.metadata().unwrap().len() > 10 << 20, "the file has what was transferred");
         assert_eq!(engine.read(Table::Body, 0).unwrap().unwrap().len(), 1 << 20);
+    }
+
+    #[test]
+    fn what_is_not_settled_stays_as_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("s");
+        let log = place.path().join("s-wal");
+        let write = |engine: &mut SqliteEngine, key| {
+            let records = vec![(Table::Body, key, vec![7; 5000])];
+            engine.write(&Batch { records, ..Batch::default() }).unwrap();
+        };
+        let mut engine = SqliteEngine::open(&path, Synchronous::Normal).unwrap();
+        write(&mut engine, 0);
+        engine.settle().unwrap();
+        write(&mut engine, 1);
+        let before = [&path, &log].map(|it| std::fs::read(it).unwrap());
+        drop(engine);
+        assert!([&path, &log].map(|it| std::fs::read(it).unwrap()) == before);
+        let mut engine = SqliteEngine::open(&path, Synchronous::Normal).unwrap();
+        assert!(engine.read(Table::Body, 1).unwrap().is_some());
+        engine.settle().unwrap();
+        drop(engine);
+        assert!(!log.exists());
     }
 }

@@ -97,3 +97,25 @@ fn what_was_released_is_not_published_again() {
         assert_eq!(packet(outbox, stage), ("PUBREL", false));
     });
 }
+
+#[test]
+fn the_lowest_packet_id_is_in_use_again_at_once() {
+    let mut record = Record::default();
+    let stream = record.stream("stream", Qos::AtLeastOnce);
+    let mut outbox = Outbox::new(Numbering::Lowest);
+    let mut stage = Stage {
+        record: &mut record,
+        registers: &mut Registers::default(),
+        rng: &mut StdRng::seed_from_u64(1),
+        mood: Mood::Finishing,
+        now: Instant::now(),
+    };
+    let send = |outbox: &mut Outbox, stage: &mut Stage<'_>| {
+        let key = stage.record.sent(stream);
+        outbox.message(key, Qos::AtLeastOnce).id.get()
+    };
+    assert_eq!([(); 3].map(|()| send(&mut outbox, &mut stage)), [1, 2, 3]);
+    outbox.handle_puback(&ack(packet_id(2)), "client", &mut stage);
+    assert_eq!([(); 2].map(|()| send(&mut outbox, &mut stage)), [2, 4]);
+    assert!(outbox.next_id().get() >= BEHIND_LOWEST, "a message may get the others at any time");
+}
