@@ -95,7 +95,7 @@ impl Broker {
         directory: Option<Directory>,
         services: Arc<Services>,
     ) -> Arc<Self> {
-        let memory = Arc::new(Memory::new(limits.memory));
+        let memory = Arc::new(Memory::of(&limits));
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
             admission: Admission::new(&limits, memory.clone()),

@@ -42,7 +42,7 @@ pub struct Limits {
     /// What waits for one session, or for one shared subscription.
     pub queue: QueueLimits,
     pub queue_full: QueueFull,
-    /// Bytes that the process may have in memory before queues are kept short.
+    /// Bytes that the process may have in memory before queues are kept short; 0: most of what there is.
     pub memory: u64,
     /// Of one tenant.
     pub retained: RetainedLimits,
@@ -135,7 +135,7 @@ impl Default for Limits {
             shared_inflight: 100,
             queue: QueueLimits { messages: 100_000, bytes: 64 << 20 },
             queue_full: QueueFull::default(),
-            memory: u64::MAX,
+            memory: 0,
             retained: RetainedLimits { messages: 1_000_000, bytes: 256 << 20 },
             topic_levels: 64,
             topic_alias_maximum: 16,

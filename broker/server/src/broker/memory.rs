@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Broker;
+use super::limits::Limits;
 use super::session_handle::SessionHandle;
 use super::tenant::Tenant;
 
@@ -47,7 +48,14 @@ impl Default for Memory {
 }
 
 impl Memory {
-    pub fn new(most: u64) -> Self {
+    pub fn of(limits: &Limits) -> Self {
+        Self::new(match limits.memory {
+            0 => default_bound(),
+            bytes => bytes,
+        })
+    }
+
+    fn new(most: u64) -> Self {
         Self { most, resident: AtomicU64::new(0), short: AtomicBool::new(false) }
     }
 
@@ -141,7 +149,7 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 }
 
 /// The bound where none is set: of what the machine has, or the control group that the process is in.
-pub fn default_bound() -> u64 {
+fn default_bound() -> u64 {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let of_group = |file: &Path| fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).ok();

@@ -10,7 +10,6 @@ use serde::{Deserialize, Deserializer, de::Error};
 use super::document::positive;
 use crate::admission::AbuseOptions;
 use crate::broker::limits::{Budgets, Limits, QueueFull, Quotas};
-use crate::broker::memory::default_bound;
 
 /// MQTT's own bound on a packet's remaining length, in bytes.
 const LARGEST_PACKET: u32 = 268_435_455;
@@ -85,8 +84,7 @@ impl Default for LimitsDocument {
             queue_messages: limits.queue.messages,
             queue_bytes: limits.queue.bytes,
             queue_full: limits.queue_full,
-            // Which has no bound, and the broker is to have one.
-            memory_bytes: 0,
+            memory_bytes: limits.memory,
             retained_messages: limits.retained.messages,
             retained_bytes: limits.retained.bytes,
             topic_levels: limits.topic_levels,
@@ -124,10 +122,7 @@ impl From<LimitsDocument> for Limits {
             shared_inflight: document.shared_inflight,
             queue: QueueLimits { messages: document.queue_messages, bytes: document.queue_bytes },
             queue_full: document.queue_full,
-            memory: match document.memory_bytes {
-                0 => default_bound(),
-                bytes => bytes,
-            },
+            memory: document.memory_bytes,
             retained: RetainedLimits {
                 messages: document.retained_messages,
                 bytes: document.retained_bytes,
