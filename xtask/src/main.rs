@@ -1,5 +1,5 @@
-//! The project's one door: `cargo xtask run`, `test`, `check`, `conformance`, `crash`, `bench`, `plugins` and
-//! `examples`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `conformance`, `crash`,
+//! `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod conformance;
 mod crash;
+mod interleavings;
 mod languages;
 // The same file as the broker's, whose crate would bring a WebAssembly engine along.
 #[path = "../../broker/wasm/src/manifest_section.rs"]
@@ -30,6 +31,8 @@ usage: cargo xtask COMMAND
                               filter, only the tests that it names
   check                       format, lints, walls between crates, links between documents, statements
                               of the MQTT specifications without a test
+  interleavings               run what threads hand over in every order of its steps, or every order
+                              with few interruptions
   conformance                 run the tests that show normative statements and write docs/conformance.md
   crash [--minutes N] [--kills N] [--seed N]
                               the broker under load, killed at random instants; checks what it has
@@ -62,6 +65,7 @@ fn dispatch() -> Result<()> {
         Some("run") => run::run(&root, rest),
         Some("test") => test::test(&root, &rest),
         Some("check") if rest.is_empty() => check::check(&root),
+        Some("interleavings") if rest.is_empty() => interleavings::interleavings(&root),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("crash") => crash::crash(&root, &rest),
         Some("bench") => bench::bench(&root, &rest),

@@ -23,6 +23,7 @@ mod rehearsal;
 mod run;
 mod services;
 mod step;
+mod sync;
 mod trial;
 mod verdict;
 

@@ -1,13 +1,13 @@
 //! All steps of the four hooks in their order, as one value that is replaced as a whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use arc_swap::ArcSwap;
 use hookmq_codec::{TopicFilter, TopicName, filter_intersects};
 use hookmq_core::TopicTree;
 
 use crate::step::{Due, wants_topic};
+use crate::sync::{ArcSwap, AtomicU64};
 use crate::{Access, Action, Blueprint, Client, FailurePolicy, Hook, Step, StepParts, StepSpec};
 
 /// The steps of one generation. Immutable: calls in flight finish on the one they started with.
@@ -229,3 +229,6 @@ impl PipelineCell {
         self.generation.store(generation, Ordering::Release);
     }
 }
+
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;

@@ -18,6 +18,7 @@ pub mod session_handle;
 pub mod sessions;
 pub mod share;
 pub mod sweep;
+mod sync;
 pub mod sys;
 pub mod tenancy;
 pub mod tenant;

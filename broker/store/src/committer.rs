@@ -8,13 +8,12 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hookmq_core::CommitSequence;
-use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use crate::directory::{self, Directory, Space};
@@ -22,6 +21,7 @@ use crate::engine::EngineError;
 use crate::ledger::{Ledger, Page, PageRequest};
 use crate::open::{Durability, StoreBounds};
 use crate::record::{StoredInFlight, StoredMessage};
+use crate::sync::{AtomicU64, Mutex};
 use crate::{Change, Damage, MessageId, Room, SessionKey, Store, UnixMillis};
 
 use figures::Tally;
@@ -363,5 +363,7 @@ fn next_expiry(ledger: &Ledger) -> u64 {
     ledger.index().next_expiry().map_or(NEVER, |it| it.0)
 }
 
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;
 #[cfg(test)]
 mod tests;

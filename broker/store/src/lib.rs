@@ -23,6 +23,7 @@ mod operation;
 mod record;
 mod reference;
 mod state;
+mod sync;
 pub mod tools;
 mod wire;
 

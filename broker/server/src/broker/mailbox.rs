@@ -6,12 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
 use hookmq_codec::Qos;
 use hookmq_core::{Delivery, QueueLimits};
-use parking_lot::Mutex;
 
 use super::meter::QueuedBytes;
+use super::sync::{AtomicWaker, Mutex};
 pub use counts::Mark;
 
 /// A bounded queue of deliveries and the waker of the connection that empties it.

@@ -1,19 +1,21 @@
 //! What a tenant uses of its quota: places, rates, and what waits for its sessions.
 
+mod queued;
 mod rate;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hookmq_access::Quota;
 use parking_lot::RwLock;
 
 use self::rate::Rate;
-use super::memory::{FRUGAL, Memory};
+use super::memory::Memory;
 use super::metrics::{Counter, TenantTraffic};
 use super::tenant::Tenant;
+pub use queued::QueuedBytes;
 
 /// What one tenant may use, and does.
 #[derive(Debug, Default)]
@@ -63,17 +65,6 @@ pub struct Allowance {
     bytes: i32,
 }
 
-/// Bytes that wait in the mailboxes and shared subscriptions of a tenant. They are counted only while there is a bound.
-#[derive(Debug, Default)]
-pub struct QueuedBytes {
-    bounded: AtomicBool,
-    most: AtomicU64,
-    queued: AtomicU64,
-    refused: Counter,
-    /// Of the whole broker.
-    memory: Arc<Memory>,
-}
-
 /// A client's place among the connections of its tenant, free again when it is dropped.
 pub struct Place(Arc<Tenant>);
 
@@ -112,7 +103,7 @@ impl Bound {
 
 impl Meter {
     pub(super) fn new(memory: Arc<Memory>) -> Self {
-        let queued = Arc::new(QueuedBytes { memory, ..QueuedBytes::default() });
+        let queued = Arc::new(QueuedBytes::new(memory));
         Self { queued, ..Self::default() }
     }
 
@@ -220,54 +211,6 @@ impl Allowance {
         self.messages = self.messages.saturating_sub(messages);
         // A packet has at most 256 MiB.
         self.bytes = self.bytes.saturating_sub(bytes as i32);
-    }
-}
-
-impl QueuedBytes {
-    /// Sets the bound. Each queue is to recount then.
-    pub(super) fn bound(&self, most: Option<u64>) {
-        self.most.store(most.unwrap_or(u64::MAX), Relaxed);
-        self.bounded.store(most.is_some(), Relaxed);
-    }
-
-    #[cfg(test)]
-    pub(super) fn queued(&self) -> u64 {
-        self.queued.load(Relaxed)
-    }
-
-    /// Whether a queue that holds `bytes` in memory is to grow no more.
-    #[inline]
-    pub(super) fn is_short(&self, bytes: usize) -> bool {
-        bytes > FRUGAL && self.memory.is_short()
-    }
-
-    #[inline]
-    pub(super) fn is_bounded(&self) -> bool {
-        self.bounded.load(Relaxed)
-    }
-
-    /// Whether so many bytes could wait now.
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        let queued = self.queued.load(Relaxed).saturating_add(bytes as u64);
-        !self.is_bounded() || queued <= self.most.load(Relaxed)
-    }
-
-    /// Counts bytes that are to wait, if there is room for them.
-    pub(super) fn admits(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        let before = self.queued.fetch_add(bytes, Relaxed);
-        let admits = before.saturating_add(bytes) <= self.most.load(Relaxed);
-        if !admits {
-            self.queued.fetch_sub(bytes, Relaxed);
-            self.refused.add(1);
-        }
-        admits
-    }
-
-    /// Counts so many bytes where `counted` were, whether or not there is room.
-    pub(super) fn recount(&self, counted: usize, bytes: usize) {
-        self.queued.fetch_add(bytes as u64, Relaxed);
-        self.queued.fetch_sub(counted as u64, Relaxed);
     }
 }
 

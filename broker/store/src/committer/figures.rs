@@ -1,9 +1,10 @@
 //! What the store has done, and what waits for it, in numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::Room;
+use crate::sync::AtomicU64;
 
 /// A snapshot. What is counted, is counted since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! Where connections leave their changes, and the thread takes them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::Question;
 use crate::open::StoreBounds;
+use crate::sync::{AtomicU8, Condvar, Mutex};
 use crate::{Change, Room};
 
 /// A queue with two bounds. At either one publishers are asked to pause; what comes nevertheless is

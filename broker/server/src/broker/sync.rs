@@ -1,0 +1,7 @@
+//! What publishers and connections share. The crate of interleavings has its own module instead of
+//! this one.
+
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU64};
+
+pub(super) use atomic_waker::AtomicWaker;
+pub(super) use parking_lot::Mutex;
