@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes the client at its word; a bench has no strangers.
 const RULE: &str = "//! Everybody is who they say.
-fn connect(client) { accept(#{ tenant: \"acme\", username: client.client_id }) }
+fn connect(client) { accept(#{ tenant: \"acme\", username: client.claimed_client_id }) }
 ";
 
 fn main() {

@@ -16,10 +16,9 @@ pub struct Bounds {
     inflight: Inflight,
 }
 
-/// Messages towards one client. It is the same in all lives: of what was sent before a kill, as many
-/// messages as may be in flight behind it have DUP.
+/// Messages towards one client.
 #[derive(Debug, Clone, Copy)]
-pub struct Inflight {
+struct Inflight {
     maximum: u16,
     /// Of shared subscriptions.
     shared: u16,
@@ -37,7 +36,7 @@ impl Default for Bounds {
 }
 
 impl Inflight {
-    pub fn choose(rng: &mut StdRng) -> Self {
+    fn choose(rng: &mut StdRng) -> Self {
         match rng.random_ratio(1, 2) {
             true => Self { maximum: rng.random_range(1..=20), shared: rng.random_range(1..=20) },
             false => Bounds::default().inflight,
@@ -46,11 +45,12 @@ impl Inflight {
 }
 
 impl Bounds {
-    pub fn wide(inflight: Inflight) -> Self {
-        Self { inflight, ..Self::default() }
+    pub fn wide(rng: &mut StdRng) -> Self {
+        Self { inflight: Inflight::choose(rng), ..Self::default() }
     }
 
-    pub fn narrow(inflight: Inflight, rng: &mut StdRng) -> Self {
+    pub fn narrow(rng: &mut StdRng) -> Self {
+        let inflight = Inflight::choose(rng);
         let mut one_of = |values: &[u32]| *values.choose(rng).expect("there are some");
         let checkpoint_bytes = one_of(&[4 << 10, 64 << 10, 1 << 20]);
         let queued_changes = one_of(&[2, 50, 1 << 16]);

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use crate::bounds::{Bounds, Inflight};
+use crate::bounds::Bounds;
 use crate::fleet::{Answer, Attendance, Fleet, Until};
 use crate::record::{Check, Figures, Violation};
 use crate::settings::{Length, Settings};
@@ -33,7 +33,6 @@ pub struct Campaign {
     settings: Settings,
     fault: Fault,
     rng: StdRng,
-    inflight: Inflight,
     broker: Broker,
     fleet: Fleet,
     /// When the present broker was started.
@@ -83,13 +82,12 @@ impl Campaign {
     pub fn new(settings: Settings, fault: Fault) -> Self {
         let started = Instant::now();
         let mut rng = StdRng::seed_from_u64(settings.seed);
-        let inflight = Inflight::choose(&mut rng);
+        let bounds = Bounds::wide(&mut rng);
         Self {
             settings,
             fault,
             rng,
-            inflight,
-            broker: Broker::with_config(&Bounds::wide(inflight).yaml(), directory()),
+            broker: Broker::with_config(&bounds.yaml(), directory()),
             fleet: Fleet::new(settings.seed),
             started,
             address: None,
@@ -195,8 +193,8 @@ impl Campaign {
     /// In some of its lives the broker has little room, so that kills meet what is rare otherwise.
     fn reconfigure(&mut self) {
         let bounds = match self.rng.random_ratio(1, 2) {
-            true => Bounds::narrow(self.inflight, &mut self.rng),
-            false => Bounds::wide(self.inflight),
+            true => Bounds::narrow(&mut self.rng),
+            false => Bounds::wide(&mut self.rng),
         };
         let config = self.broker.directory().join("hookmq.yaml");
         std::fs::write(config, bounds.yaml()).expect("write the configuration");

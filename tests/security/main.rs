@@ -38,6 +38,7 @@ mod quotas;
 mod receive;
 mod records;
 mod revocation;
+mod rights_and_rules;
 mod rule_files;
 mod secrets;
 mod shared_filters;

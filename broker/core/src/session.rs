@@ -31,8 +31,9 @@ pub struct Session {
     /// The broker has been started since the client was here: what was in flight is not in `outgoing`,
     /// but in the store.
     pub recovered: Option<Recovered>,
-    /// Messages of QoS 1 that the client may have been sent before the broker was started.
-    pub perhaps_sent: u16,
+    /// Whether the client may have been sent any of the messages of QoS 1 that were there when the broker was
+    /// started.
+    pub perhaps_sent: bool,
 }
 
 /// How the client of a session was found when the broker started.
@@ -90,7 +91,7 @@ impl Session {
             subscriptions: HashMap::new(),
             expiry_interval: 0,
             recovered: None,
-            perhaps_sent: 0,
+            perhaps_sent: false,
         }
     }
 

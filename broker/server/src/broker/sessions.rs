@@ -99,8 +99,7 @@ impl Broker {
             {
                 if let Some(recovered) = session.recovered.take() {
                     self.recover_in_flight(&handle.key, &mut session.outgoing).await?;
-                    let connected = recovered == Recovered::Connected;
-                    session.perhaps_sent = if connected { self.limits.maximum_inflight } else { 0 };
+                    session.perhaps_sent = recovered == Recovered::Connected;
                 }
                 handle.mailbox.set_online(handle.in_store());
                 let shares = rejoin(tenant, &handle, &session);

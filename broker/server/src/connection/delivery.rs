@@ -270,8 +270,8 @@ impl<S: Stream> Driver<S> {
         }
         let id = (delivery.qos > Qos::AtMostOnce).then_some(PacketId::MIN);
         let dup = match self.opened.session.perhaps_sent {
-            0 => Dup::First,
-            _ => self.dup_after_restart(&delivery),
+            false => Dup::First,
+            true => self.dup_after_restart(&delivery),
         };
         let mut packet = outgoing(&delivery, id, dup, now);
         if !fits(&packet, &self.terms) {

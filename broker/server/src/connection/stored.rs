@@ -182,15 +182,15 @@ impl<S: Stream> Driver<S> {
         self.opened.session.outgoing.assign(delivery);
     }
 
-    /// What was sent of QoS 1 before the broker was started is not known: the first may be among it.
+    /// What was sent of QoS 1 before the broker was started is not known: acknowledgements may not have been
+    /// stored, so that it can be any number of messages.
     #[cold]
-    pub(super) fn dup_after_restart(&mut self, delivery: &Delivery) -> Dup {
+    pub(super) fn dup_after_restart(&self, delivery: &Delivery) -> Dup {
         let before = delivery.message.stored() < self.broker.first_id.load(Ordering::Relaxed);
-        if delivery.qos != Qos::AtLeastOnce || !self.has_stored(delivery) || !before {
-            return Dup::First;
+        match before && delivery.qos == Qos::AtLeastOnce && self.has_stored(delivery) {
+            true => Dup::Again,
+            false => Dup::First,
         }
-        self.opened.session.perhaps_sent -= 1;
-        Dup::Again
     }
 
     /// A page that is on its way may have what is sent now.
@@ -226,7 +226,7 @@ impl<S: Stream> Driver<S> {
                 false => backlog.asked = Some(self.ask(backlog.after)),
                 true if mailbox.catch_up() => {
                     // What an earlier connection may have sent has been sent again.
-                    self.opened.session.perhaps_sent = 0;
+                    self.opened.session.perhaps_sent = false;
                     return;
                 }
                 true => {}

@@ -36,8 +36,7 @@ impl Broker {
         let expiry_interval = session.expiry_interval;
         changes.push(Change::SessionClosed { session: key(), at, expiry_interval });
         // What the client was sent before the broker was started has not all been sent again.
-        let is_unknown = session.perhaps_sent > 0;
-        changes.extend(is_unknown.then(|| Change::SessionLost { session: key(), at }));
+        changes.extend(session.perhaps_sent.then(|| Change::SessionLost { session: key(), at }));
         changes.extend(
             will.map(|delay| Change::WillScheduled { session: key(), at: at.after(delay) }),
         );
