@@ -271,7 +271,9 @@ fn steps_go_wrong(vault: &Vault) {
 fn database_goes_wrong(vault: &Vault) {
     for fault in [Fault::Refuse, Fault::Garbage, Fault::Reset, Fault::Hang] {
         vault.database.set(fault);
-        let answer = vault.attempt("password", "pump", PASSWORD.as_bytes());
+        // Who has logged in before is tried against what is remembered.
+        vault.attempt("password", "pump", GUESS.as_bytes());
+        let answer = vault.attempt("password", "nobody", PASSWORD.as_bytes());
         assert_eq!(answer, Some(ReasonCode::ServerUnavailable), "{fault:?}");
     }
     vault.database.set(Fault::Refuse);
