@@ -1,6 +1,7 @@
 //! Rights that change while clients are connected: who is judged again, and what follows.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hookmq_access::{Concerned, Directory};
 use hookmq_hooks::Client;
@@ -8,6 +9,10 @@ use serde::Deserialize;
 
 use super::Broker;
 use super::tenant::Tenant;
+
+/// For so many times as long as it takes to look for the clients that are concerned, others are gathered.
+const GATHERING: u32 = 10;
+const LONGEST_GATHERING: Duration = Duration::from_millis(100);
 
 /// What becomes of rights that are lost, and how far those to receive are looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +56,7 @@ impl ReceiveDemand {
 pub async fn run(broker: Arc<Broker>, directory: Directory) {
     loop {
         let concerned = directory.concerned().await;
+        let began = Instant::now();
         for tenant in broker.tenants() {
             match &concerned {
                 Concerned::Everybody => tenant.judge_again(|_| true),
@@ -61,6 +67,9 @@ pub async fn run(broker: Arc<Broker>, directory: Directory) {
                 }
             }
         }
+        // A change may concern all clients, who are looked up one by one: each look at all sessions is to
+        // find many of them.
+        tokio::time::sleep((began.elapsed() * GATHERING).min(LONGEST_GATHERING)).await;
     }
 }
 
