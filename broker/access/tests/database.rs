@@ -31,6 +31,8 @@ macro_rules! on_both {
 // Behind the macro, which they use.
 #[path = "database/over_postgres.rs"]
 mod over_postgres;
+#[path = "database/plans.rs"]
+mod plans;
 #[path = "database/schema.rs"]
 mod schema;
 

@@ -20,8 +20,13 @@ SELECT
 FROM tenants AS t
 LEFT JOIN principals AS p ON p.tenant = t.name AND p.username = $2
 LEFT JOIN (
+    -- For each subject by the index, whatever the planner believes of the table.
     subjects AS s
-    JOIN permissions AS m ON m.subject_kind = s.kind AND m.subject = s.name
-) ON m.tenant = t.name
+    CROSS JOIN LATERAL (
+        SELECT * FROM permissions
+        WHERE tenant = $1 AND subject_kind = s.kind AND subject = s.name
+        OFFSET 0
+    ) AS m
+) ON true
 WHERE t.name = $1
 LIMIT $5

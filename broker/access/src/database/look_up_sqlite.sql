@@ -20,8 +20,10 @@ SELECT
 FROM tenants AS t
 LEFT JOIN principals AS p ON p.tenant = t.name AND p.username = ?2
 LEFT JOIN (
+    -- CROSS: in this order, for each subject by the index.
     subjects AS s
-    JOIN permissions AS m ON m.subject_kind = s.kind AND m.subject = s.name
-) ON m.tenant = t.name
+    CROSS JOIN permissions AS m
+        ON m.tenant = ?1 AND m.subject_kind = s.kind AND m.subject = s.name
+) ON true
 WHERE t.name = ?1
 LIMIT ?5
