@@ -13,7 +13,7 @@ use hookmq_codec::{
     Packet, PacketId, ProtocolVersion, Qos, Subscribe, SubscribeProperties, SubscriptionOptions,
     TopicFilter,
 };
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::connect;
 use hookmq_tests::company::Tables;
 use hookmq_tests::postgres::Postgres;
@@ -59,8 +59,7 @@ fn report(engine: &str, what: &str, mut times: Vec<Duration>) {
 /// A broker with an empty database of its own.
 fn serve(engine: &str) -> (Broker, Tables) {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    std::fs::write(directory.path().join("rules/word.rhai"), RULE).expect("write a rule");
+    add_rules(directory.path(), &[("word", RULE)]);
     let (tables, url) = match engine {
         "SQLite" => {
             let file = directory.path().join("data/hookmq.db");

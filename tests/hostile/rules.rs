@@ -7,7 +7,7 @@ mod payloads;
 mod sandbox;
 
 use hookmq_codec::{Packet, ProtocolVersion, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, plugins};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory, plugins};
 use hookmq_tests::client::{Client, connect, publish};
 use serde_json::Value;
 
@@ -45,9 +45,7 @@ impl Scene {
 
     fn with_step(rule: &str, step: &str) -> Self {
         let directory = directory();
-        let rules = directory.path().join("rules");
-        std::fs::create_dir(&rules).expect("make a folder");
-        std::fs::write(rules.join("rule.rhai"), rule).expect("write the rule");
+        add_rules(directory.path(), &[("rule", rule)]);
         let yaml = format!(
             "data_dir: data
 listeners:

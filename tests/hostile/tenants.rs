@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hookmq_codec::{ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 
 use crate::plugins::siege::{artefact, prepared};
@@ -21,9 +21,7 @@ fn publish(client, message) {
 
 fn broker() -> Broker {
     let directory = directory();
-    let rules = directory.path().join("rules");
-    std::fs::create_dir(&rules).expect("make a folder");
-    std::fs::write(rules.join("busy.rhai"), BUSY).expect("write a rule");
+    add_rules(directory.path(), &[("busy", BUSY)]);
     let yaml = "data_dir: data
 listeners:
   - {name: greedy, bind: \"tcp://127.0.0.1:0\"}
@@ -51,12 +49,10 @@ fn a_thousand_tenants_share_the_instances_that_there_are() {
     const INSTANCES: u64 = 4;
     const TENANTS: usize = 1000;
     let directory = prepared(&[("hostile", &artefact("hostile"))]);
-    let rules = directory.path().join("rules");
-    std::fs::create_dir(&rules).expect("make a folder");
     let own = "fn connect(client) {
         accept(#{ tenant: client.claimed_client_id, username: \"u\" })
     }";
-    std::fs::write(rules.join("own.rhai"), own).expect("write a rule");
+    add_rules(directory.path(), &[("own", own)]);
     let yaml = format!(
         "data_dir: data
 listeners: [{{name: main, bind: \"tcp://127.0.0.1:0\"}}]

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use hookmq_codec::{ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, hookmq, plugins};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory, hookmq, plugins};
 use hookmq_tests::certificates::{Authority, Validity};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::guarded::Guarded;
@@ -46,8 +46,7 @@ fn site() -> Broker {
 /// The same rule at all hooks; natively, or in the sandbox.
 fn site_with(step: &str, publish: &str) -> Broker {
     let directory = directory();
-    fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    fs::write(directory.path().join("rules/doorman.rhai"), DOORMAN).expect("write a rule");
+    add_rules(directory.path(), &[("doorman", DOORMAN)]);
     let plugins = plugins();
     let yaml = format!(
         "data_dir: data

@@ -1,7 +1,7 @@
 //! Who is banned, fails or comes again and again, and what the log says of it.
 
 use hookmq_codec::{Connect, Packet, ProtocolVersion, Publish, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::company::{Company, Engine};
 use hookmq_tests::guarded::{Guarded, PASSWORD, connack_of};
@@ -24,8 +24,7 @@ fn authorize(client, access) {
 
 fn ruled(sections: &str) -> Broker {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    std::fs::write(directory.path().join("rules/rule.rhai"), RULE).expect("write the rule");
+    add_rules(directory.path(), &[("rule", RULE)]);
     let yaml = format!(
         "data_dir: data
 admin: {{bind: \"127.0.0.1:0\"}}

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::wait::{DEADLINE, wait_until};
 use serde_json::Value;
 
@@ -47,8 +47,7 @@ const CHANGES: [(&str, &str); 17] = [
 /// A broker whose every request of [`CHANGES`] would find something to change.
 fn broker() -> Broker {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    std::fs::write(directory.path().join("rules/rule.rhai"), RULE).expect("write the rule");
+    add_rules(directory.path(), &[("rule", RULE)]);
     let broker = Broker::with_config(CONFIGURATION, directory);
     let admin = broker.admin();
     wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));

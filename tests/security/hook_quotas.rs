@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use hookmq_codec::{ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::wait::wait_until;
 use serde_json::json;
@@ -28,9 +28,7 @@ const QUOTAS: [&str; 3] = ["hook_calls_per_s", "hook_busy_ms_per_s", "hook_emitt
 /// Two tenants with a listener each, `greedy` and `modest`. A message whose step is not asked is dropped.
 fn broker(sections: &str) -> Broker {
     let directory = directory();
-    let rules = directory.path().join("rules");
-    std::fs::create_dir(&rules).expect("make a folder");
-    std::fs::write(rules.join("busy.rhai"), RULE).expect("write a rule");
+    add_rules(directory.path(), &[("busy", RULE)]);
     let yaml = format!(
         "data_dir: data
 listeners:

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use hookmq_codec::{Connect, ProtocolVersion, ReasonCode};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect};
 use hookmq_tests::guarded::connack_of;
 use hookmq_tests::wait::wait_until;
@@ -22,8 +22,7 @@ const OUTSIDE: [&str; 4] = ["2001:db8:0:2::1", "2001:db8:1:1::1", "192.0.2.1", "
 
 fn broker(sections: &str) -> Broker {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    std::fs::write(directory.path().join("rules/rule.rhai"), RULE).expect("write the rule");
+    add_rules(directory.path(), &[("rule", RULE)]);
     let yaml = format!(
         "data_dir: data
 admin: {{bind: \"127.0.0.1:0\"}}

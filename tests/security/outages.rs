@@ -1,12 +1,11 @@
 //! A database that hangs, breaks off or talks nonsense: who comes is told soon, who is here notices nothing.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ProtocolVersion::{V5, V311};
 use hookmq_codec::{Connect, Packet, ProtocolVersion, ReasonCode};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, Received, connect};
 use hookmq_tests::company::Tables;
 use hookmq_tests::fault_proxy::{Fault, FaultProxy};
@@ -62,8 +61,7 @@ impl Site {
         let name = url.rsplit('/').next().expect("a name");
         let through_proxy = format!("postgres://postgres@{}/{name}", proxy.address());
         let directory = directory();
-        fs::create_dir(directory.path().join("rules")).expect("make a folder");
-        fs::write(directory.path().join("rules/claim.rhai"), CLAIM).expect("write the rule");
+        add_rules(directory.path(), &[("claim", CLAIM)]);
         let yaml = format!("{CONFIGURATION}database: {{url: \"{through_proxy}\"}}\n");
         let broker = Broker::with_config(&yaml, directory);
         let tables = Tables::Postgres { server, url };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ProtocolVersion::{V5, V311};
 use hookmq_codec::{Connect, ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::wait::wait_until;
 use serde_json::Value;
@@ -39,8 +39,7 @@ fn names() -> Vec<String> {
 
 fn broker(format: &str) -> Broker {
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
-    std::fs::write(directory.path().join("rules/rule.rhai"), RULE).expect("write the rule");
+    add_rules(directory.path(), &[("rule", RULE)]);
     let yaml = format!(
         "data_dir: data
 log: {{format: {format}}}

@@ -1,7 +1,7 @@
 //! Rights that rules ask about, and what rules do past them.
 
 use hookmq_codec::{Connect, ProtocolVersion, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::company::Tables;
 use hookmq_tests::guarded::connack_of;
@@ -23,11 +23,7 @@ impl Site {
     /// `rule` is a step of `hook`; `permissions` are values of the columns subject, action, filter and effect.
     fn start(hook: &str, rule: &str, permissions: &[[&str; 4]]) -> Self {
         let directory = directory();
-        let rules = directory.path().join("rules");
-        std::fs::create_dir(&rules).expect("make a folder");
-        for (name, text) in [("word", WORD), ("rule", rule)] {
-            std::fs::write(rules.join(format!("{name}.rhai")), text).expect("write a rule");
-        }
+        add_rules(directory.path(), &[("word", WORD), ("rule", rule)]);
         let yaml = format!(
             "data_dir: data
 listeners: [{{name: plain, bind: \"tcp://127.0.0.1:0\"}}]

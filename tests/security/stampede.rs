@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hookmq_codec::{Packet, ProtocolVersion, ReasonCode};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory};
 use hookmq_tests::client::{Client, connect};
 use hookmq_tests::postgres::Postgres;
 use hookmq_tests::wait::wait_until;
@@ -76,11 +76,10 @@ fn a_database_that_returns_is_not_run_over() {
     let postgres = Postgres::start().expect("start Postgres");
     let url = postgres.create_database().expect("make a database");
     let directory = directory();
-    std::fs::create_dir(directory.path().join("rules")).expect("make a folder");
     let rule = "fn connect(client) {
         accept(#{tenant: \"acme\", username: client.claimed_client_id})
     }";
-    std::fs::write(directory.path().join("rules/by_client_id.rhai"), rule).expect("write a rule");
+    add_rules(directory.path(), &[("by_client_id", rule)]);
     let yaml = format!(
         "data_dir: data
 listeners: [{{name: {OPEN_LISTENER}, bind: \"tcp://127.0.0.1:0\"}}]

@@ -295,6 +295,15 @@ pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("hookmq-test-").tempdir().expect("make a directory")
 }
 
+/// Puts rules, by name, where the broker in this directory looks for them.
+pub fn add_rules(directory: &Path, rules: &[(&str, &str)]) {
+    let folder = directory.join("rules");
+    std::fs::create_dir_all(&folder).expect("make a folder");
+    for (name, text) in rules {
+        std::fs::write(folder.join(format!("{name}.rhai")), text).expect("write a rule");
+    }
+}
+
 /// A test runs as `<target>/<profile>/deps/<name>`.
 fn target_directory() -> PathBuf {
     let test = std::env::current_exe().expect("this program has a path");

@@ -5,7 +5,7 @@ use hookmq_codec::{Connect, Packet, ProtocolVersion, Qos, ReasonCode};
 use serde_json::{Value, json};
 
 use crate::admin::AdminClient;
-use crate::broker::{Broker, directory};
+use crate::broker::{Broker, add_rules, directory};
 use crate::client::{Client, Received, at, connect, connect_to_session, publish};
 use crate::company::{Engine, Tables};
 use crate::postgres::Postgres;
@@ -58,9 +58,7 @@ impl Estate {
         }
         yaml += &format!("{}\n", sections.replace("$URL", &url));
         if !rule.is_empty() {
-            let rules = directory.path().join("rules");
-            std::fs::create_dir(&rules).expect("make a folder");
-            std::fs::write(rules.join("rule.rhai"), rule).expect("write the rule");
+            add_rules(directory.path(), &[("rule", rule)]);
             yaml = yaml.replace("  authorize:", "  publish: [{rule: rule}]\n  authorize:");
         }
         let estate = Self { broker: Broker::with_config(&yaml, directory), tables, version };

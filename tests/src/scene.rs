@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hookmq_codec::{Connect, ProtocolVersion};
 
-use crate::broker::{Broker, OPEN_LISTENER, directory};
+use crate::broker::{Broker, OPEN_LISTENER, add_rules, directory};
 use crate::client::{Client, connect, connect_to_session};
 
 /// Where a scenario plays.
@@ -60,9 +60,7 @@ impl Scene {
     /// See [`in_both_versions_with_rule`].
     pub fn with_rule(version: ProtocolVersion, rule: &str) -> Self {
         let directory = directory();
-        let rules = directory.path().join("rules");
-        std::fs::create_dir(&rules).expect("make a folder");
-        std::fs::write(rules.join("rule.rhai"), rule).expect("write the rule");
+        add_rules(directory.path(), &[("rule", rule)]);
         let yaml = format!(
             "data_dir: data
 listeners:

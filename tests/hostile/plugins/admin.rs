@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use hookmq_codec::{ProtocolVersion, Qos};
+use hookmq_tests::broker::add_rules;
 use hookmq_tests::client::publish;
 use serde_json::{Value, json};
 
@@ -27,9 +28,7 @@ const WITHDRAW: &str = "DELETE /candidate";
 
 fn siege() -> Siege {
     let directory = prepared(&[("stamp", &artefact("stamp-v1"))]);
-    let rules = directory.path().join("rules");
-    std::fs::create_dir(&rules).expect("make a directory");
-    std::fs::write(rules.join("victim.rhai"), VICTIM).expect("write a rule");
+    add_rules(directory.path(), &[("victim", VICTIM)]);
     Siege::at(ProtocolVersion::V5, CONFIGURATION, directory)
 }
 

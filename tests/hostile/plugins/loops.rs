@@ -1,6 +1,7 @@
 //! Plugins that answer their own messages, or those of a rule that answers theirs.
 
 use hookmq_codec::{Packet, ProtocolVersion, Publish, Qos};
+use hookmq_tests::broker::add_rules;
 use hookmq_tests::client::{Client, connect, publish, will};
 
 use super::siege::{Siege, artefact, prepared};
@@ -34,9 +35,7 @@ fn publish(client, message) {
 
 fn siege(steps: &str) -> Siege {
     let directory = prepared(&[("hostile", &artefact("hostile"))]);
-    let rules = directory.path().join("rules");
-    std::fs::create_dir(&rules).expect("make a directory");
-    std::fs::write(rules.join("again.rhai"), RULE).expect("write a rule");
+    add_rules(directory.path(), &[("again", RULE)]);
     Siege::at(ProtocolVersion::V5, &CONFIGURATION.replace("STEPS", steps), directory)
 }
 

@@ -97,25 +97,23 @@ impl Memory {
 pub async fn run(broker: Arc<Broker>) {
     let memory = &broker.memory;
     loop {
-        match resident() {
-            Ok(resident) => {
-                let excess = memory.note(resident);
-                if excess > 0 {
-                    shed(&broker, excess);
-                }
-            }
+        let resident = match resident() {
+            Ok(resident) => resident,
             Err(error) => {
                 warn!(%error, "the memory that the broker takes cannot be told: it has no bound");
                 std::future::pending().await
             }
-        }
-        let near = memory.resident() > memory.most / 100 * NEAR;
-        tokio::time::sleep(if near { ALERT } else { CALM }).await;
+        };
+        let excess = memory.note(resident);
+        // Where there is nothing to let go of, all sessions are not looked through all the time.
+        let is_stuck = excess > 0 && shed(&broker, excess) == 0;
+        let is_near = resident > memory.most / 100 * NEAR;
+        tokio::time::sleep(if is_near && !is_stuck { ALERT } else { CALM }).await;
     }
 }
 
-/// Drops so many bytes of QoS 0 that wait, of the longest queues first.
-fn shed(broker: &Broker, excess: u64) {
+/// Drops so many bytes of QoS 0 that wait, of the longest queues first; gives how many these were.
+fn shed(broker: &Broker, excess: u64) -> u64 {
     let sessions = |tenant: &Arc<Tenant>| -> Vec<Arc<SessionHandle>> {
         tenant.sessions.lock().values().cloned().collect()
     };
@@ -134,6 +132,7 @@ fn shed(broker: &Broker, excess: u64) {
         broker.metrics.messages_overflowed.add(messages);
         freed += bytes;
     }
+    freed
 }
 
 /// What the process has in memory, in bytes (proc(5), `status`).

@@ -8,6 +8,17 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::member::Mood;
 
+/// What `act` gives, which a member does whose moves are recorded.
+fn on_stage<T>(record: &mut Record, act: impl FnOnce(&mut Stage<'_>) -> T) -> T {
+    act(&mut Stage {
+        record,
+        registers: &mut Registers::default(),
+        rng: &mut StdRng::seed_from_u64(1),
+        mood: Mood::Finishing,
+        now: Instant::now(),
+    })
+}
+
 /// A message in flight, its packet id, and what the answers that `answers` gives have shown.
 fn found(qos: Qos, answers: impl FnOnce(&mut Outbox, Ack<'static>, &mut Stage<'_>)) -> Vec<Check> {
     let mut record = Record::default();
@@ -15,14 +26,7 @@ fn found(qos: Qos, answers: impl FnOnce(&mut Outbox, Ack<'static>, &mut Stage<'_
     let key = record.sent(stream);
     let mut outbox = Outbox::default();
     let outgoing = outbox.message(key, qos);
-    let mut stage = Stage {
-        record: &mut record,
-        registers: &mut Registers::default(),
-        rng: &mut StdRng::seed_from_u64(1),
-        mood: Mood::Finishing,
-        now: Instant::now(),
-    };
-    answers(&mut outbox, ack(outgoing.id), &mut stage);
+    on_stage(&mut record, |stage| answers(&mut outbox, ack(outgoing.id), stage));
     record.violations().iter().map(|it| it.check).collect()
 }
 
@@ -103,19 +107,14 @@ fn the_lowest_packet_id_is_in_use_again_at_once() {
     let mut record = Record::default();
     let stream = record.stream("stream", Qos::AtLeastOnce);
     let mut outbox = Outbox::new(Numbering::Lowest);
-    let mut stage = Stage {
-        record: &mut record,
-        registers: &mut Registers::default(),
-        rng: &mut StdRng::seed_from_u64(1),
-        mood: Mood::Finishing,
-        now: Instant::now(),
-    };
     let send = |outbox: &mut Outbox, stage: &mut Stage<'_>| {
         let key = stage.record.sent(stream);
         outbox.message(key, Qos::AtLeastOnce).id.get()
     };
-    assert_eq!([(); 3].map(|()| send(&mut outbox, &mut stage)), [1, 2, 3]);
-    outbox.handle_puback(&ack(packet_id(2)), "client", &mut stage);
-    assert_eq!([(); 2].map(|()| send(&mut outbox, &mut stage)), [2, 4]);
+    on_stage(&mut record, |stage| {
+        assert_eq!([(); 3].map(|()| send(&mut outbox, stage)), [1, 2, 3]);
+        outbox.handle_puback(&ack(packet_id(2)), "client", stage);
+        assert_eq!([(); 2].map(|()| send(&mut outbox, stage)), [2, 4]);
+    });
     assert!(outbox.next_id().get() >= BEHIND_LOWEST, "a message may get the others at any time");
 }
