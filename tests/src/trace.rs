@@ -17,7 +17,7 @@ impl Marked {
     }
 
     /// All that `data` holds.
-    fn all_in(data: &str) -> impl Iterator<Item = Self> {
+    pub fn all_in(data: &str) -> impl Iterator<Item = Self> {
         data.match_indices('m').filter_map(|(at, _)| {
             let (publisher, rest) = data.get(at + 1..at + 13)?.split_once('-')?;
             let number = rest.strip_suffix(';')?.parse().ok()?;
