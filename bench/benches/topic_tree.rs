@@ -68,6 +68,23 @@ fn own_filters(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// Topics of all filters by turns, so that memory is as far away as it gets.
+fn scattered_topics(criterion: &mut Criterion<CpuTime>) {
+    const STEP: u64 = 7_919;
+    let topic = |number: u64| format!("sites/{}/devices/{}/state", number % SITES, number / SITES);
+    let tree = tree(topic);
+    let topics: Vec<_> = (0..SUBSCRIPTIONS).map(|it| topic(it * STEP % SUBSCRIPTIONS)).collect();
+    let mut turns = topics.iter().cycle();
+    criterion.bench_function("match_each_of_1000000", |it| {
+        it.iter(|| {
+            let topic = turns.next().and_then(|it| TopicName::new(it).ok()).expect("a topic name");
+            tree.for_each_match(topic, |key, value| {
+                black_box((key, value));
+            })
+        });
+    });
+}
+
 /// A million clients share a thousand filters; a topic is due to a thousand of them.
 fn shared_filters(criterion: &mut Criterion<CpuTime>) {
     let before = counts();
@@ -87,6 +104,6 @@ fn shared_filters(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = own_filters, shared_filters
+    targets = own_filters, scattered_topics, shared_filters
 }
 criterion_main!(benches);

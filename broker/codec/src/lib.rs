@@ -45,5 +45,5 @@ pub use qos::{PacketId, ProtocolVersion, Qos};
 pub use reason_code::ReasonCode;
 pub use topic::{
     MAX_TOPIC_LENGTH, TopicError, TopicFilter, TopicName, filter_covers, filter_intersects,
-    filter_matches,
+    filter_matches, levels_match,
 };

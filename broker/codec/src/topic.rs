@@ -163,7 +163,13 @@ pub fn filter_matches(filter: &str, topic: TopicName<'_>) -> bool {
     if topic.is_reserved() && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut levels = topic.levels();
+    levels_match(filter, Some(topic.as_str()))
+}
+
+/// Whether levels of a topic match those of a filter, behind others that do. None: none are left.
+#[inline]
+pub fn levels_match(filter: &str, topic: Option<&str>) -> bool {
+    let mut levels = topic.into_iter().flat_map(|topic| topic.split('/'));
     for wanted in filter.split('/') {
         if wanted == "#" {
             return true;

@@ -1,14 +1,20 @@
 //! The topic tree: which values are due a message on a topic.
 //!
 //! A trie over topic levels. Nodes stand in one vector and all edges in one hash table, so that a
-//! node costs no map of its own and a literal level is one probe.
+//! node costs no map of its own and a literal level is one probe. Where a single filter leads on, all
+//! the levels that are left of it stand in one node: with many filters, memory is far away.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+mod edges;
+mod entries;
 
-use hashbrown::{HashMap, HashTable};
-use hookmq_codec::TopicName;
-use rustc_hash::FxBuildHasher;
-use smallvec::{SmallVec, smallvec};
+use std::hash::Hash;
+
+use compact_str::CompactString;
+use hookmq_codec::{TopicName, levels_match};
+use smallvec::SmallVec;
+
+use self::edges::Edges;
+use self::entries::Entries;
 
 /// Values under topic filters, each filter holding at most one value for a key.
 #[derive(Debug)]
@@ -16,17 +22,18 @@ pub struct TopicTree<K, V> {
     nodes: Vec<Node<K, V>>,
     /// Vacant places in `nodes`.
     free: Vec<u32>,
-    /// Literal children, found by (parent, level).
-    edges: HashTable<u32>,
+    /// Literal children.
+    edges: Edges,
     length: usize,
 }
 
 /// With a value of 16 bytes it takes 64, as much as a processor fetches at once.
 #[derive(Debug)]
 struct Node<K, V> {
-    level: Level,
+    /// The level that leads here. Behind it, in a node without children, what else its filter has.
+    levels: CompactString,
     parent: u32,
-    /// The `+` child, 0 where there is none: the root is nobody's child.
+    /// The child that begins with `+`, 0 where there is none: the root is nobody's child.
     single: u32,
     /// The `#` child, likewise.
     multi: u32,
@@ -34,14 +41,11 @@ struct Node<K, V> {
     entries: Entries<K, V>,
 }
 
-/// Bytes of a level. Most fit in here and cost no visit to another place.
-type Level = SmallVec<[u8; 16]>;
-
 const ROOT: u32 = 0;
 
 impl<K: Eq + Hash + Copy, V> Default for TopicTree<K, V> {
     fn default() -> Self {
-        Self { nodes: vec![Node::new("", ROOT)], free: vec![], edges: HashTable::new(), length: 0 }
+        Self { nodes: vec![Node::new("", ROOT)], free: vec![], edges: Edges::default(), length: 0 }
     }
 }
 
@@ -57,13 +61,7 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
 
     /// Puts `value` under a bare `filter`; gives back what stood there for `key`.
     pub fn insert(&mut self, filter: &str, key: K, value: V) -> Option<V> {
-        let mut at = ROOT;
-        for level in filter.split('/') {
-            at = match self.child(at, level) {
-                Some(child) => child,
-                None => self.add_child(at, level),
-            };
-        }
+        let at = self.node_for(filter);
         let old = self.nodes[at as usize].entries.insert(key, value);
         self.length += usize::from(old.is_none());
         old
@@ -71,10 +69,7 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
 
     /// Takes out what stands under a bare `filter` for `key`.
     pub fn remove(&mut self, filter: &str, key: K) -> Option<V> {
-        let mut at = ROOT;
-        for level in filter.split('/') {
-            at = self.child(at, level)?;
-        }
+        let at = self.find(filter)?;
         let old = self.nodes[at as usize].entries.remove(key)?;
         self.length -= 1;
         self.prune(at);
@@ -84,6 +79,7 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
     /// Calls `visit` for each entry whose filter matches `topic`; a key may come up several times.
     pub fn for_each_match<'t>(&'t self, topic: TopicName<'_>, mut visit: impl FnMut(K, &'t V)) {
         let reserved = topic.is_reserved();
+        // Nodes, and the topic's levels below them.
         let mut open: SmallVec<[(u32, Option<&str>); 16]> = SmallVec::new();
         open.push((ROOT, Some(topic.as_str())));
         while let Some((at, rest)) = open.pop() {
@@ -96,19 +92,55 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
                 node.entries.for_each(&mut visit);
                 continue;
             };
-            let (level, rest) = match rest.split_once('/') {
-                Some((level, rest)) => (level, Some(rest)),
-                None => (rest, None),
-            };
-            if node.single != ROOT && wildcards {
-                open.push((node.single, rest));
-            }
-            if node.literal_children > 0
-                && let Some(child) = self.literal_child(at, level)
-            {
-                open.push((child, rest));
+            let (level, rest) = split_level(rest);
+            let single = Some(node.single).filter(|&single| single != ROOT && wildcards);
+            let literal = (node.literal_children > 0).then(|| self.literal_child(at, level));
+            for (child, level) in [(single, "+"), (literal.flatten(), level)] {
+                let Some(at) = child else { continue };
+                let child = &self.nodes[at as usize];
+                match child.behind(level) {
+                    None => open.push((at, rest)),
+                    Some(filter) if levels_match(filter, rest) => {
+                        child.entries.for_each(&mut visit)
+                    }
+                    Some(_) => {}
+                }
             }
         }
+    }
+
+    /// Where the entries of a filter stand.
+    fn find(&self, filter: &str) -> Option<u32> {
+        let mut at = ROOT;
+        let mut left = Some(filter);
+        while let Some(rest) = left {
+            let (level, rest) = split_level(rest);
+            at = self.child(at, level)?;
+            if let Some(behind) = self.nodes[at as usize].behind(level) {
+                return (rest == Some(behind)).then_some(at);
+            }
+            left = rest;
+        }
+        Some(at)
+    }
+
+    /// As [`TopicTree::find`], making what is missing.
+    fn node_for(&mut self, filter: &str) -> u32 {
+        let mut at = ROOT;
+        let mut left = Some(filter);
+        while let Some(levels) = left {
+            let (level, rest) = split_level(levels);
+            let Some(child) = self.child(at, level) else { return self.add_child(at, levels) };
+            at = child;
+            if let Some(behind) = self.nodes[at as usize].behind(level) {
+                if rest == Some(behind) {
+                    return at;
+                }
+                self.split(at);
+            }
+            left = rest;
+        }
+        at
     }
 
     fn child(&self, at: u32, level: &str) -> Option<u32> {
@@ -121,16 +153,14 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
     }
 
     fn literal_child(&self, at: u32, level: &str) -> Option<u32> {
-        self.edges
-            .find(edge_hash(at, level.as_bytes()), |&child| {
-                let node = &self.nodes[child as usize];
-                node.parent == at && *node.level == *level.as_bytes()
-            })
-            .copied()
+        self.edges.find(self.edges.hash(at, level), |child| {
+            let node = &self.nodes[child as usize];
+            node.parent == at && node.begins_with(level)
+        })
     }
 
-    fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        let node = Node::new(level, parent);
+    fn add_child(&mut self, parent: u32, levels: &str) -> u32 {
+        let node = Node::new(levels, parent);
         let child = match self.free.pop() {
             Some(place) => {
                 self.nodes[place as usize] = node;
@@ -141,19 +171,26 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
                 u32::try_from(self.nodes.len() - 1).expect("limits keep nodes far below 2^32")
             }
         };
-        match level {
+        match split_level(levels).0 {
             "+" => self.nodes[parent as usize].single = child,
             "#" => self.nodes[parent as usize].multi = child,
-            _ => {
+            level => {
                 self.nodes[parent as usize].literal_children += 1;
-                let nodes = &self.nodes;
-                self.edges.insert_unique(edge_hash(parent, level.as_bytes()), child, |&other| {
-                    let node = &nodes[other as usize];
-                    edge_hash(node.parent, &node.level)
-                });
+                self.edges.insert(self.edges.hash(parent, level), child);
             }
         }
         child
+    }
+
+    /// Leaves its first level to a node, and gives what is behind and the entries to a child.
+    fn split(&mut self, at: u32) {
+        let node = &mut self.nodes[at as usize];
+        let entries = std::mem::replace(&mut node.entries, Entries::None);
+        let levels = std::mem::take(&mut node.levels);
+        let (level, behind) = split_level(&levels);
+        node.levels = CompactString::new(level);
+        let child = self.add_child(at, behind.expect("only nodes of several levels are split"));
+        self.nodes[child as usize].entries = entries;
     }
 
     /// Frees `at` and its ancestors as far as nothing is left in them.
@@ -161,16 +198,12 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
         while at != ROOT && self.nodes[at as usize].is_vacant() {
             let node = std::mem::replace(&mut self.nodes[at as usize], Node::new("", ROOT));
             let parent = &mut self.nodes[node.parent as usize];
-            match &*node.level {
-                b"+" => parent.single = ROOT,
-                b"#" => parent.multi = ROOT,
+            match split_level(&node.levels).0 {
+                "+" => parent.single = ROOT,
+                "#" => parent.multi = ROOT,
                 level => {
                     parent.literal_children -= 1;
-                    if let Ok(edge) =
-                        self.edges.find_entry(edge_hash(node.parent, level), |&child| child == at)
-                    {
-                        edge.remove();
-                    }
+                    self.edges.remove(self.edges.hash(node.parent, level), at);
                 }
             }
             self.free.push(at);
@@ -180,15 +213,28 @@ impl<K: Eq + Hash + Copy, V> TopicTree<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V> Node<K, V> {
-    fn new(level: &str, parent: u32) -> Self {
+    fn new(levels: &str, parent: u32) -> Self {
         Self {
-            level: Level::from_slice(level.as_bytes()),
+            levels: CompactString::new(levels),
             parent,
             single: ROOT,
             multi: ROOT,
             literal_children: 0,
             entries: Entries::None,
         }
+    }
+
+    /// Whether `level` leads here.
+    #[inline]
+    fn begins_with(&self, level: &str) -> bool {
+        let rest = self.levels.as_bytes().strip_prefix(level.as_bytes());
+        matches!(rest, Some([] | [b'/', ..]))
+    }
+
+    /// What its filter has behind `level`, which leads here.
+    #[inline]
+    fn behind(&self, level: &str) -> Option<&str> {
+        self.levels.get(level.len() + 1..)
     }
 
     fn is_vacant(&self) -> bool {
@@ -199,83 +245,12 @@ impl<K: Eq + Hash + Copy, V> Node<K, V> {
     }
 }
 
+/// The first level, and those behind it.
 #[inline]
-fn edge_hash(parent: u32, level: &[u8]) -> u64 {
-    let mut hasher = FxBuildHasher.build_hasher();
-    hasher.write_u32(parent);
-    hasher.write(level);
-    hasher.finish()
-}
-
-/// The entries of one filter: most have one, and a popular filter must not make removal slow.
-#[derive(Debug)]
-enum Entries<K, V> {
-    None,
-    One(K, V),
-    /// At most [`FEW`].
-    Few(Box<SmallVec<[(K, V); 4]>>),
-    Many(Box<HashMap<K, V, FxBuildHasher>>),
-}
-
-/// From here on a scan costs more than a hash.
-const FEW: usize = 16;
-
-impl<K: Eq + Hash + Copy, V> Entries<K, V> {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::None => true,
-            Self::One(..) => false,
-            Self::Few(entries) => entries.is_empty(),
-            Self::Many(entries) => entries.is_empty(),
-        }
-    }
-
-    fn insert(&mut self, key: K, value: V) -> Option<V> {
-        match self {
-            Self::None => *self = Self::One(key, value),
-            Self::One(other, old) if *other == key => return Some(std::mem::replace(old, value)),
-            Self::One(..) => {
-                if let Self::One(other, first) = std::mem::replace(self, Self::None) {
-                    *self = Self::Few(Box::new(smallvec![(other, first), (key, value)]));
-                }
-            }
-            Self::Few(entries) => {
-                if let Some((_, old)) = entries.iter_mut().find(|(other, _)| *other == key) {
-                    return Some(std::mem::replace(old, value));
-                }
-                entries.push((key, value));
-                if entries.len() > FEW {
-                    *self = Self::Many(Box::new(entries.drain(..).collect()));
-                }
-            }
-            Self::Many(entries) => return entries.insert(key, value),
-        }
-        None
-    }
-
-    fn remove(&mut self, key: K) -> Option<V> {
-        match self {
-            Self::One(other, _) if *other == key => match std::mem::replace(self, Self::None) {
-                Self::One(_, value) => Some(value),
-                _ => None,
-            },
-            Self::None | Self::One(..) => None,
-            Self::Few(entries) => {
-                let place = entries.iter().position(|(other, _)| *other == key)?;
-                Some(entries.swap_remove(place).1)
-            }
-            Self::Many(entries) => entries.remove(&key),
-        }
-    }
-
-    #[inline]
-    fn for_each<'t>(&'t self, visit: &mut impl FnMut(K, &'t V)) {
-        match self {
-            Self::None => {}
-            Self::One(key, value) => visit(*key, value),
-            Self::Few(entries) => entries.iter().for_each(|(key, value)| visit(*key, value)),
-            Self::Many(entries) => entries.iter().for_each(|(key, value)| visit(*key, value)),
-        }
+fn split_level(levels: &str) -> (&str, Option<&str>) {
+    match levels.split_once('/') {
+        Some((level, rest)) => (level, Some(rest)),
+        None => (levels, None),
     }
 }
 
@@ -320,8 +295,21 @@ mod tests {
             }
             assert!(tree.is_empty());
             assert_eq!(tree.nodes.len() - tree.free.len(), 1, "only the root is left");
-            assert_eq!(tree.edges.len(), 0);
+            assert!(tree.edges.is_empty());
         }
+    }
+
+    #[test]
+    fn a_filter_that_parts_from_another_takes_no_more_nodes_than_it_needs() {
+        let mut tree = TopicTree::default();
+        tree.insert("a/b/c/d", 1, ());
+        assert_eq!(tree.nodes.len(), 2, "the root, and all levels in one");
+        tree.insert("a/b/c/+", 2, ());
+        assert_eq!(tree.nodes.len(), 6);
+        tree.insert("a/b", 3, ());
+        assert_eq!(tree.nodes.len(), 6);
+        assert_eq!(matches(&tree, "a/b/c/d"), BTreeSet::from([1, 2]));
+        assert_eq!(matches(&tree, "a/b"), BTreeSet::from([3]));
     }
 
     #[test]
