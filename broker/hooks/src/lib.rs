@@ -17,6 +17,7 @@ mod kept;
 mod message_patch;
 mod meter;
 mod pipeline;
+mod places;
 mod program;
 mod recorder;
 mod rehearsal;
@@ -38,10 +39,11 @@ pub use client::{
     DistinguishedName, Identity, Secret, Voucher, resembles_token,
 };
 pub use explain::{Explanation, StepTrace, ask_again};
-pub use kept::{Kept, thread_number};
+pub use kept::Kept;
 pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
+pub use places::Places;
 pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
 pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
 pub use rehearsal::{

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::{Answer, FailureKind, StepFailure, VerdictKind};
+use crate::{Answer, FailureKind, Places, StepFailure, VerdictKind};
 
 /// Upper bounds of the histogram's buckets but the last, in microseconds.
 pub const BUCKETS: [u64; 14] =
@@ -11,7 +11,10 @@ pub const BUCKETS: [u64; 14] =
 
 /// The account of one version at one step. It outlives pipelines, as long as the version is in force.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct Meter(Places<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
     verdicts: [AtomicU64; VerdictKind::ALL.len()],
     failures: [AtomicU64; FailureKind::ALL.len()],
     nanoseconds: AtomicU64,
@@ -22,9 +25,10 @@ impl Meter {
     /// Counts an answer, or that there was none.
     #[inline]
     pub fn count<T: Answer>(&self, answer: &Result<T, StepFailure>) {
+        let counts = self.0.own();
         match answer {
-            Ok(answer) => self.verdicts[answer.kind() as usize].fetch_add(1, Relaxed),
-            Err(failure) => self.failures[failure.kind as usize].fetch_add(1, Relaxed),
+            Ok(answer) => counts.verdicts[answer.kind() as usize].fetch_add(1, Relaxed),
+            Err(failure) => counts.failures[failure.kind as usize].fetch_add(1, Relaxed),
         };
     }
 
@@ -33,37 +37,43 @@ impl Meter {
     #[inline]
     pub fn time(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+        let counts = self.0.own();
+        counts.nanoseconds.fetch_add(nanoseconds, Relaxed);
         let bucket = BUCKETS.iter().position(|&bound| nanoseconds <= bound * 1000);
-        self.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Relaxed);
+        counts.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Relaxed);
     }
 
     pub fn verdicts(&self, kind: VerdictKind) -> u64 {
-        self.verdicts[kind as usize].load(Relaxed)
+        self.sum(|counts| &counts.verdicts[kind as usize])
     }
 
     pub fn failures(&self, kind: FailureKind) -> u64 {
-        self.failures[kind as usize].load(Relaxed)
+        self.sum(|counts| &counts.failures[kind as usize])
     }
 
     pub fn all_failures(&self) -> u64 {
-        self.failures.iter().map(|count| count.load(Relaxed)).sum()
+        (0..FailureKind::ALL.len()).map(|kind| self.sum(|counts| &counts.failures[kind])).sum()
     }
 
     /// Answers and failures.
     pub fn calls(&self) -> u64 {
-        let answers: u64 = self.verdicts.iter().map(|count| count.load(Relaxed)).sum();
+        let kinds = 0..VerdictKind::ALL.len();
+        let answers: u64 = kinds.map(|kind| self.sum(|counts| &counts.verdicts[kind])).sum();
         answers + self.all_failures()
     }
 
     pub fn busy(&self) -> Duration {
-        Duration::from_nanos(self.nanoseconds.load(Relaxed))
+        Duration::from_nanos(self.sum(|counts| &counts.nanoseconds))
     }
 
     /// Calls by how long they took, in the order of [`BUCKETS`] with those beyond at the end. Builtins
     /// are not timed.
     pub fn histogram(&self) -> [u64; BUCKETS.len() + 1] {
-        std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed))
+        std::array::from_fn(|bucket| self.sum(|counts| &counts.buckets[bucket]))
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> &AtomicU64) -> u64 {
+        self.0.iter().map(|counts| of(counts).load(Relaxed)).sum()
     }
 }
 

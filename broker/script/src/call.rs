@@ -67,6 +67,18 @@ impl Call {
         }
     }
 
+    fn begin(&self, clock: Clock, allowed: Duration) {
+        self.now.set(None);
+        self.host_calls.set(0);
+        self.compilations.set(0);
+        self.clock.set(clock);
+        self.left.set(u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX));
+        self.last.set(None);
+        self.emitted.borrow_mut().clear();
+        self.log_lines.set(0);
+        self.expectations.set(0);
+    }
+
     fn is_overdue(&self) -> bool {
         let now = self.clock.get()();
         let since = now.saturating_sub(self.last.replace(Some(now)).unwrap_or(now));
@@ -80,19 +92,26 @@ impl Call {
     }
 }
 
+/// Starts the account of a new call for a client of this tenant.
+pub(crate) fn begin_for(tenant: &Arc<str>, clock: Clock, allowed: Duration) {
+    CALL.with(|call| {
+        // Mostly it is the tenant of the call before: then nothing is written that other threads have.
+        let is_same = match &*call.setting.borrow() {
+            Setting::Tenant(present) => Arc::ptr_eq(present, tenant),
+            Setting::Constants | Setting::Test(_) => false,
+        };
+        if !is_same {
+            call.setting.replace(Setting::Tenant(tenant.clone()));
+        }
+        call.begin(clock, allowed);
+    });
+}
+
 /// Starts the account of a new call.
 pub(crate) fn begin(clock: Clock, allowed: Duration, setting: Setting) {
     CALL.with(|call| {
         call.setting.replace(setting);
-        call.now.set(None);
-        call.host_calls.set(0);
-        call.compilations.set(0);
-        call.clock.set(clock);
-        call.left.set(u64::try_from(allowed.as_micros()).unwrap_or(u64::MAX));
-        call.last.set(None);
-        call.emitted.borrow_mut().clear();
-        call.log_lines.set(0);
-        call.expectations.set(0);
+        call.begin(clock, allowed);
     });
 }
 

@@ -11,7 +11,7 @@ use hookmq_hooks::{
 };
 use rhai::{AST, Caches, Dynamic, Engine, EvalContext, GlobalRuntimeState, Position, Scope};
 
-use crate::call::{self, Clock, Setting};
+use crate::call::{self, Clock};
 use crate::fault::Failure;
 use crate::objects::access::AccessFacts;
 use crate::objects::attempt::AttemptRef;
@@ -49,7 +49,7 @@ impl Rule {
         arguments: &mut [&mut Dynamic],
     ) -> Result<Dynamic, StepFailure> {
         let (name, place) = &self.functions[hook as usize];
-        call::begin(self.clock, self.deadline, Setting::Tenant(tenant.clone()));
+        call::begin_for(tenant, self.clock, self.deadline);
         let mut spare = self.spares.take().unwrap_or_else(|| self.new_state());
         let (State { global, caches }, mut scope) = (&mut spare, Scope::new());
         let answer = EvalContext::new(&self.engine, global, caches, &mut scope, None)

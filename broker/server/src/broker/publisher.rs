@@ -166,9 +166,8 @@ impl Publisher {
         if steps.is_empty() {
             return desk.post(route, parts.topic, parts.retain, || Message::new(parts));
         }
-        let (broker, once, message) =
-            (desk.broker.clone(), desk.is_once(parts.qos), Message::new(parts));
-        let published = desk.pipeline.publish(steps, &desk.client, message, &*broker);
+        let (once, message) = (desk.is_once(parts.qos), Message::new(parts));
+        let published = desk.pipeline.publish(steps, &desk.client, message, &*desk.broker);
         let reply = self.settle(published.outcome);
         self.follow(reply, once, published.emitted)
     }

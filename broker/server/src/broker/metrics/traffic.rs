@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hookmq_hooks::thread_number;
+use hookmq_hooks::Places;
 
 /// What passed: in one turn of a connection, or since the broker began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,29 +21,19 @@ pub struct Traffic<N = u64> {
     pub payload_bytes_sent: N,
 }
 
-/// [`Traffic`] of all connections. Workers do not share a cache line.
+/// [`Traffic`] of all connections.
 #[derive(Debug, Default)]
-pub struct TrafficCounters {
-    shards: [Shard; SHARDS],
-}
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shard([AtomicU64; 8]);
+pub struct TrafficCounters(Places<[AtomicU64; 8]>);
 
 /// Messages and bytes each way, of one connection or of those that are gone.
 #[derive(Debug, Default)]
 pub struct TenantTraffic([AtomicU64; 4]);
 
-/// With more workers than this, some share.
-const SHARDS: usize = 16;
-
 impl TrafficCounters {
     /// Adds what passed in one turn.
     #[inline]
     pub fn add(&self, turn: Traffic<u32>) {
-        let shard = &self.shards[thread_number() as usize % SHARDS];
-        for (counter, count) in shard.0.iter().zip(turn.fields()) {
+        for (counter, count) in self.0.own().iter().zip(turn.fields()) {
             if count > 0 {
                 counter.fetch_add(u64::from(count), Ordering::Relaxed);
             }
@@ -52,8 +42,8 @@ impl TrafficCounters {
 
     pub fn sum(&self) -> Traffic {
         let mut sum = [0; 8];
-        for shard in &self.shards {
-            for (sum, counter) in sum.iter_mut().zip(&shard.0) {
+        for counters in self.0.iter() {
+            for (sum, counter) in sum.iter_mut().zip(counters) {
                 *sum += counter.load(Ordering::Relaxed);
             }
         }
@@ -130,11 +120,14 @@ impl<N> Traffic<N> {
 mod tests {
     use super::*;
 
+    /// More than have a place of their own.
+    const THREADS: u64 = 20;
+
     #[test]
     fn what_all_threads_count_is_in_the_sum() {
         let counters = TrafficCounters::default();
         std::thread::scope(|scope| {
-            for _ in 0..SHARDS + 3 {
+            for _ in 0..THREADS {
                 scope.spawn(|| {
                     counters.add(Traffic {
                         bytes_sent: 5,
@@ -144,9 +137,8 @@ mod tests {
                 });
             }
         });
-        let threads = SHARDS as u64 + 3;
         let expected =
-            Traffic { bytes_sent: 5 * threads, messages_received: threads, ..Default::default() };
+            Traffic { bytes_sent: 5 * THREADS, messages_received: THREADS, ..Default::default() };
         assert_eq!(counters.sum(), expected);
     }
 }
