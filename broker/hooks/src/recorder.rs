@@ -9,14 +9,14 @@ use hookmq_core::Message;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::{Access, Action, Client, ConnectAttempt};
+use crate::{Access, Action, Client, ConnectAttempt, Places};
 
 /// What is kept of each step's questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecorderOptions {
     /// Questions of one step; new ones take the place of the oldest. 0: none.
     pub questions: usize,
-    /// One question out of so many is kept, and each that the step failed on.
+    /// One question out of so many that a worker asks is kept, and each that the step failed on.
     pub every: u64,
     /// Bytes of all messages that one step's questions are about; a larger one is not kept.
     pub bytes: usize,
@@ -32,7 +32,7 @@ impl Default for RecorderOptions {
 #[derive(Debug, Default)]
 pub struct Recorder {
     options: RecorderOptions,
-    asked: AtomicU64,
+    asked: Places<AtomicU64>,
     ring: Mutex<Ring>,
 }
 
@@ -135,7 +135,7 @@ impl Recorder {
     #[inline]
     pub fn samples(&self) -> bool {
         self.options.questions > 0
-            && self.asked.fetch_add(1, Relaxed).is_multiple_of(self.options.every.max(1))
+            && self.asked.own().fetch_add(1, Relaxed).is_multiple_of(self.options.every.max(1))
     }
 
     /// Whether questions are kept at all.
