@@ -125,12 +125,12 @@ impl Mailbox {
         self.put(&mut self.state.lock(), delivery)
     }
 
-    /// Posts several, which leave `deliveries` empty.
+    /// Posts several.
     #[inline]
-    pub fn post_all(&self, deliveries: &mut Vec<Delivery>) -> PostedAll {
+    pub fn post_all(&self, deliveries: impl Iterator<Item = Delivery>) -> PostedAll {
         let mut all = PostedAll::default();
         let mut state = self.state.lock();
-        for delivery in deliveries.drain(..) {
+        for delivery in deliveries {
             match self.put(&mut state, delivery) {
                 Posted::WakeLater => all.wakes = true,
                 Posted::Overflow => all.overflowed += 1,

@@ -2,29 +2,28 @@
 
 mod abroad;
 mod along;
+mod posting;
 mod stored;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookmq_codec::{Qos, ReasonCode, TopicName};
-use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
+use hookmq_codec::{ReasonCode, TopicName};
+use hookmq_core::{CommitSequence, Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, Client, Decision, Effect, Emitted, Hook, Pipeline, PublishOutcome, StepSet,
 };
 
 use self::abroad::GrantsUsed;
 use self::along::Along;
-use self::stored::is_durable;
+use self::posting::Run;
 use super::Broker;
 use super::abroad::is_abroad;
-use super::mailbox::Posted;
 use super::session_handle::SessionHandle;
-use super::share::Share;
 use super::sys::is_sys;
 use super::tenant::{Recipients, Target, Tenant};
-use super::topic_cache::TopicCache;
+use super::topic_cache::{Forget, TopicCache};
 
 /// A client as a publisher, with what it has found out about its topics.
 ///
@@ -52,17 +51,6 @@ struct Desk {
     /// before anybody is sent them.
     behind: Option<Box<CommitSequence>>,
 }
-
-/// Deliveries to one session, as many as come one after the other, so that its mailbox is locked once
-/// for all of them. Several publishers that hurry to one subscriber would else fight for it.
-#[derive(Default)]
-struct Run {
-    session: Option<Arc<SessionHandle>>,
-    deliveries: Vec<Delivery>,
-}
-
-/// Deliveries of a run. Longer ones save next to nothing.
-const RUN: usize = 64;
 
 /// The message that is published when a client is lost.
 #[derive(Debug)]
@@ -114,7 +102,17 @@ struct Route {
     verdicts: [Option<Verdict>; 6],
     steps: Option<StepSet>,
     tree_generation: u64,
-    recipients: Recipients,
+    /// None before they are first looked up.
+    recipients: Option<Arc<Recipients>>,
+}
+
+impl Forget for Route {
+    fn forget(&mut self) {
+        self.access_generation = 0;
+        self.verdicts = Default::default();
+        self.steps = None;
+        self.tree_generation = 0;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,109 +326,9 @@ impl Desk {
         };
         Reply { disconnect, ..Reply::settled(reason_code) }
     }
-
-    /// Posts the message to everybody who is due a copy. `make` is called at most once, and not at all
-    /// where nobody wants the message.
-    #[inline]
-    fn post(
-        &mut self,
-        route: &mut Route,
-        topic: TopicName<'_>,
-        retain: bool,
-        make: impl FnOnce() -> Message,
-    ) -> Reply {
-        if route.tree_generation != self.tenant.generation() {
-            let recipients = &mut route.recipients;
-            route.tree_generation = self.tenant.recipients(topic, self.session, recipients);
-        }
-        let Recipients { sessions, shares, guests } = &route.recipients;
-        if sessions.is_empty() && shares.is_empty() && guests.is_empty() && !retain {
-            return Reply::settled(ReasonCode::NoMatchingSubscribers);
-        }
-        let message = make();
-        let guaranteed = message.qos() > Qos::AtMostOnce && is_durable(&route.recipients, &message);
-        if retain || guaranteed || self.along.is_some() {
-            return self.store_and_post(&route.recipients, &message, retain);
-        }
-        if let ([target], [], []) = (&sessions[..], &shares[..], &guests[..]) {
-            self.post_in_run(target, message);
-            return Reply::settled(ReasonCode::Success);
-        }
-        self.end_run();
-        for target in sessions {
-            self.post_to_session(target, &message, retain, Way::Memory);
-        }
-        for share in shares {
-            self.post_to_share(share, &message);
-        }
-        if !guests.is_empty() {
-            self.post_to_guests(guests, &message, retain);
-        }
-        Reply::settled(ReasonCode::Success)
-    }
-
-    /// Posts a message that nobody else gets and that is not retained, together with those behind it.
-    #[inline]
-    fn post_in_run(&mut self, target: &Target, message: Message) {
-        let goes_on = self.run.session.as_ref().is_some_and(|it| Arc::ptr_eq(it, &target.session))
-            && self.run.deliveries.len() < RUN;
-        if !goes_on {
-            self.end_run();
-            self.run.session = Some(target.session.clone());
-        }
-        self.run.deliveries.push(target.delivery(message, false));
-    }
-
-    /// Posts what is gathered. Before anything else is posted: messages keep their order.
-    #[inline]
-    fn end_run(&mut self) {
-        let Some(session) = self.run.session.take() else { return };
-        let posted = session.mailbox.post_all(&mut self.run.deliveries);
-        self.overflowed += posted.overflowed;
-        if posted.wakes {
-            self.touched.push(session);
-        }
-    }
-
-    #[inline]
-    fn post_to_session(&mut self, target: &Target, message: &Message, retain: bool, way: Way) {
-        let mailbox = &target.session.mailbox;
-        let delivery = target.delivery(message.clone(), retain);
-        let posted = match way {
-            Way::Memory => mailbox.post(delivery),
-            Way::Store => mailbox.post_stored(delivery),
-        };
-        match posted {
-            Posted::WakeLater => self.touched.push(target.session.clone()),
-            Posted::Overflow => self.overflowed += 1,
-            Posted::Queued | Posted::Unwanted => {}
-        }
-    }
-
-    /// Says whether the message waits there now.
-    fn post_to_share(&mut self, share: &Share, message: &Message) -> bool {
-        match share.post(message.clone()) {
-            Shared::Call(session) => self.touched.push(session),
-            Shared::Queued => {}
-            Shared::Unwanted => return false,
-            Shared::Overflow => {
-                self.overflowed += 1;
-                return false;
-            }
-        }
-        true
-    }
 }
 
 /// Where the verdict on such a message is remembered.
 fn place(parts: &NewMessage<'_>) -> usize {
     parts.qos as usize * 2 + usize::from(parts.retain)
-}
-
-/// Where a session is given a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Memory,
-    /// It is in the store.
-    Store,
 }

@@ -19,13 +19,25 @@ struct Place<T> {
     value: T,
 }
 
+/// What may be remembered of a topic.
+pub trait Forget: Default {
+    /// Becomes as new, for another topic. It may keep its memory.
+    fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl<T> Forget for Option<T> {}
+
+impl<T: Copy> Forget for [Option<T>; 6] {}
+
 impl<T> Default for TopicCache<T> {
     fn default() -> Self {
         Self { places: Vec::new() }
     }
 }
 
-impl<T: Default> TopicCache<T> {
+impl<T: Forget> TopicCache<T> {
     const PLACES: usize = 64;
     /// Longer topics are not remembered, which bounds the memory of a connection.
     const LONGEST: usize = 256;
@@ -68,7 +80,7 @@ impl<T: Default> TopicCache<T> {
         }
         let place = self.place(topic);
         let entry = &mut self.places[place];
-        entry.value = T::default();
+        entry.value.forget();
         entry.topic.clear();
         if topic.len() <= Self::LONGEST {
             entry.topic.push_str(topic);
@@ -80,6 +92,10 @@ impl<T: Default> TopicCache<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Forget for u32 {}
+
+    impl Forget for String {}
 
     #[test]
     fn a_value_stays_until_its_place_is_needed() {

@@ -36,15 +36,12 @@ fn only_the_first_of_a_batch_asks_for_a_wake() {
 #[test]
 fn several_are_posted_as_one_after_the_other() {
     let mailbox = mailbox(2, 10_000);
-    let mut deliveries = vec![delivery(Qos::AtMostOnce); 3];
-    let posted = mailbox.post_all(&mut deliveries);
+    let posted = mailbox.post_all(std::iter::repeat_n(delivery(Qos::AtMostOnce), 3));
     assert_eq!(posted, PostedAll { wakes: true, overflowed: 1 });
-    assert!(deliveries.is_empty());
     assert_eq!((mailbox.queued(), mailbox.post(delivery(Qos::AtMostOnce))), (2, Posted::Overflow));
     mailbox.take(&mut VecDeque::new());
     mailbox.set_offline(VecDeque::new(), InStore::Nothing);
-    let mut deliveries = vec![delivery(Qos::AtMostOnce), delivery(Qos::AtLeastOnce)];
-    mailbox.post_all(&mut deliveries);
+    mailbox.post_all([Qos::AtMostOnce, Qos::AtLeastOnce].map(delivery).into_iter());
     assert_eq!(mailbox.queued(), 1, "QoS 0 is not kept for a client that is away");
 }
 

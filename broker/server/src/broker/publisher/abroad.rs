@@ -9,8 +9,9 @@ use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{Access, Action, Effect, Hook, PublishOutcome};
 use hookmq_store::Change;
 
+use super::posting::Way;
 use super::stored::Admitted;
-use super::{Desk, Publisher, Reply, Target, Verdict, Way};
+use super::{Desk, Publisher, Reply, Target, Verdict};
 use crate::audit::GrantEvent;
 use crate::broker::abroad::{Abroad, Passage, seen_from_abroad};
 

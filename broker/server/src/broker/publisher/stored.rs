@@ -4,7 +4,8 @@ use hookmq_codec::{Qos, ReasonCode};
 use hookmq_core::{CommitSequence, Message, QueueLimits, Shared};
 use hookmq_store::{Change, MessageId, NewRecord, QueueKey, QueuedCopy, Room};
 
-use super::{Desk, Reply, Way};
+use super::posting::Way;
+use super::{Desk, Reply};
 use crate::broker::limits::QueueFull;
 use crate::broker::mailbox::Admission;
 use crate::broker::meter::Bound;
