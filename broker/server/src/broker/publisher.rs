@@ -17,10 +17,9 @@ use hookmq_hooks::{
 
 use self::abroad::GrantsUsed;
 use self::along::Along;
-use self::posting::Run;
+use self::posting::Turn;
 use super::Broker;
 use super::abroad::is_abroad;
-use super::session_handle::SessionHandle;
 use super::sys::is_sys;
 use super::tenant::{Recipients, Target, Tenant};
 use super::topic_cache::{Forget, TopicCache};
@@ -42,9 +41,8 @@ struct Desk {
     client: Arc<Client>,
     session: u64,
     pipeline: Arc<Pipeline>,
-    run: Run,
-    touched: Vec<Arc<SessionHandle>>,
-    overflowed: u64,
+    /// None before the first message.
+    turn: Option<Box<Turn>>,
     /// What is to be stored in one commit with the next message.
     along: Option<Box<Along>>,
     /// Only while messages are emitted that stand for one that is published once: what is to be durable
@@ -139,9 +137,7 @@ impl Publisher {
             client,
             session,
             pipeline,
-            run: Run::default(),
-            touched: Vec::new(),
-            overflowed: 0,
+            turn: None,
             along: None,
             behind: None,
         };
@@ -174,12 +170,10 @@ impl Publisher {
     #[inline]
     pub fn flush(&mut self) {
         let desk = &mut self.desk;
-        desk.end_run();
-        for session in desk.touched.drain(..) {
-            session.mailbox.wake();
-        }
-        if desk.overflowed > 0 {
-            desk.broker.metrics.messages_overflowed.add(std::mem::take(&mut desk.overflowed));
+        let Some(turn) = &mut desk.turn else { return };
+        let overflowed = turn.end();
+        if overflowed > 0 {
+            desk.broker.metrics.messages_overflowed.add(overflowed);
         }
     }
 
@@ -199,8 +193,7 @@ impl Publisher {
     /// Gives back the memory that only a busy publisher needs.
     pub fn shrink(&mut self) {
         self.routes.clear();
-        self.desk.run = Run::default();
-        self.desk.touched = Vec::new();
+        self.desk.turn = None;
     }
 
     #[inline]

@@ -119,7 +119,7 @@ impl Desk {
         let mut admitted = Admitted::default();
         for guest in guests {
             let way = self.admit(guest, &seen, retain, &mut admitted);
-            self.overflowed += u64::from(way.is_err());
+            self.turn().overflowed += u64::from(way.is_err());
             admitted.ways.push(way.unwrap_or_default());
         }
         let Admitted { ways, copies, displaced } = admitted;
@@ -136,7 +136,7 @@ impl Desk {
         let Some(seen) = self.see_from_abroad(guests, message) else { return };
         seen.set_onward_after(message.onward_after());
         for guest in guests {
-            self.post_to_session(guest, &seen, retain, Way::Memory);
+            self.turn().post_to_session(guest, &seen, retain, Way::Memory);
         }
     }
 
@@ -146,7 +146,7 @@ impl Desk {
         }
         let seen = seen_from_abroad(&self.tenant.name, message);
         if seen.is_none() {
-            self.overflowed += guests.len() as u64;
+            self.turn().overflowed += guests.len() as u64;
         }
         seen
     }

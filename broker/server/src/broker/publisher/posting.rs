@@ -12,17 +12,22 @@ use crate::broker::session_handle::SessionHandle;
 use crate::broker::share::Share;
 use crate::broker::tenant::{Recipients, Target};
 
-/// Messages that come one after the other and go to the same sessions, so that each mailbox is locked once
-/// for all of them. Several publishers that hurry to one subscriber would else fight for it.
+/// What a publisher has posted, or is to post, in its turn.
+///
+/// Messages that come one after the other and go to the same sessions are gathered, so that each mailbox
+/// is locked once for all of them. Several publishers that hurry to one subscriber would else fight for it.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct Turn {
     to: To,
     /// For one session.
     deliveries: Vec<Delivery>,
     /// For several.
     messages: Vec<Message>,
+    touched: Vec<Arc<SessionHandle>>,
+    pub(super) overflowed: u64,
 }
 
+/// Whose the gathered messages are.
 #[derive(Default)]
 enum To {
     #[default]
@@ -31,8 +36,8 @@ enum To {
     Several(Arc<Recipients>),
 }
 
-/// Messages of a run. Longer ones save next to nothing.
-const RUN: usize = 64;
+/// Messages that are gathered at the most. More save next to nothing.
+const GATHERED: usize = 64;
 
 /// Where a session is given a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +75,16 @@ impl Desk {
             return self.store_and_post(recipients, &message, retain);
         }
         match &sessions[..] {
-            [target] if only_sessions => self.post_in_run(target, message),
-            _ if only_sessions => self.post_in_run_to_several(recipients, message),
+            [target] if only_sessions => self.turn().gather(target, message),
+            _ if only_sessions => self.turn().gather_for_several(recipients, message),
             _ => {
-                self.end_run();
+                let turn = self.turn();
+                turn.post_gathered();
                 for target in sessions {
-                    self.post_to_session(target, &message, retain, Way::Memory);
+                    turn.post_to_session(target, &message, retain, Way::Memory);
                 }
                 for share in shares {
-                    self.post_to_share(share, &message);
+                    turn.post_to_share(share, &message);
                 }
                 if !guests.is_empty() {
                     self.post_to_guests(guests, &message, retain);
@@ -90,7 +96,7 @@ impl Desk {
 
     fn find_recipients(&self, route: &mut Route, topic: TopicName<'_>) {
         let mut recipients = route.recipients.take().unwrap_or_default();
-        // A run may still need them as they were.
+        // What is gathered may still need them as they were.
         if Arc::get_mut(&mut recipients).is_none() {
             recipients = Arc::default();
         }
@@ -100,47 +106,64 @@ impl Desk {
         route.recipients = Some(recipients);
     }
 
-    /// Posts a message that nobody else gets and that is not retained, together with those behind it.
+    /// The present turn.
     #[inline]
-    fn post_in_run(&mut self, target: &Target, message: Message) {
-        let goes_on = matches!(&self.run.to, To::One(session) if Arc::ptr_eq(session, &target.session))
-            && self.run.deliveries.len() < RUN;
-        if !goes_on {
-            self.end_run();
-            self.run.to = To::One(target.session.clone());
+    pub(super) fn turn(&mut self) -> &mut Turn {
+        self.turn.get_or_insert_default()
+    }
+}
+
+impl Turn {
+    /// Wakes each session that was touched, and gives how many messages there was no room for.
+    pub(super) fn end(&mut self) -> u64 {
+        self.post_gathered();
+        for session in self.touched.drain(..) {
+            session.mailbox.wake();
         }
-        self.run.deliveries.push(target.delivery(message, false));
+        std::mem::take(&mut self.overflowed)
     }
 
-    /// As [`Self::post_in_run`], where several sessions and nobody else get it.
+    /// Posts a message that nobody else gets and that is not retained, together with those behind it.
     #[inline]
-    fn post_in_run_to_several(&mut self, recipients: &Arc<Recipients>, message: Message) {
-        let goes_on = matches!(&self.run.to, To::Several(present) if Arc::ptr_eq(present, recipients))
-            && self.run.messages.len() < RUN;
+    fn gather(&mut self, target: &Target, message: Message) {
+        let goes_on = matches!(&self.to, To::One(session) if Arc::ptr_eq(session, &target.session))
+            && self.deliveries.len() < GATHERED;
         if !goes_on {
-            self.end_run();
-            self.run.to = To::Several(recipients.clone());
+            self.post_gathered();
+            self.to = To::One(target.session.clone());
         }
-        self.run.messages.push(message);
+        self.deliveries.push(target.delivery(message, false));
+    }
+
+    /// As [`Self::gather`], where several sessions and nobody else get it.
+    #[inline]
+    fn gather_for_several(&mut self, recipients: &Arc<Recipients>, message: Message) {
+        let goes_on = matches!(&self.to, To::Several(present) if Arc::ptr_eq(present, recipients))
+            && self.messages.len() < GATHERED;
+        if !goes_on {
+            self.post_gathered();
+            self.to = To::Several(recipients.clone());
+        }
+        self.messages.push(message);
     }
 
     /// Posts what is gathered. Before anything else is posted: messages keep their order.
     #[inline]
-    pub(super) fn end_run(&mut self) {
-        match std::mem::take(&mut self.run.to) {
+    pub(super) fn post_gathered(&mut self) {
+        match std::mem::take(&mut self.to) {
             To::Nobody => {}
             To::One(session) => {
-                let posted = session.mailbox.post_all(self.run.deliveries.drain(..));
+                let posted = session.mailbox.post_all(self.deliveries.drain(..));
                 self.note(posted, || session);
             }
             To::Several(recipients) => {
                 for target in &recipients.sessions {
-                    let messages = self.run.messages.iter();
+                    let messages = self.messages.iter();
                     let deliveries = messages.map(|it| target.delivery(it.clone(), false));
                     let posted = target.session.mailbox.post_all(deliveries);
                     self.note(posted, || target.session.clone());
                 }
-                self.run.messages.clear();
+                self.messages.clear();
             }
         }
     }

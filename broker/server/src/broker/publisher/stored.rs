@@ -77,7 +77,7 @@ impl Desk {
         {
             return self.refused();
         }
-        self.end_run();
+        self.turn().post_gathered();
         // Before anybody sees it retained.
         let record = retain.then(|| self.record(message));
         let (tenant, broker) = (self.tenant.clone(), self.broker.clone());
@@ -123,7 +123,7 @@ impl Desk {
             self.post_by_ways(&recipients.guests, &seen, retain, ways);
         }
         for share in &recipients.shares {
-            if !self.post_to_share(share, message)
+            if !self.turn().post_to_share(share, message)
                 && let Some(settled) = share.settled(message)
             {
                 broker.store.append(vec![settled]);
@@ -141,7 +141,7 @@ impl Desk {
     ) {
         for (target, way) in targets.iter().zip(ways) {
             if let Some(way) = way {
-                self.post_to_session(target, message, retain, way);
+                self.turn().post_to_session(target, message, retain, way);
             }
         }
     }
@@ -192,12 +192,12 @@ impl Desk {
             (Admission::Unwanted, _) => return Ok(None),
             (Admission::Overflow, QueueFull::Refuse) => return Err(Refused),
             (Admission::Overflow, QueueFull::DropNewest) => {
-                self.overflowed += 1;
+                self.turn().overflowed += 1;
                 return Ok(None);
             }
             (Admission::Overflow, QueueFull::DropOldest) => {
                 let displaced = mailbox.admit_for_oldest(message.size());
-                self.overflowed +=
+                self.turn().overflowed +=
                     displaced.ids.len() as u64 + u64::from(displaced.trims_behind.is_some());
                 let ids = displaced.ids.into_iter().map(MessageId);
                 admitted.displaced.extend(ids.map(|id| Change::Dequeued { queue: queue(), id }));
