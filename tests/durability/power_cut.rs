@@ -54,7 +54,8 @@ enum End {
     Terminate,
 }
 
-/// Records lives, of which the first begins with nothing. None where that cannot be done here.
+/// Records lives, of which the first begins with nothing, with clients of 5.0 and 3.1.1 by turns. None where
+/// that cannot be done here.
 fn record(lives: &[(Traffic, End)], trace: Option<PathBuf>) -> Option<Recording> {
     let mut stage = Stage::new(ProtocolVersion::V5, SECTIONS);
     stage.flush();
@@ -67,6 +68,10 @@ fn record(lives: &[(Traffic, End)], trace: Option<PathBuf>) -> Option<Recording>
     let mut recorder = Recorder::new(root.to_str().unwrap());
     let mut exchanging = Exchanging::default();
     for (traffic, end) in lives {
+        stage.version = match traffic.life % 2 {
+            0 => ProtocolVersion::V5,
+            _ => ProtocolVersion::V311,
+        };
         (recorder, kept) = live(&mut stage, (*traffic, *end), &mut exchanging, recorder, kept)?;
         let unknown = recorder.end();
         let is_cut = !differences(&recorder.events, &root).is_empty();

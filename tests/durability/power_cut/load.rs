@@ -46,11 +46,11 @@ impl Traffic {
             let live = threads.spawn(|| take_until_end(live));
             let with_will = threads.spawn(|| self.leave_wills(stage));
             let churn = threads.spawn(|| self.churn(stage));
-            threads.spawn(|| self.end_sessions(stage));
             let publishing = [
                 threads.spawn(|| self.publish(stage)),
                 threads.spawn(|| self.publish_large(stage)),
                 threads.spawn(|| self.retain(stage)),
+                threads.spawn(|| self.end_sessions(stage)),
             ];
             let exchanging = self.exchange(stage, exchanging);
             publishing.into_iter().for_each(|it| it.join().unwrap());
@@ -169,6 +169,9 @@ impl Traffic {
             let client_id = format!("ended-{}", number % 3);
             let mut client = stage.session(&client_id);
             client.subscribe("a/#", Qos::AtLeastOnce);
+            // One that is there for sure, and others.
+            let own = self.payload("own", number, 50);
+            client.publish(publish("a/4", &own, Qos::AtLeastOnce));
             client.receive_where(|it| matches!(it, Packet::Publish(_)));
             client.disconnect();
             // Without a session that outlives the connection, or with one that begins anew.
