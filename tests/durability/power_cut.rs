@@ -8,6 +8,7 @@ mod calls;
 mod cuts;
 mod disk;
 mod found;
+mod image;
 mod load;
 mod promises;
 mod recording;
@@ -18,16 +19,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hookmq_codec::ProtocolVersion;
+use hookmq_tests::broker::OPEN_LISTENER;
 use hookmq_tests::faults::strace;
 
 use crate::Stage;
-use cuts::Plan;
-use disk::{Disk, Image};
+use cuts::{Past, Plan};
+use disk::Disk;
+use image::Image;
 use load::{Exchanging, SECTIONS, Traffic};
 use recording::{CALLS, Event, Recorder};
 
 /// Cuts where nothing else is said.
-const CUTS: u32 = 300;
+const CUTS: u32 = 200;
 
 /// What a recording begins with, in the file that it is kept in, and what a life ends with.
 const ROOT: &str = "root ";
@@ -72,15 +75,22 @@ fn record(lives: &[(Traffic, End)], trace: Option<PathBuf>) -> Option<Recording>
             0 => ProtocolVersion::V5,
             _ => ProtocolVersion::V311,
         };
-        (recorder, kept) = live(&mut stage, (*traffic, *end), &mut exchanging, recorder, kept)?;
+        (recorder, kept) = traced(&mut stage, recorder, kept, |stage| {
+            let clients = traffic.run(stage, &mut exchanging);
+            match end {
+                End::Kill => stage.broker.kill(),
+                End::Terminate => assert!(stage.broker.terminate().success()),
+            }
+            drop(clients);
+        })?;
         let unknown = recorder.end();
-        let is_cut = !differences(&recorder.events, &root).is_empty();
+        let is_cut = !differences(Disk::default(), &recorder.events, &root).is_empty();
         if is_cut {
             recorder.forget(&unknown);
         }
         writeln!(kept, "{}", if is_cut { LIFE_IS_CUT } else { LIFE_ENDS }).unwrap();
         kept.flush().unwrap();
-        let differences = differences(&recorder.events, &root);
+        let differences = differences(Disk::default(), &recorder.events, &root);
         if !differences.is_empty() {
             stage.broker.keep_directory();
             panic!("not all was recorded in {}: {differences:?}", trace.display());
@@ -89,13 +99,12 @@ fn record(lives: &[(Traffic, End)], trace: Option<PathBuf>) -> Option<Recording>
     Some(Recording { events: recorder.events, trace, stage: Some(stage) })
 }
 
-/// Lets the broker live once, and reads its trace.
-fn live(
+/// Lets the broker live once, up to its end, and reads its trace.
+fn traced(
     stage: &mut Stage,
-    (traffic, end): (Traffic, End),
-    exchanging: &mut Exchanging,
     mut recorder: Recorder,
     mut kept: BufWriter<File>,
+    life: impl FnOnce(&mut Stage),
 ) -> Option<(Recorder, BufWriter<File>)> {
     let mut strace = strace()?;
     let pipe = stage.broker.directory().join("pipe");
@@ -113,18 +122,12 @@ fn live(
         }
         (recorder, kept)
     });
-    let clients = traffic.run(stage, exchanging);
-    match end {
-        End::Kill => stage.broker.kill(),
-        End::Terminate => assert!(stage.broker.terminate().success()),
-    }
-    drop(clients);
+    life(stage);
     Some(reading.join().unwrap())
 }
 
 /// Where the files are not what the recording says: something has changed them unseen.
-fn differences(events: &[Event], root: &Path) -> Vec<String> {
-    let mut disk = Disk::default();
+fn differences(mut disk: Disk, events: &[Event], root: &Path) -> Vec<String> {
     events.iter().for_each(|it| disk.apply(it));
     let mut seen = disk.seen();
     seen.0.retain(|path, _| path.starts_with(STORE));
@@ -154,7 +157,7 @@ impl Recording {
     /// Lets the power go, and fails where a promise is broken by it.
     fn survives(&mut self, plan: &Plan) {
         let began = std::time::Instant::now();
-        match plan.run(&self.events) {
+        match plan.run(Past::default(), &self.events) {
             Ok(answers) => {
                 let (cuts, events) = (plan.cuts, self.events.len());
                 eprintln!(
@@ -200,7 +203,54 @@ fn what_was_acknowledged_survives_every_power_cut() {
     assert!(logs > 3, "the log has hardly been transferred under load");
 }
 
-/// The test above sees what it is for: each of the syncs is needed.
+/// Of each start, another power cut so often.
+const CUTS_OF_A_START: u32 = 30;
+
+#[test]
+fn a_start_behind_a_power_cut_survives_another_one() {
+    let seed = variable("HOOKMQ_POWER_CUT_SEED").unwrap_or_else(rand::random);
+    eprintln!("HOOKMQ_POWER_CUT_SEED={seed}");
+    let traffic = Traffic { life: 0, messages: 40, large_messages: 0 };
+    let Some(recording) = record(&[(traffic, End::Kill)], None) else { return };
+    let Recording { events, stage: Some(mut stage), .. } = recording else { return };
+    let mut starts = 0;
+    for (past, mut image) in (Plan { seed, cuts: 6 }).left(&events) {
+        if !image.0.contains_key(DATABASE) {
+            continue;
+        }
+        // A part of a token is none, and no store's matter.
+        image.0.remove("data/admin.token");
+        let Some(events) = started(&mut stage, &past, &image) else { return };
+        let plan = Plan { seed, cuts: CUTS_OF_A_START };
+        if let Err(breach) = plan.run(past, &events) {
+            panic!("{breach}the disk is {}", breach.keep().display());
+        }
+        starts += 1;
+    }
+    assert!(starts > 1, "hardly any power cut has left a store: {starts}");
+}
+
+/// The broker starts with what a power cut has left, and is killed.
+fn started(stage: &mut Stage, past: &Past, image: &Image) -> Option<Vec<Event>> {
+    let root = stage.broker.directory().canonicalize().unwrap();
+    std::fs::remove_dir_all(root.join("data")).unwrap();
+    image.write(&root);
+    let kept = BufWriter::new(File::create(root.join("start.trace")).unwrap());
+    let recorder = Recorder::new(root.to_str().unwrap());
+    let (mut recorder, _) = traced(stage, recorder, kept, |stage| {
+        stage.broker.address(OPEN_LISTENER);
+        stage.broker.kill();
+    })?;
+    let unknown = recorder.end();
+    if !differences(past.disk.clone(), &recorder.events, &root).is_empty() {
+        recorder.forget(&unknown);
+    }
+    let differences = differences(past.disk.clone(), &recorder.events, &root);
+    assert!(differences.is_empty(), "not all was recorded: {differences:?}");
+    Some(recorder.events)
+}
+
+/// The tests above see what they are for: each of the syncs is needed.
 #[test]
 fn a_disk_that_does_not_sync_is_found_out() {
     let traffic = |life| Traffic { life, messages: 40, large_messages: 0 };
@@ -215,7 +265,7 @@ fn a_disk_that_does_not_sync_is_found_out() {
     let load = events.iter().position(|it| matches!(it, Event::Received { .. })).unwrap();
     // The names of the directories are synced at the start; all else matters later, too.
     for (path, from) in [("", 0), ("data", 0), (STORE, load), (LOG, load), (DATABASE, load)] {
-        let breach = plan.run(&without_syncs(events, path, from)).err();
+        let breach = plan.run(Past::default(), &without_syncs(events, path, from)).err();
         let breach = breach.unwrap_or_else(|| panic!("syncs of {path:?} are not needed"));
         eprintln!("without syncs of {path:?}: {}", breach.brief());
     }

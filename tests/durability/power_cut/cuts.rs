@@ -8,8 +8,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-use super::disk::{Disk, Image};
+use super::disk::Disk;
 use super::found::Found;
+use super::image::Image;
 use super::promises::Promises;
 use super::recording::Event;
 
@@ -18,6 +19,13 @@ use super::recording::Event;
 pub struct Plan {
     pub seed: u64,
     pub cuts: u32,
+}
+
+/// What was before what is recorded: a disk, and what was promised.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    pub disk: Disk,
+    promises: Promises,
 }
 
 /// The power goes behind the event of this number.
@@ -42,24 +50,34 @@ const SETTLED: u32 = 5;
 
 impl Plan {
     /// Gives the first breach, and how many answers had left at most.
-    pub fn run(&self, events: &[Event]) -> Result<u64, Box<Breach>> {
-        let mut disk = Disk::default();
-        let mut promises = Promises::default();
+    pub fn run(&self, mut past: Past, events: &[Event]) -> Result<u64, Box<Breach>> {
         let mut applied = 0;
         for cut in self.cuts(events) {
-            for event in &events[applied..=cut.event] {
-                disk.apply(event);
-                promises.apply(event);
-            }
+            past.apply(&events[applied..=cut.event]);
             applied = cut.event + 1;
-            let image = disk.after_power_cut(&mut self.random(cut.number));
-            let broken = look(&image, &promises, cut.number % SETTLED == 0);
+            let image = past.disk.after_power_cut(&mut self.random(cut.number));
+            let broken = look(&image, &past.promises, cut.number % SETTLED == 0);
             if !broken.is_empty() {
                 let last_events = last(&events[..=cut.event]);
                 return Err(Box::new(Breach { plan: *self, cut, broken, last_events, image }));
             }
         }
-        Ok(promises.answers)
+        Ok(past.promises.answers)
+    }
+
+    /// What is left of each cut, and is the past of what comes behind it.
+    pub fn left(&self, events: &[Event]) -> Vec<(Past, Image)> {
+        let mut past = Past::default();
+        let mut applied = 0;
+        let cuts = self.cuts(events).into_iter().map(|cut| {
+            past.apply(&events[applied..=cut.event]);
+            applied = cut.event + 1;
+            let image = past.disk.after_power_cut(&mut self.random(cut.number));
+            let mut behind = Past { disk: Disk::of(&image), promises: past.promises.clone() };
+            behind.apply(&[Event::Ended]);
+            (behind, image)
+        });
+        cuts.collect()
     }
 
     /// In the order of events. Most events are writes, and most of what can go wrong is elsewhere.
@@ -74,11 +92,12 @@ impl Plan {
             }),
             of(|it| matches!(it, Event::Write { .. })),
         ];
+        let kinds: Vec<_> = kinds.into_iter().filter(|it| !it.is_empty()).collect();
         let mut cuts: Vec<Cut> = (0..self.cuts)
             .map(|number| {
                 let mut rng = self.random(number);
                 let kind = &kinds[rng.random_range(0..kinds.len())];
-                Cut { event: *kind.choose(&mut rng).expect("all kinds are recorded"), number }
+                Cut { event: *kind.choose(&mut rng).expect("it is not empty"), number }
             })
             .collect();
         cuts.sort_unstable();
@@ -87,6 +106,15 @@ impl Plan {
 
     fn random(&self, cut: u32) -> StdRng {
         StdRng::seed_from_u64(self.seed ^ u64::from(cut) << 32)
+    }
+}
+
+impl Past {
+    fn apply(&mut self, events: &[Event]) {
+        for event in events {
+            self.disk.apply(event);
+            self.promises.apply(event);
+        }
     }
 }
 

@@ -1,21 +1,16 @@
 //! A disk that keeps what was synced, and of what was not as much as it likes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::image::Image;
 use super::recording::Event;
 
-/// Files and directories by their paths, as a program sees them or as they are when the power is back.
-/// Directories have no content.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Image(pub BTreeMap<String, Option<Vec<u8>>>);
-
 /// Every file has what is on the disk for sure, and what was done to it since.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Disk {
     files: Vec<File>,
     /// As programs see them.
@@ -31,7 +26,7 @@ enum Node {
     File(usize),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct File {
     durable: Vec<u8>,
     changes: Vec<Change>,
@@ -39,14 +34,14 @@ struct File {
     syncing: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Change {
     Write(u64, Arc<[u8]>),
     Length(u64),
 }
 
 /// A file system makes each of them as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct NameChange {
     names: Vec<(String, Option<Node>)>,
     syncing: bool,
@@ -68,6 +63,23 @@ enum Mood {
 const SECTOR: usize = 512;
 
 impl Disk {
+    /// A disk that has this for sure.
+    pub fn of(image: &Image) -> Self {
+        let mut disk = Self::default();
+        for (path, content) in &image.0 {
+            let node = match content {
+                None => Node::Directory,
+                Some(content) => {
+                    disk.files.push(File { durable: content.clone(), ..File::default() });
+                    Node::File(disk.files.len() - 1)
+                }
+            };
+            disk.names.insert(path.clone(), node);
+        }
+        disk.durable_names = disk.names.clone();
+        disk
+    }
+
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::NewDirectory(path) => {
@@ -144,7 +156,7 @@ impl Disk {
 
     /// What a program sees.
     pub fn seen(&self) -> Image {
-        Image::new(&self.names, |number| self.files[number].after(Mood::Everything, None))
+        image(&self.names, |number| self.files[number].after(Mood::Everything, None))
     }
 
     /// What is there when the power comes back, if it goes now.
@@ -158,7 +170,7 @@ impl Disk {
                 make(&change.names, &mut names);
             }
         }
-        Image::new(&names, |number| {
+        image(&names, |number| {
             let mood = common.unwrap_or_else(|| Mood::choose(rng));
             self.files[number].after(mood, Some(rng))
         })
@@ -259,63 +271,21 @@ fn chance(percent: u32, rng: &mut StdRng) -> bool {
     rng.random_ratio(percent, 100)
 }
 
-impl Image {
-    fn new(names: &BTreeMap<String, Node>, mut content: impl FnMut(usize) -> Vec<u8>) -> Self {
-        let mut image = BTreeMap::new();
-        for (path, node) in names {
-            // Nobody finds what is in a directory without a name.
-            let above = parent(path);
-            if above.is_empty() || image.contains_key(above) {
-                let content = match node {
-                    Node::Directory => None,
-                    Node::File(number) => Some(content(*number)),
-                };
-                image.insert(path.clone(), content);
-            }
-        }
-        Self(image)
-    }
-
-    /// What is below `directory`, for as long as it stays as it is.
-    pub fn read(directory: &Path, path: &str) -> Self {
-        let mut image = Self::default();
-        image.add(directory, path);
-        image
-    }
-
-    fn add(&mut self, directory: &Path, path: &str) {
-        let place = directory.join(path);
-        if !place.is_dir() {
-            self.0.insert(path.to_owned(), Some(std::fs::read(place).unwrap()));
-            return;
-        }
-        self.0.insert(path.to_owned(), None);
-        for entry in std::fs::read_dir(place).unwrap() {
-            let name = entry.unwrap().file_name();
-            self.add(directory, &format!("{path}/{}", name.to_str().unwrap()));
+/// What of it has names that lead to it.
+fn image(names: &BTreeMap<String, Node>, mut content: impl FnMut(usize) -> Vec<u8>) -> Image {
+    let mut image = BTreeMap::new();
+    for (path, node) in names {
+        // Nobody finds what is in a directory without a name.
+        let above = parent(path);
+        if above.is_empty() || image.contains_key(above) {
+            let content = match node {
+                Node::Directory => None,
+                Node::File(number) => Some(content(*number)),
+            };
+            image.insert(path.clone(), content);
         }
     }
-
-    pub fn write(&self, directory: &Path) {
-        for (path, content) in &self.0 {
-            let place = directory.join(path);
-            match content {
-                None => std::fs::create_dir(place).unwrap(),
-                Some(content) => std::fs::write(place, content).unwrap(),
-            }
-        }
-    }
-
-    /// Where two differ.
-    pub fn difference(&self, other: &Self) -> Vec<String> {
-        let paths: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differ = |path: &&String| self.0.get(*path) != other.0.get(*path);
-        let length = |image: &Self, path| image.0.get(path).map(|it| it.as_ref().map(Vec::len));
-        let told = paths.into_iter().filter(differ).map(|path| {
-            format!("{path}: lengths {:?} and {:?}", length(self, path), length(other, path))
-        });
-        told.collect()
-    }
+    Image(image)
 }
 
 #[cfg(test)]

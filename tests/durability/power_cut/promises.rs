@@ -29,7 +29,7 @@ pub struct Message {
 }
 
 /// No packets are refused in what is recorded, and one client writes a retained message.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Promises {
     pub sessions: BTreeMap<String, Session>,
     pub retained: BTreeMap<String, Register<Option<Vec<u8>>>>,
@@ -41,7 +41,7 @@ pub struct Promises {
     pub answers: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Connection {
     client_id: String,
     version: ProtocolVersion,
@@ -56,7 +56,7 @@ struct Connection {
 }
 
 /// What waits for PUBACK or PUBREC.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Published {
     message: Option<MessageNumber>,
     retained: Option<(String, Option<Vec<u8>>)>,
