@@ -9,6 +9,7 @@ mod failing_disk;
 mod files;
 mod full_disk;
 mod order;
+mod power_cut;
 mod published;
 mod shared;
 mod slow_disk;

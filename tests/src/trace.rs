@@ -134,7 +134,7 @@ impl Trace {
 }
 
 /// What the string in `arguments` stands for.
-fn bytes(arguments: &str) -> Vec<u8> {
+pub fn bytes(arguments: &str) -> Vec<u8> {
     let mut characters = arguments.bytes().skip_while(|it| *it != b'"').skip(1).peekable();
     let mut bytes = Vec::new();
     while let Some(byte) = characters.next() {

@@ -1,9 +1,7 @@
 //! The broker's life: configuration -> build -> run -> drain.
 
-use std::fs::DirBuilder;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,9 +227,6 @@ pub fn check_programs(config: &Config) -> Result<()> {
 }
 
 fn create_private_directory(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    hookmq_store::make_directory(path)
         .with_context(|| format!("create the directory {}", path.display()))
 }

@@ -58,11 +58,7 @@ impl Directory {
     /// Makes the directory where it is not there, and takes it.
     pub(crate) fn open(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |source| DirectoryError::Io { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        // Its name in the directory above is to survive, too.
-        let above = path.parent().filter(|it| !it.as_os_str().is_empty());
-        let above = File::open(above.unwrap_or(Path::new(".")));
-        above.and_then(|it| it.sync_all()).map_err(failed)?;
+        make_directory(path).map_err(failed)?;
         let lock = private(&path.join(LOCK)).map_err(failed)?;
         take(&lock, path)?;
         let mark = private(&path.join(MARK)).map_err(failed)?;
@@ -162,6 +158,31 @@ impl Directory {
         }
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// Makes a directory that only its owner may enter, where it is not there. Its name survives the end of the
+/// machine, and so do those of the directories above that are made for it.
+///
+/// # Errors
+/// Where it cannot be made, or the name of what was made cannot be synced.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    let is_new = |it: &&Path| !it.as_os_str().is_empty() && !it.exists();
+    let new: Vec<&Path> = path.ancestors().take_while(is_new).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if new.is_empty() {
+        // Whoever made it may have ended before it was synced. What lies above may be others' alone.
+        return match sync_name(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
+    }
+    new.into_iter().try_for_each(sync_name)
+}
+
+/// Syncs the directory that `path` is in.
+pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|it| !it.as_os_str().is_empty());
+    File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Bytes of the database and its write-ahead log.

@@ -63,7 +63,7 @@ pub(super) fn read_token(file: &Path) -> Result<Secret> {
 
 fn create_token(file: &Path) -> Result<()> {
     if let Some(directory) = file.parent() {
-        std::fs::create_dir_all(directory)?;
+        hookmq_store::make_directory(directory)?;
     }
     let mut token = [0; TOKEN_ENTROPY];
     rand::rng().fill_bytes(&mut token);

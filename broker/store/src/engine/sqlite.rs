@@ -1,6 +1,6 @@
 //! Records in one SQLite file: the engine that ships.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, ffi, params};
 
 use super::{Batch, Engine, EngineError, EngineStats, Table, Visit};
+use crate::directory::sync_name;
 use crate::record::FORMAT;
 
 /// "HkMQ": what `file` and others tell this from other SQLite files by.
@@ -63,8 +64,7 @@ impl SqliteEngine {
             engine.create_tables().map_err(described)?;
         }
         // The log was made anew. SQLite syncs its name, too, but tells nobody where that fails.
-        sync_directory(path)
-            .map_err(|it| EngineError::Failed(format!("{}: {it}", path.display())))?;
+        sync_name(path).map_err(|it| EngineError::Failed(format!("{}: {it}", path.display())))?;
         Ok(engine)
     }
 
@@ -303,7 +303,7 @@ fn create(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path)?.sync_all()?;
     // The file's name is to survive, too.
-    sync_directory(path)
+    sync_name(path)
 }
 
 /// Whether something is in the write-ahead log of the file at `path`.
@@ -311,12 +311,6 @@ fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|it| it.len() > 0)
-}
-
-/// The directory that `path` is in.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn described(error: rusqlite::Error) -> EngineError {
@@ -337,8 +331,7 @@ fn described(error: rusqlite::Error) -> EngineError {
 mod tests {
     use super::*;
 
-    /// A file system whose power can be cut is not to be had here: that SQLite syncs where it says so is
-    /// SQLite's promise, that it is asked to is ours.
+    /// That it then syncs where it has to is shown by power cuts, in the tests of the broker.
     #[test]
     fn sqlite_is_asked_to_sync_as_the_operator_said() {
         for (synchronous, expected) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {

@@ -1,0 +1,247 @@
+//! What clients do while they are recorded. Each life of the broker has the same traffic; those who come
+//! again go on where they were.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::thread::scope;
+
+use hookmq_codec::{Connect, Packet, PacketId, Publish, Qos};
+use hookmq_tests::client::{Client, ack, connect_to_session, packet_id, publish, will};
+
+use crate::Stage;
+
+/// How much happens in a life.
+#[derive(Debug, Clone, Copy)]
+pub struct Traffic {
+    pub life: u32,
+    /// Of each publisher.
+    pub messages: u32,
+    /// Those with which the log grows until it is transferred.
+    pub large_messages: u32,
+}
+
+/// Small checkpoints, so that some begin and end, and their predecessors are trimmed.
+pub const SECTIONS: &str = "store: {checkpoint_bytes: 32768}\n";
+
+const LARGE: usize = 60_000;
+
+/// Messages of one publisher that are under way at once.
+const WINDOW: u32 = 5;
+
+/// Packet ids of QoS 2 that their client has not released, and the client.
+#[derive(Default)]
+pub struct Exchanging {
+    unreleased: Vec<PacketId>,
+    /// Of all lives, so that none is used again that is not released.
+    used: u16,
+}
+
+impl Traffic {
+    /// Gives the clients that stay connected.
+    pub fn run(self, stage: &Stage, exchanging: &mut Exchanging) -> Vec<Client> {
+        self.come_back(stage);
+        let mut live = stage.session("live");
+        live.subscribe("a/#", Qos::ExactlyOnce);
+        live.subscribe("l/#", Qos::AtLeastOnce);
+        scope(|threads| {
+            let live = threads.spawn(|| take_until_end(live));
+            let with_will = threads.spawn(|| self.leave_wills(stage));
+            let churn = threads.spawn(|| self.churn(stage));
+            let publishing = [
+                threads.spawn(|| self.publish(stage)),
+                threads.spawn(|| self.publish_large(stage)),
+                threads.spawn(|| self.retain(stage)),
+                threads.spawn(|| self.end_sessions(stage)),
+            ];
+            let exchanging = self.exchange(stage, exchanging);
+            publishing.into_iter().for_each(|it| it.join().unwrap());
+            let end = self.payload("end", 0, 0);
+            stage.client("end").publish(publish("a/end", &end, Qos::AtLeastOnce));
+            vec![live.join().unwrap(), with_will.join().unwrap(), churn.join().unwrap(), exchanging]
+        })
+    }
+
+    /// Two who are mostly away: the first takes a part of what waits, in each life but the first.
+    fn come_back(self, stage: &Stage) {
+        let mut first = stage.session("away-1");
+        first.subscribe("a/#", Qos::AtLeastOnce);
+        first.subscribe("r/#", Qos::AtLeastOnce);
+        for _ in 0..self.life * self.messages / 2 {
+            let received = first.receive_where(|it| matches!(it, Packet::Publish(_)));
+            first.acknowledge(&received);
+        }
+        first.disconnect();
+        let mut second = stage.session("away-2");
+        second.subscribe("a/#", Qos::ExactlyOnce);
+        second.subscribe("b/#", Qos::AtLeastOnce);
+        for _ in 0..self.life * self.messages / 4 {
+            let received = second.receive_where(|it| matches!(it, Packet::Publish(_)));
+            second.acknowledge(&received);
+        }
+        second.vanish();
+    }
+
+    fn publish(self, stage: &Stage) {
+        let mut client = stage.client("small");
+        for first in (0..self.messages).step_by(WINDOW as usize) {
+            let mut bytes = Vec::new();
+            for number in first..first + WINDOW {
+                let payload = self.payload("small", number, (number * 37 % 500) as usize);
+                let topic = ["a/1", "c/0", "a/2", "c/1", "c/2"][number as usize % 5];
+                let packet_id = Some(packet_id(number as u16 + 1));
+                let message = publish(topic, &payload, Qos::AtLeastOnce);
+                bytes.extend(client.encode(&Packet::Publish(Publish { packet_id, ..message })));
+            }
+            client.send_raw(&bytes);
+            (0..WINDOW).for_each(|_| _ = client.receive());
+        }
+        client.disconnect();
+    }
+
+    fn publish_large(self, stage: &Stage) {
+        let mut client = stage.client("large");
+        for number in 0..self.large_messages {
+            let payload = self.payload("large", number, LARGE);
+            client.publish(publish("l/1", &payload, Qos::AtLeastOnce));
+        }
+        client.disconnect();
+    }
+
+    /// Retained messages come, are replaced and go. Those that go are on topics that nobody is
+    /// subscribed to.
+    fn retain(self, stage: &Stage) {
+        let mut client = stage.client("retaining");
+        for number in 0..self.messages / 2 {
+            let kept = self.payload("kept", number, 20);
+            let gone = match number % 3 {
+                0 => Vec::new(),
+                _ => self.payload("gone", number, 20),
+            };
+            let qos = [Qos::AtLeastOnce, Qos::ExactlyOnce][number as usize % 2];
+            for (topic, payload) in [("r", &kept), ("g", &gone)] {
+                let topic = format!("{topic}/{}", number % 4);
+                let retained = Publish { retain: true, ..publish(&topic, payload, qos) };
+                client.publish(retained);
+            }
+        }
+        client.disconnect();
+    }
+
+    /// Messages of QoS 2, some of which are released in the next life.
+    fn exchange(self, stage: &Stage, exchanging: &mut Exchanging) -> Client {
+        let mut client = stage.session("exchanging");
+        for id in exchanging.unreleased.drain(..) {
+            release(&mut client, id);
+        }
+        for number in 0..self.messages / 2 {
+            exchanging.used += 1;
+            let id = packet_id(exchanging.used);
+            let payload = self.payload("exact", number, 40);
+            let message = publish(["a/3", "b/1"][number as usize % 2], &payload, Qos::ExactlyOnce);
+            client.send(&Packet::Publish(Publish { packet_id: Some(id), ..message }));
+            client.receive_where(|it| matches!(it, Packet::PubRec(_)));
+            match number % 10 {
+                0 => exchanging.unreleased.push(id),
+                _ => release(&mut client, id),
+            }
+        }
+        client
+    }
+
+    /// Subscribes and unsubscribes while messages come.
+    fn churn(self, stage: &Stage) -> Client {
+        let mut client = stage.session("churning");
+        for number in 0..self.messages / 4 {
+            let filter = format!("c/{}", number % 3);
+            match number % 2 {
+                0 => client.subscribe(
+                    &filter,
+                    [Qos::AtLeastOnce, Qos::ExactlyOnce][number as usize % 4 / 2],
+                ),
+                _ => _ = client.unsubscribe(&[&filter]),
+            }
+        }
+        client
+    }
+
+    /// Sessions that get messages, and then end.
+    fn end_sessions(self, stage: &Stage) {
+        for number in 0..self.messages / 20 {
+            let client_id = format!("ended-{}", number % 3);
+            let mut client = stage.session(&client_id);
+            client.subscribe("a/#", Qos::AtLeastOnce);
+            // One that is there for sure, and others.
+            let own = self.payload("own", number, 50);
+            client.publish(publish("a/4", &own, Qos::AtLeastOnce));
+            client.receive_where(|it| matches!(it, Packet::Publish(_)));
+            client.disconnect();
+            // Without a session that outlives the connection, or with one that begins anew.
+            let session = connect_to_session(stage.version, &client_id, 3600);
+            match number % 2 {
+                0 => stage.client(&client_id).disconnect(),
+                _ => stage.connect(Connect { clean_start: true, ..session }).disconnect(),
+            }
+        }
+    }
+
+    /// Wills that are left, withdrawn and left again. Nobody gets them.
+    fn leave_wills(self, stage: &Stage) -> Client {
+        let mut number = 0;
+        let mut leave = || {
+            number += 1;
+            let payload = self.payload("will", number, 30);
+            let session = connect_to_session(stage.version, "with-will", 3600);
+            stage.connect(Connect { will: Some(will("w", &payload)), ..session })
+        };
+        for _ in 0..self.messages / 20 {
+            leave().disconnect();
+        }
+        leave()
+    }
+
+    /// No two are the same.
+    fn payload(self, of: &str, number: u32, size: usize) -> Vec<u8> {
+        let mut payload = format!("{of}-{}-{number};", self.life).into_bytes();
+        payload.resize(payload.len().max(size), b'a' + (number % 26) as u8);
+        payload
+    }
+}
+
+fn release(client: &mut Client, id: PacketId) {
+    client.send(&Packet::PubRel(ack(id)));
+    client.receive_where(|it| matches!(it, Packet::PubComp(_)));
+}
+
+/// Acknowledges all that comes; messages of QoS 1 only when some more have come, for what is
+/// acknowledged before it is written need not be written.
+fn take_until_end(mut client: Client) -> Client {
+    const HELD: usize = 3;
+    let (mut ended, mut under_way, mut held) = (false, BTreeSet::new(), VecDeque::new());
+    while !ended || !under_way.is_empty() {
+        let received = client.receive();
+        match received.packet() {
+            Packet::Publish(publish) => {
+                ended |= publish.payload.starts_with(b"end-");
+                let Some(id) = publish.packet_id else { continue };
+                match publish.qos {
+                    Qos::ExactlyOnce => {
+                        under_way.insert(id.get());
+                        client.send(&Packet::PubRec(ack(id)));
+                    }
+                    _ => held.push_back(id),
+                }
+                if held.len() > HELD
+                    && let Some(id) = held.pop_front()
+                {
+                    client.send(&Packet::PubAck(ack(id)));
+                }
+            }
+            Packet::PubRel(release) => {
+                under_way.remove(&release.packet_id.get());
+                client.send(&Packet::PubComp(ack(release.packet_id)));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    held.into_iter().for_each(|id| client.send(&Packet::PubAck(ack(id))));
+    client
+}
