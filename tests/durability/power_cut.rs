@@ -214,12 +214,10 @@ fn a_start_behind_a_power_cut_survives_another_one() {
     let Some(recording) = record(&[(traffic, End::Kill)], None) else { return };
     let Recording { events, stage: Some(mut stage), .. } = recording else { return };
     let mut starts = 0;
-    for (past, mut image) in (Plan { seed, cuts: 6 }).left(&events) {
+    for (past, image) in (Plan { seed, cuts: 6 }).left(&events) {
         if !image.0.contains_key(DATABASE) {
             continue;
         }
-        // A part of a token is none, and no store's matter.
-        image.0.remove("data/admin.token");
         let Some(events) = started(&mut stage, &past, &image) else { return };
         let plan = Plan { seed, cuts: CUTS_OF_A_START };
         if let Err(breach) = plan.run(past, &events) {

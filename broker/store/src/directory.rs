@@ -179,8 +179,11 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     new.into_iter().try_for_each(sync_name)
 }
 
-/// Syncs the directory that `path` is in.
-pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
+/// Syncs the directory that `path` is in, so that its name there survives the end of the machine.
+///
+/// # Errors
+/// Where the directory cannot be opened or synced.
+pub fn sync_name(path: &Path) -> io::Result<()> {
     let above = path.parent().filter(|it| !it.as_os_str().is_empty());
     File::open(above.unwrap_or(Path::new(".")))?.sync_all()
 }

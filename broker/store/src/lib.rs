@@ -38,7 +38,7 @@ pub use clock::{UnixMillis, WallClock};
 pub use committer::{
     DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS, WaitingAnswer,
 };
-pub use directory::{DirectoryError, Space, make_directory};
+pub use directory::{DirectoryError, Space, make_directory, sync_name};
 pub use held::HeldStore;
 pub use index::{Index, Queue};
 pub use ledger::{CheckpointBounds, Damage, Ledger, OnDamage, Page, PageRequest, Verify};

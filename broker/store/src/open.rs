@@ -27,6 +27,17 @@ pub enum Durability {
     Memory,
 }
 
+impl Durability {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 /// How a store is run.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {

@@ -89,6 +89,7 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
     store::write(&mut text, admin.broker.store.figures());
+    store::write_promise(&mut text, &admin.broker.protocol.promise);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

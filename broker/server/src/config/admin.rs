@@ -1,14 +1,13 @@
 //! The admin API: where it listens, and the token that opens it.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use hookmq_hooks::Secret;
 use rand::RngCore;
+use tempfile::NamedTempFile;
 
 use crate::admin::Patience;
 
@@ -61,13 +60,15 @@ pub(super) fn read_token(file: &Path) -> Result<Secret> {
     Ok(Secret::new(token.to_vec()))
 }
 
+/// Whatever happens meanwhile, there is a whole token or none. Others than the owner cannot read it.
 fn create_token(file: &Path) -> Result<()> {
-    if let Some(directory) = file.parent() {
-        hookmq_store::make_directory(directory)?;
-    }
+    let directory = file.parent().unwrap_or(Path::new("."));
+    hookmq_store::make_directory(directory)?;
     let mut token = [0; TOKEN_ENTROPY];
     rand::rng().fill_bytes(&mut token);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    file.write_all(format!("{}\n", hex::encode(token)).as_bytes())?;
-    Ok(file.sync_all()?)
+    let mut made = NamedTempFile::new_in(directory)?;
+    made.write_all(format!("{}\n", hex::encode(token)).as_bytes())?;
+    made.as_file().sync_all()?;
+    made.persist_noclobber(file)?;
+    Ok(hookmq_store::sync_name(file)?)
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use hookmq_store::{Figures, Room, WRITING_BOUNDS};
+use hookmq_store::{Durability, Figures, Room, WRITING_BOUNDS};
+
+use super::escaped;
+use crate::broker::protocol::Promise;
 
 /// Nothing where nothing is stored. Writing to a string does not fail.
 pub(super) fn write(text: &mut String, figures: Option<Figures>) {
@@ -37,6 +40,24 @@ pub(super) fn write(text: &mut String, figures: Option<Figures>) {
     let (all, sum) = (figures.transactions, figures.writing.as_secs_f64());
     let _ =
         writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {sum}\n{name}_count {all}");
+}
+
+/// What acknowledgements stand for, by default and where it is otherwise.
+pub(super) fn write_promise(text: &mut String, promise: &Promise) {
+    let name = "hookmq_store_durability";
+    let _ = writeln!(text, "# TYPE {name} gauge");
+    let mut write = |whose: &str, durability: Durability| {
+        let mode = durability.name();
+        let _ = writeln!(text, "{name}{{{whose}mode=\"{mode}\"}} 1");
+    };
+    write("", promise.durability);
+    for (label, names) in
+        [("listener", &promise.memory_listeners), ("tenant", &promise.memory_tenants)]
+    {
+        for name in names {
+            write(&format!("{label}=\"{}\",", escaped(name)), Durability::Memory);
+        }
+    }
 }
 
 #[cfg(test)]

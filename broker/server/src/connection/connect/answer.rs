@@ -24,14 +24,6 @@ use crate::connection::exchange::sent;
 /// A user property of CONNECT that asks what acknowledgements stand for, and of CONNACK that says it.
 const DURABILITY: &str = "durability";
 
-fn name_of(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Fsync => "fsync",
-        Durability::Os => "os",
-        Durability::Memory => "memory",
-    }
-}
-
 /// Settles what the client and the broker may expect of each other, and words CONNACK.
 pub(super) async fn settle(
     broker: &Broker,
@@ -63,7 +55,7 @@ pub(super) async fn settle(
     let response_information = response_information.and_then(|it| it.for_client(&client));
     let durability = broker.protocol.promise.to(&client);
     let wants_durability = asked.user_properties.iter().any(|(name, _)| name == DURABILITY);
-    let told = wants_durability.then(|| (DURABILITY, name_of(durability)));
+    let told = wants_durability.then(|| (DURABILITY, durability.name()));
     let told = UserPropertiesBuf::try_from_pairs(told).unwrap_or_default();
     let properties = ConnAckProperties {
         user_properties: told.as_user_properties(),
