@@ -8,6 +8,7 @@ mod grants;
 mod listening;
 mod mappings;
 mod principal;
+mod renewal;
 mod tenancy;
 mod tenant_grants;
 mod upkeep;
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy, TenantGrants};
+use crate::{Bans, Database, DatabaseSettings, Mappings, QueryError, Tenancy, TenantGrants};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -28,6 +29,7 @@ use credentials::Credentials;
 pub(crate) use grants::{Grants, Held, Registry};
 pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
+use renewal::BatchSize;
 
 /// Whose answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,6 +112,8 @@ struct Shared {
     /// The database has called. Where it has no change log, everybody is looked up again.
     called: AtomicBool,
     news: News,
+    /// Principals that are looked up at once when a change concerns many.
+    batches: BatchSize,
 }
 
 impl Directory {
@@ -132,6 +136,7 @@ impl Directory {
             look_now: Notify::new(),
             called: AtomicBool::new(false),
             news: News::default(),
+            batches: BatchSize::default(),
             settings,
         });
         let upkeep = AbortOnDrop(tokio::spawn(upkeep::run(shared.clone())).abort_handle());
@@ -257,14 +262,21 @@ impl Shared {
     async fn ask(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
         let _permit = self.permit().await?;
         let generation = self.generation.load(Ordering::Acquire);
-        let rows = self.database.look_up(key).await.map_err(|error| {
-            DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
-        })?;
+        let rows = self.database.look_up(key).await.map_err(|error| self.unavailable(&error))?;
         let answer = principal::read(rows)?;
+        self.remember(slot, &answer, generation);
+        Ok(answer)
+    }
+
+    fn unavailable(&self, error: &QueryError) -> DirectoryError {
+        DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
+    }
+
+    /// Keeps an answer to what was asked in `generation`, unless it may be outdated by now.
+    fn remember(&self, slot: &Slot, answer: &Answer, generation: u64) {
         let size = answer.as_ref().map_or(0, |principal| principal.permissions.len());
-        if slot.remember_if(&answer, || generation == self.generation.load(Ordering::Acquire)) {
+        if slot.remember_if(answer, || generation == self.generation.load(Ordering::Acquire)) {
             self.cache.lock().note_size(size);
         }
-        Ok(answer)
     }
 }
