@@ -35,7 +35,7 @@ pub use breaker::{BreakerChange, BreakerOptions, Breakers};
 pub use budget::{TenantBudget, TenantRates};
 pub use client::{
     Attachment, Attribute, CertificateFacts, Client, ClientLimits, ConnectAttempt, ConnectionFacts,
-    DistinguishedName, Identity, Secret, Voucher, resembles_token,
+    DistinguishedName, Identity, Secret, Voucher, Waited, resembles_token,
 };
 pub use explain::{Explanation, StepTrace, ask_again};
 pub use kept::{Kept, thread_number};

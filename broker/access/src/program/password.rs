@@ -74,7 +74,8 @@ impl PasswordProgram {
         if vouched.is_some_and(|vouched| vouched != username) {
             return Ok(deny(format!("{username:?} is somebody else to a step before")));
         }
-        let found = self.directory.credential(tenant, username, KIND).await.map_err(failure)?;
+        let found = self.directory.credential(tenant, username, KIND, &attempt.waited).await;
+        let found = found.map_err(failure)?;
         let known = found.secret().map(str::parse::<PasswordHash>).transpose();
         let known = known.map_err(|error| {
             let message = format!("the password of {username:?} in the database: {error}");
