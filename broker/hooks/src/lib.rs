@@ -42,7 +42,9 @@ pub use kept::{Kept, thread_number};
 pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
-pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
+pub use program::{
+    BoxFuture, Checks, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind,
+};
 pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
 pub use rehearsal::{
     Circumstances, Consequences, During, Note, is_noted, is_rehearsed, keep_notes, note, rehearse,
