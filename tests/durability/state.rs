@@ -117,10 +117,9 @@ fn what_acknowledgements_stand_for_is_told_to_who_asks() {
             let told: Vec<_> = connack.properties.user_properties.iter().collect();
             assert_eq!(told, if asked { vec![("durability", expected)] } else { vec![] });
         }
-        let whose = if expected == "memory" {
-            format!("listener=\"{OPEN_LISTENER}\",")
-        } else {
-            String::new()
+        let whose = match expected {
+            "memory" => format!("listener=\"{OPEN_LISTENER}\","),
+            _ => String::new(),
         };
         let figure = format!("store_durability{{{whose}mode=\"{expected}\"}}");
         assert_eq!(stage.broker.admin().metric(&figure), 1);

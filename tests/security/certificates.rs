@@ -231,3 +231,57 @@ fn a_list_that_was_good_is_not_lost() {
         }
     }
 }
+
+/// The records of the kind `tls`, once there are so many.
+fn tls_records(gate: &Gate, count: usize) -> Vec<String> {
+    wait_until("all are on record", || {
+        let log = gate.broker.log();
+        let records =
+            log.lines().filter(|it| it.contains(" audit: ") && it.contains("kind=\"tls\""));
+        let records: Vec<_> = records.map(str::to_owned).collect();
+        assert!(records.len() <= count, "{records:#?}");
+        (records.len() == count).then_some(records)
+    })
+}
+
+#[test]
+fn a_refused_certificate_is_on_record_with_what_is_known_of_it() {
+    let gate = with_list(WITH_LIST, &[7], later());
+    let revoked = gate.issue(&gate.devices, "revoked", 7);
+    let foreign = gate.issue(&gate.guests, "foreign", 8);
+    let expired = gate.path("expired");
+    gate.devices.issue_client(&expired, "expired", 9, Duration::ZERO);
+    // A certificate is good until the end of the second that it names.
+    let is_over = |gate: &Gate| gate.try_client(ProtocolVersion::V5, Some(&expired), "x").is_err();
+    let others = [
+        (Some(&revoked), "CN=revoked", "CN=devices", "7", "its issuer has revoked it"),
+        (Some(&foreign), "CN=foreign", "CN=guests", "8", "no trust anchor of this listener"),
+    ];
+    for (number, (identity, subject, issuer, serial, reason)) in (1..).zip(others) {
+        let refused = gate.try_client(ProtocolVersion::V5, identity.map(|it| &**it), "x");
+        assert_eq!(refused.err(), Some(None), "{subject}");
+        let records = tls_records(&gate, number);
+        let record = records.last().expect("there is one");
+        for part in [
+            "client certificate refused".to_owned(),
+            format!("listener=\"{LISTENER}\""),
+            format!("subject=\"{subject}\""),
+            format!("issuer=\"{issuer}\""),
+            format!("serial=\"{serial}\""),
+            reason.to_owned(),
+        ] {
+            assert!(record.contains(&part), "{part} is not in {record}");
+        }
+    }
+    wait_until("it has expired", || is_over(&gate).then_some(()));
+    let record = gate.broker.wait_for_log("subject=\"CN=expired\"");
+    assert!(record.contains("expired at") && record.contains("kind=\"tls\""), "{record}");
+    let before = tls_records(&gate, 3);
+    // Of whom nothing is shown, the address is known.
+    assert_eq!(gate.try_client(ProtocolVersion::V5, None, "x").err(), Some(None));
+    let records = tls_records(&gate, before.len() + 1);
+    let record = records.last().expect("there is one");
+    for part in ["client turned away", "listener=\"gate\"", "peer=Some(127.0.0.1:", "reason="] {
+        assert!(record.contains(part), "{part} is not in {record}");
+    }
+}

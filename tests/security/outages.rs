@@ -55,6 +55,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
+        Self::start_with("", "")
+    }
+
+    /// With these keys of the section `database`, and these sections.
+    fn start_with(database: &str, sections: &str) -> Self {
         let server = Postgres::start().expect("start Postgres");
         let url = server.create_database().expect("make a database");
         let proxy = FaultProxy::start(server.socket());
@@ -62,7 +67,9 @@ impl Site {
         let through_proxy = format!("postgres://postgres@{}/{name}", proxy.address());
         let directory = directory();
         add_rules(directory.path(), &[("claim", CLAIM)]);
-        let yaml = format!("{CONFIGURATION}database: {{url: \"{through_proxy}\"}}\n");
+        let yaml = format!(
+            "{CONFIGURATION}{sections}\ndatabase: {{url: \"{through_proxy}\"{database}}}\n"
+        );
         let broker = Broker::with_config(&yaml, directory);
         let tables = Tables::Postgres { server, url };
         let site = Self { broker, proxy, tables, used: 0 };
@@ -235,4 +242,84 @@ fn an_outage_between_two_steps_lets_nobody_in() {
         client.expect_closed();
         site.recover(("scram", V5));
     }
+}
+
+/// One connection, which waits for two answers at each question: whether it still is one, and the answer.
+/// Nobody else uses it.
+const ONE_CONNECTION: &str =
+    ", max_connections: 1, poll_interval_ms: 3600000, cached_principals: 2, timeout_ms: 4000";
+const PATIENT: &str = "limits: {connect_timeout_ms: 20000}";
+/// A question is answered in time, two are not.
+const SLOW: Fault = Fault::Delay(Duration::from_millis(1200));
+
+impl Site {
+    fn failures_of_database(&self) -> u64 {
+        let metrics = self.broker.admin().get("/api/v1/metrics").1;
+        let line = |line: &&str| {
+            line.starts_with("hookmq_step_errors_total{")
+                && line.contains("program=\"database\"")
+                && line.contains("hook=\"connect\"")
+                && line.contains("reason=\"unavailable\"")
+        };
+        let metrics = metrics.as_str().expect("text").lines().find(line);
+        metrics.map_or(0, |it| it.rsplit(' ').next().expect("a value").parse().expect("a number"))
+    }
+}
+
+#[test]
+fn what_one_step_has_waited_the_next_one_has_no_more() {
+    for chain in CHAINS {
+        // One of its own for each: after a failure the broker looks after the database, too.
+        let mut site = Site::start_with(ONE_CONNECTION, PATIENT);
+        // What is asked is prepared by then, and the broker has seen what is in the tables.
+        for other in CHAINS {
+            site.recover(other);
+        }
+        let before = site.failures_of_database();
+        site.proxy.set(SLOW);
+        let (code, _) = Arrival::begin(&mut site, chain).end();
+        let failures = site.failures_of_database() - before;
+        if chain.0 == "claim" {
+            assert_eq!((code, failures), (ReasonCode::Success, 0), "{chain:?}");
+            continue;
+        }
+        assert_eq!((code, failures), (ReasonCode::ServerUnavailable, 1), "{chain:?}");
+        let record = site.broker.wait_for_log("client refused");
+        assert!(record.contains("step=\"database\""), "{record}");
+    }
+}
+
+#[test]
+fn who_authenticates_again_waits_no_longer_than_who_connects() {
+    let mut site = Site::start_with(ONE_CONNECTION, PATIENT);
+    let username = site.next();
+    let first = ScramClient::new(&username, PASSWORD);
+    let (opening, address) = (first.first(), site.address("scram"));
+    let packet = connect_by(SCRAM, &username, Some(opening.as_bytes()));
+    let (mut client, challenge) = Client::attempt(address, packet);
+    let renew = |client: &mut Client| {
+        let scram = ScramClient::new(&username, PASSWORD);
+        client.send(&auth(ReasonCode::ReAuthenticate, SCRAM, scram.first().as_bytes()));
+        let challenge = client.receive();
+        let last = scram.last(data_of(&challenge)).message.into_bytes();
+        client.send(&auth(ReasonCode::ContinueAuthentication, SCRAM, &last));
+        client.receive()
+    };
+    let last = first.last(data_of(&challenge)).message.into_bytes();
+    client.send(&auth(ReasonCode::ContinueAuthentication, SCRAM, &last));
+    assert_eq!(connack_of(&client.receive()).reason_code, ReasonCode::Success);
+    assert!(matches!(renew(&mut client).packet(), Packet::Auth(_)));
+    // Others come, and what is known of this one is forgotten: only what is not known is refused.
+    for _ in 0..3 {
+        assert_eq!(Arrival::begin(&mut site, ("claim", V5)).end().0, ReasonCode::Success);
+    }
+    site.proxy.set(SLOW);
+    let answer = renew(&mut client);
+    let Packet::Disconnect(disconnect) = answer.packet() else { panic!("it is renewed") };
+    assert_eq!(disconnect.reason_code, ReasonCode::NotAuthorized);
+    let log = site.broker.log();
+    let told = |line: &&str| {
+        line.contains("re-authentication refused") && line.contains("step=\"database\"")
+    };
+    assert!(log.lines().any(|line| told(&line)), "{log}");
 }

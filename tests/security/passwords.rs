@@ -4,6 +4,7 @@ use ProtocolVersion::{V5, V311};
 use hookmq_codec::{Connect, ProtocolVersion, Qos, ReasonCode};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::guarded::{Guarded, connack_of, secret};
+use hookmq_tests::wait::wait_until;
 
 use crate::Bystanders;
 
@@ -164,4 +165,48 @@ fn many_wrong_passwords_at_once_end_nobody_elses_connection() {
     bystanders.exchange();
     drop(attackers);
     bystanders.exchange();
+}
+
+/// Of the step `password`.
+fn checks(guarded: &Guarded, what: &str) -> u64 {
+    let (_, metrics) = guarded.broker.admin().get("/api/v1/metrics");
+    let start = format!("hookmq_step_checks_{what}{{");
+    let line = metrics.as_str().expect("text").lines().find(|it| it.starts_with(&start));
+    let value = line.and_then(|it| it.rsplit(' ').next());
+    value.expect("the step is asked").parse().expect("a number")
+}
+
+#[test]
+fn logins_beyond_the_bounds_wait_or_are_refused_without_a_check() {
+    const CROWD: usize = 64;
+    const SECTIONS: &str = "limits: {pending_authentications: 8, connect_timeout_ms: 60000}
+abuse: {failures_per_address: 0, failures_per_username: 0}";
+    let step = "{builtin: password, config: {tenant: acme, checks: 1}}";
+    let guarded = guarded(step, SECTIONS);
+    let mut crowd: Vec<_> = (0..CROWD)
+        .map(|number| {
+            let mut client = Client::open(guarded.address, V5);
+            let username = ["pump", "nobody"][number % 2];
+            let connect = with(V5, Some(username), Some(b"guess"));
+            client.send(&hookmq_codec::Packet::Connect(Box::new(connect)));
+            client
+        })
+        .collect();
+    let mut most = 0;
+    let all_are_answered = || {
+        most = most.max(checks(&guarded, "running"));
+        let refused = guarded.broker.admin().metric("connections_refused_total");
+        (refused == CROWD as u64).then_some(())
+    };
+    wait_until("all are answered", all_are_answered);
+    assert!(most <= 1, "{most} checks at once");
+    let codes = crowd.iter_mut().map(|it| connack_of(&it.receive()).reason_code);
+    let (busy, denied): (Vec<_>, Vec<_>) = codes.partition(|code| *code == ReasonCode::ServerBusy);
+    assert!(denied.iter().all(|code| *code == ReasonCode::NotAuthorized), "{denied:?}");
+    // As many as may wait have been tried at the least, and not all had room.
+    assert!(denied.len() >= 8 && !busy.is_empty(), "{} of {CROWD} were tried", denied.len());
+    assert_eq!(checks(&guarded, "total"), denied.len() as u64);
+    let shed =
+        guarded.broker.admin().metric("connections_shed_total{bound=\"pending_authentications\"}");
+    assert_eq!(shed, busy.len() as u64);
 }

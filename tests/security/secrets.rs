@@ -1,5 +1,7 @@
 //! What nobody may read anywhere: passwords, tokens, keys and payloads, whatever goes wrong with them.
 
+mod scram;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -53,7 +55,7 @@ const SEED: &str = "
     INSERT INTO principals (tenant, username) VALUES ('acme', 'pump');
 ";
 
-const LISTENERS: [&str; 5] = ["password", "token", "panic", "clumsy", "open"];
+const LISTENERS: [&str; 6] = ["password", "scram", "token", "panic", "clumsy", "open"];
 
 fn configuration(database: &str) -> String {
     let mut listeners = String::new();
@@ -75,7 +77,8 @@ listeners:
 pipeline:
   connect:
     - {{builtin: password, listeners: [password, web, tls], config: {{tenant: acme}}}}
-    - {{builtin: database, listeners: [password, web, tls]}}
+    - {{builtin: scram, listeners: [scram], config: {{tenant: acme, iterations: 4096}}}}
+    - {{builtin: database, listeners: [password, scram, web, tls]}}
     - {{builtin: jwt, listeners: [token], config: {{tenant: acme, username: \"{{sub}}\",
          keys: [{{jwks_file: keys.json, algorithms: [ES256]}}]}}}}
     - {{plugin: hostile, listeners: [panic], config: {{always: panic}}}}
@@ -123,10 +126,11 @@ impl Vault {
         let admin = broker.admin();
         wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
         let hash = secret(&["password"], PASSWORD);
+        let scram = secret(&["scram", "--iterations", "4096"], scram::PASSWORD);
         let tables = Tables::Postgres { server, url };
         tables.execute(&format!(
             "{SEED} INSERT INTO credentials (tenant, username, kind, secret)
-             VALUES ('acme', 'pump', 'password', '{hash}');"
+             VALUES ('acme', 'pump', 'password', '{hash}'), ('acme', 'pump', 'scram-sha-256', '{scram}');"
         ));
         let Tables::Postgres { server, .. } = tables else { unreachable!("it is Postgres") };
         let made = admin.post("/api/v1/tenants/acme/tokens", br#"{"name": "ci"}"#).1;
@@ -146,6 +150,7 @@ impl Vault {
         let lines = key.lines().filter(|line| !line.starts_with('-'));
         secrets.extend(lines.map(|line| ("a line of the key", line.as_bytes().to_vec())));
         secrets.push(("a payload", DENIED[2..15].to_vec()));
+        secrets.extend(scram::kept(&scram));
         Self { broker, database, issuer, secrets, _server: server }
     }
 
@@ -343,6 +348,7 @@ fn files_with(folder: &Path, part: &[u8], found: &mut Vec<String>) {
 fn no_secret_leaves_its_place_whatever_goes_wrong() {
     let mut vault = Vault::fill();
     passwords_go_wrong(&vault);
+    scram::goes_wrong(&mut vault);
     tokens_go_wrong(&mut vault);
     steps_go_wrong(&vault);
     let kept = Publish { retain: true, ..publish("kept", KEPT, Qos::AtLeastOnce) };

@@ -3,6 +3,7 @@
 mod bans;
 mod foreign;
 mod look_up;
+mod look_up_many;
 mod prospect;
 mod seed;
 mod tenant_grants;
@@ -25,6 +26,7 @@ use sqlx::{Connection, Executor, FromRow, IntoArguments, PgPool, Pool, SqlitePoo
 pub use self::bans::{BanRecord, MAX_TENANT_BANS, NewBan};
 pub use self::foreign::{ForeignQueries, ForeignUser, MAX_USERS};
 use self::look_up::{look_up_postgres, look_up_sqlite};
+pub(crate) use self::look_up_many::{Asked, ManyRow, Subject};
 pub use self::prospect::{MAX_COMPARED, Prospect, ProspectError, Whom};
 pub(crate) use self::tenant_grants::TenantGrantRow;
 pub use self::tenant_grants::{MAX_GRANTS_INTO_TENANT, NewTenantGrant, TenantGrantRecord};

@@ -8,6 +8,7 @@ mod grants;
 mod listening;
 mod mappings;
 mod principal;
+mod renewal;
 mod tenancy;
 mod tenant_grants;
 mod upkeep;
@@ -15,12 +16,14 @@ mod upkeep;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
+use hookmq_hooks::Waited;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Bans, Database, DatabaseSettings, Mappings, Tenancy, TenantGrants};
+use crate::{Bans, Database, DatabaseSettings, Mappings, QueryError, Tenancy, TenantGrants};
 use cache::{Cache, Slot};
 pub use concerned::Concerned;
 use concerned::News;
@@ -28,6 +31,7 @@ use credentials::Credentials;
 pub(crate) use grants::{Grants, Held, Registry};
 pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
+use renewal::BatchSize;
 
 /// Whose answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -110,6 +114,8 @@ struct Shared {
     /// The database has called. Where it has no change log, everybody is looked up again.
     called: AtomicBool,
     news: News,
+    /// Principals that are looked up at once when a change concerns many.
+    batches: BatchSize,
 }
 
 impl Directory {
@@ -132,6 +138,7 @@ impl Directory {
             look_now: Notify::new(),
             called: AtomicBool::new(false),
             news: News::default(),
+            batches: BatchSize::default(),
             settings,
         });
         let upkeep = AbortOnDrop(tokio::spawn(upkeep::run(shared.clone())).abort_handle());
@@ -155,16 +162,18 @@ impl Directory {
     /// # Errors
     /// Where the database is away and nothing about the principal is known from before.
     pub async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
-        self.shared.principal(key).await
+        self.shared.principal(key, &Waited::default()).await
     }
 
-    /// Looks a principal up, and keeps the answer current for as long as it is held.
+    /// Looks a principal up, and keeps the answer current for as long as it is held. Takes no longer
+    /// than the configured timeout leaves after what was `waited`.
     pub(crate) async fn grants(
         &self,
         key: PrincipalKey,
+        waited: &Waited,
     ) -> Result<Result<Arc<Grants>, NotAdmitted>, DirectoryError> {
         let mut generation = self.permissions_generation();
-        let principal = match self.principal(&key).await? {
+        let principal = match self.shared.principal(&key, waited).await? {
             Ok(principal) => principal,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -172,7 +181,7 @@ impl Directory {
         // A change may have been applied to all that were registered while this one was not yet.
         while generation != self.permissions_generation() {
             generation = self.permissions_generation();
-            match self.principal(held.key()).await? {
+            match self.shared.principal(held.key(), waited).await? {
                 Ok(principal) => held.replace(Ok(principal)),
                 Err(refused) => return Ok(Err(refused)),
             }
@@ -187,7 +196,11 @@ impl Directory {
 }
 
 impl Shared {
-    async fn principal(&self, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
+    async fn principal(
+        &self,
+        key: &PrincipalKey,
+        waited: &Waited,
+    ) -> Result<Answer, DirectoryError> {
         if key.names().any(|name| name.contains('\0')) {
             // Postgres cannot even be asked about it.
             return Ok(Err(NotAdmitted::NoSuchPrincipal));
@@ -196,11 +209,7 @@ impl Shared {
         if let Some(answer) = self.remembered(&slot) {
             return Ok(answer);
         }
-        let timeout = self.settings.timeout;
-        let result = match tokio::time::timeout(timeout, self.ask_once(&slot, key)).await {
-            Ok(result) => result,
-            Err(_) => Err(self.too_slow()),
-        };
+        let result = self.within_what_is_left(waited, self.ask_once(&slot, key)).await;
         let Err(DirectoryError::Unavailable(_)) = result else { return result };
         self.look_now.notify_one();
         // The change log has been read since the answer was given, up to the last contact.
@@ -225,6 +234,22 @@ impl Shared {
         }
         self.check_reachable()?;
         self.ask(slot, key).await
+    }
+
+    /// Waits for an answer, for as long as all look-ups of a chain may take that has `waited` already.
+    async fn within_what_is_left<T>(
+        &self,
+        waited: &Waited,
+        answer: impl Future<Output = Result<T, DirectoryError>>,
+    ) -> Result<T, DirectoryError> {
+        let left = waited.left_of(self.settings.timeout);
+        if left.is_zero() {
+            return Err(self.too_slow());
+        }
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(left, answer).await;
+        waited.add(begun.elapsed());
+        answer.unwrap_or_else(|_| Err(self.too_slow()))
     }
 
     fn check_reachable(&self) -> Result<(), DirectoryError> {
@@ -257,14 +282,21 @@ impl Shared {
     async fn ask(&self, slot: &Slot, key: &PrincipalKey) -> Result<Answer, DirectoryError> {
         let _permit = self.permit().await?;
         let generation = self.generation.load(Ordering::Acquire);
-        let rows = self.database.look_up(key).await.map_err(|error| {
-            DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
-        })?;
+        let rows = self.database.look_up(key).await.map_err(|error| self.unavailable(&error))?;
         let answer = principal::read(rows)?;
+        self.remember(slot, &answer, generation);
+        Ok(answer)
+    }
+
+    fn unavailable(&self, error: &QueryError) -> DirectoryError {
+        DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
+    }
+
+    /// Keeps an answer to what was asked in `generation`, unless it may be outdated by now.
+    fn remember(&self, slot: &Slot, answer: &Answer, generation: u64) {
         let size = answer.as_ref().map_or(0, |principal| principal.permissions.len());
-        if slot.remember_if(&answer, || generation == self.generation.load(Ordering::Acquire)) {
+        if slot.remember_if(answer, || generation == self.generation.load(Ordering::Acquire)) {
             self.cache.lock().note_size(size);
         }
-        Ok(answer)
     }
 }

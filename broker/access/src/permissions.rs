@@ -66,7 +66,11 @@ impl<'a> Holder<'a> {
 
 impl PermissionSet {
     pub fn new(permissions: impl IntoIterator<Item = Permission>) -> Self {
-        let mut permissions: Vec<_> = permissions.into_iter().map(Arc::new).collect();
+        Self::shared(permissions.into_iter().map(Arc::new).collect())
+    }
+
+    /// Of permissions that other principals may have, too.
+    pub(crate) fn shared(mut permissions: Vec<Arc<Permission>>) -> Self {
         permissions.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
         Self(permissions)
     }
@@ -81,9 +85,7 @@ impl PermissionSet {
 
     /// Those of both, as if they stood in one table.
     pub(crate) fn and(&self, other: &Self) -> Self {
-        let mut permissions: Vec<_> = self.0.iter().chain(&other.0).cloned().collect();
-        permissions.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
-        Self(permissions)
+        Self::shared(self.0.iter().chain(&other.0).cloned().collect())
     }
 
     /// Puts the holder's values in the placeholders, once, so that deciding is only matching.

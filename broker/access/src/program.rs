@@ -13,7 +13,7 @@ use hookmq_codec::{Qos, ReasonCode};
 use hookmq_hooks::{
     Access, Attachment, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict,
     Denial, Effect, FailureKind, HookSet, Identity, IdentityPatch, Program, ProgramIdentity,
-    ProgramKind, StepFailure, note,
+    ProgramKind, StepFailure, Waited, note,
 };
 
 pub use self::certificate::CertificateProgram;
@@ -81,7 +81,7 @@ impl DatabaseProgram {
             client_id: identity.client_id.clone(),
             roles: identity.roles.clone(),
         };
-        let grants = match self.directory.grants(key).await.map_err(failure)? {
+        let grants = match self.directory.grants(key, &attempt.waited).await.map_err(failure)? {
             Ok(grants) => grants,
             Err(refused) => {
                 return Ok(deny(format!("principal {username:?} of {tenant:?}: {refused}")));
@@ -117,7 +117,7 @@ impl Directory {
             client_id: client.client_id_bound.then(|| client.client_id.clone()),
             roles: client.roles.clone(),
         };
-        let grants = match self.grants(key).await? {
+        let grants = match self.grants(key, &Waited::default()).await? {
             Ok(grants) => grants,
             Err(refused) => return Ok(Err(refused)),
         };

@@ -17,8 +17,8 @@ pub struct DatabaseSettings {
     pub url: DatabaseUrl,
     /// Also bounds how many look-ups run at once.
     pub max_connections: u32,
-    /// Of one look-up, at most half of it for the wait until a connection is free. A client is refused
-    /// after it.
+    /// Of all look-ups for one client that connects, at most half of it for each wait until a connection
+    /// is free. A client is refused after it.
     #[serde(rename = "timeout_ms", deserialize_with = "milliseconds")]
     pub timeout: Duration,
     /// How often the change log is read: how late a change reaches connected clients where the

@@ -122,6 +122,7 @@ fn attempt(authentication: Option<Authentication>) -> ConnectAttempt {
         username: None,
         password: None,
         authentication,
+        waited: Default::default(),
         identity: Identity::default(),
     }
 }

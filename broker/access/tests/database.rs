@@ -29,6 +29,8 @@ macro_rules! on_both {
 }
 
 // Behind the macro, which they use.
+#[path = "database/many.rs"]
+mod many;
 #[path = "database/over_postgres.rs"]
 mod over_postgres;
 #[path = "database/plans.rs"]

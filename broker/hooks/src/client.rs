@@ -6,8 +6,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookmq_codec::ProtocolVersion;
+use parking_lot::Mutex;
 
 use crate::{Authentication, TenantBudget};
 
@@ -135,8 +137,26 @@ pub struct ConnectAttempt {
     pub password: Option<Secret>,
     /// Where the client has named an authentication method.
     pub authentication: Option<Authentication>,
+    /// For the databases that steps look the client up in, by all steps so far.
+    pub waited: Waited,
     /// What the steps so far have made of it.
     pub identity: Identity,
+}
+
+/// How long the steps of one chain have waited, so that one bound can be for all of them together.
+#[derive(Debug, Default)]
+pub struct Waited(Mutex<Duration>);
+
+impl Waited {
+    /// What is left of the time that they may wait.
+    pub fn left_of(&self, longest: Duration) -> Duration {
+        longest.saturating_sub(*self.0.lock())
+    }
+
+    pub fn add(&self, waited: Duration) {
+        let mut all = self.0.lock();
+        *all = all.saturating_add(waited);
+    }
 }
 
 /// Whether a user name has the form of a signed token (RFC 7515 section 3.1), which is a secret: three parts
@@ -159,6 +179,7 @@ impl ConnectAttempt {
             username: self.username.clone().filter(|username| !resembles_token(username)),
             password: None,
             authentication: None,
+            waited: Default::default(),
             identity: self.identity.clone(),
         }
     }

@@ -36,7 +36,7 @@ pub use breaker::{BreakerChange, BreakerOptions, Breakers};
 pub use budget::{TenantBudget, TenantRates};
 pub use client::{
     Attachment, Attribute, CertificateFacts, Client, ClientLimits, ConnectAttempt, ConnectionFacts,
-    DistinguishedName, Identity, Secret, Voucher, resembles_token,
+    DistinguishedName, Identity, Secret, Voucher, Waited, resembles_token,
 };
 pub use explain::{Explanation, StepTrace, ask_again};
 pub use kept::Kept;
@@ -44,7 +44,9 @@ pub use message_patch::{Emission, MessagePatch, PatchError};
 pub use meter::{BUCKETS, Meter};
 pub use pipeline::{AssembleError, Pipeline, PipelineCell, StepSet};
 pub use places::Places;
-pub use program::{BoxFuture, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind};
+pub use program::{
+    BoxFuture, Checks, Footprint, Hook, HookSet, Program, ProgramIdentity, ProgramKind,
+};
 pub use recorder::{OwnedAccess, Question, Recorded, Recorder, RecorderOptions};
 pub use rehearsal::{
     Circumstances, Consequences, During, Note, is_noted, is_rehearsed, keep_notes, note, rehearse,

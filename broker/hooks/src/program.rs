@@ -99,6 +99,15 @@ pub struct Footprint {
     pub bytes: u64,
 }
 
+/// Passwords that a program tries, beside the threads of the connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// At this moment.
+    pub running: u32,
+    /// Since the program was made.
+    pub begun: u64,
+}
+
 /// One version of a builtin, a plugin or a rule.
 ///
 /// Calls come from many connections at once, on their own workers: `authorize`, `publish` and
@@ -162,5 +171,10 @@ pub trait Program: Send + Sync {
     /// What the program holds.
     fn footprint(&self) -> Footprint {
         Footprint::default()
+    }
+
+    /// None where it tries no passwords.
+    fn checks(&self) -> Option<Checks> {
+        None
     }
 }

@@ -239,6 +239,7 @@ mod tests {
             username: Some("u".into()),
             password: Some(Secret::new(b"secret".to_vec())),
             authentication: None,
+            waited: Default::default(),
             identity: Identity::default(),
         };
         let Question::Connect(kept) = Question::connect(&attempt) else { unreachable!("it is") };

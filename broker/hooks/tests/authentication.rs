@@ -137,6 +137,7 @@ fn connect(
         username: None,
         password: None,
         authentication,
+        waited: Default::default(),
         identity: Identity::default(),
     };
     let mut future = Box::pin(pipeline.connect(&mut attempt, &Unobserved));

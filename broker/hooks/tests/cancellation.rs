@@ -159,6 +159,7 @@ fn attempt(client_id: &str) -> ConnectAttempt {
         username: None,
         password: None,
         authentication: None,
+        waited: Default::default(),
         identity: Identity::default(),
     }
 }

@@ -144,6 +144,7 @@ fn attempt() -> ConnectAttempt {
         username: None,
         password: None,
         authentication: None,
+        waited: Default::default(),
         identity: Identity::default(),
     }
 }

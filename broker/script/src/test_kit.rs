@@ -86,6 +86,7 @@ fn attempt(description: Map) -> Fallible<AttemptRef> {
         username: fields.text("claimed_username")?,
         password: has_password.then(Secret::default),
         authentication: None,
+        waited: Default::default(),
         identity: Identity {
             tenant: fields.text("tenant")?.map(Arc::from),
             username: fields.text("username")?.map(Arc::from),

@@ -159,6 +159,7 @@ fn owned(attempt: &ConnectAttempt, fields: Fields) -> ConnectAttempt {
         username: attempt.username.clone(),
         password: attempt.password.clone().filter(|_| fields.password),
         authentication: None,
+        waited: Default::default(),
         identity: attempt.identity.clone(),
     }
 }

@@ -20,6 +20,7 @@ pub fn attempt(attempt: wit::ConnectAttempt) -> ConnectAttempt {
         username: attempt.username,
         password: None,
         authentication: None,
+        waited: Default::default(),
         identity: Identity {
             tenant: text(attempt.identity.tenant),
             username: text(attempt.identity.username),

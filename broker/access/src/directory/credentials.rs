@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hashlink::LruCache;
+use hookmq_hooks::Waited;
 use parking_lot::Mutex;
 
 use super::upkeep::Changes;
@@ -46,7 +47,7 @@ struct Inquiry {
 
 impl Directory {
     /// The credential of this kind; where the database is away, the one that was proved before. Takes no
-    /// longer than the configured timeout.
+    /// longer than the configured timeout leaves after what was `waited`.
     ///
     /// # Errors
     /// Where the database is away and nobody has proved to have it, or it has been away for too long.
@@ -55,13 +56,13 @@ impl Directory {
         tenant: &str,
         username: &str,
         kind: &'static str,
+        waited: &Waited,
     ) -> Result<FoundCredential, DirectoryError> {
-        let (shared, timeout) = (&self.shared, self.shared.settings.timeout);
+        let shared = &self.shared;
         let (tenant, username) = (tenant.to_owned(), username.to_owned());
         let key = CredentialKey { tenant, username, kind };
         let inquiry = shared.credentials.begin(&key);
-        let asked = tokio::time::timeout(timeout, shared.ask_credential(&key));
-        let row = match asked.await.unwrap_or_else(|_| Err(shared.too_slow())) {
+        let row = match shared.within_what_is_left(waited, shared.ask_credential(&key)).await {
             Err(why @ DirectoryError::Unavailable(_)) => {
                 shared.look_now.notify_one();
                 shared.credentials.proved(&key).filter(|_| shared.is_current()).ok_or(why)
@@ -77,9 +78,8 @@ impl Shared {
         self.check_reachable()?;
         let _permit = self.permit().await?;
         let CredentialKey { tenant, username, kind } = key;
-        let rows = self.database.credential(tenant, username, kind).await.map_err(|error| {
-            DirectoryError::Unavailable(format!("{}: {error}", self.database.url()))
-        })?;
+        let rows = self.database.credential(tenant, username, kind).await;
+        let rows = rows.map_err(|error| self.unavailable(&error))?;
         let missing = || DirectoryError::Unreadable("no `strangers` in broker_secrets".into());
         rows.into_iter().next().ok_or_else(missing)
     }

@@ -1,5 +1,7 @@
 //! What a look-up finds: a principal with roles, attributes and permissions, or why there is none.
 
+mod many;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::DirectoryError;
 use crate::DATABASE;
 use crate::database::LookupRow;
 use crate::{FilterPattern, Permission, PermissionSet, Terms};
+pub(super) use many::Found;
 
 /// Most permissions that may apply to one principal; one with more is refused.
 pub const MAX_PERMISSIONS: usize = 10_000;
@@ -61,30 +64,49 @@ pub enum NotAdmitted {
 /// Makes an answer of the rows of a look-up.
 pub(crate) fn read(rows: Vec<LookupRow>) -> Result<Answer, DirectoryError> {
     let Some(first) = rows.first() else { return Ok(Err(NotAdmitted::NoSuchTenant)) };
-    let own_attributes = match (first.tenant_enabled, first.principal_enabled) {
-        (false, _) => return Ok(Err(NotAdmitted::TenantDisabled)),
-        (true, None) => return Ok(Err(NotAdmitted::NoSuchPrincipal)),
-        (true, Some(false)) => return Ok(Err(NotAdmitted::PrincipalDisabled)),
-        (true, Some(true)) => first.principal_attributes.as_deref().unwrap_or("{}"),
-    };
+    if let Some(refused) = refused(first) {
+        return Ok(Err(refused));
+    }
     if rows.len() > MAX_PERMISSIONS {
         return Err(DirectoryError::TooManyPermissions);
     }
-    let mut attributes = attributes(&first.tenant_attributes)?;
-    attributes.extend(self::attributes(own_attributes)?);
-    let roles = serde_json::from_str::<Vec<String>>(&first.roles).map_err(unreadable)?;
-    let roles = roles.into_iter().map(Arc::from).collect();
+    let (roles, attributes) = (roles(first)?, all_attributes(first)?);
     let mut permissions = Vec::new();
     for row in rows.into_iter().filter(|row| row.id.is_some()) {
-        let id = row.id.unwrap_or_default();
-        permissions.push(permission(row).ok_or_else(|| unreadable(format!("permission {id}")))?);
+        permissions.push(Arc::new(permission(row)?));
     }
-    let permissions = Arc::new(PermissionSet::new(permissions));
+    let permissions = Arc::new(PermissionSet::shared(permissions));
     Ok(Ok(Arc::new(Principal { roles, attributes, permissions })))
 }
 
+/// Why the principal that a row is about may not connect.
+fn refused(row: &LookupRow) -> Option<NotAdmitted> {
+    match (row.tenant_enabled, row.principal_enabled) {
+        (false, _) => Some(NotAdmitted::TenantDisabled),
+        (true, None) => Some(NotAdmitted::NoSuchPrincipal),
+        (true, Some(false)) => Some(NotAdmitted::PrincipalDisabled),
+        (true, Some(true)) => None,
+    }
+}
+
+fn roles(row: &LookupRow) -> Result<BTreeSet<Arc<str>>, DirectoryError> {
+    let roles = serde_json::from_str::<Vec<String>>(&row.roles).map_err(unreadable)?;
+    Ok(roles.into_iter().map(Arc::from).collect())
+}
+
+fn all_attributes(row: &LookupRow) -> Result<BTreeMap<Arc<str>, String>, DirectoryError> {
+    let mut all = attributes(&row.tenant_attributes)?;
+    all.extend(attributes(row.principal_attributes.as_deref().unwrap_or("{}"))?);
+    Ok(all)
+}
+
+fn permission(row: LookupRow) -> Result<Permission, DirectoryError> {
+    let id = row.id.unwrap_or_default();
+    checked_permission(row).ok_or_else(|| unreadable(format!("permission {id}")))
+}
+
 /// None where the row breaks the table's own constraints.
-fn permission(row: LookupRow) -> Option<Permission> {
+fn checked_permission(row: LookupRow) -> Option<Permission> {
     let maximum_qos = Qos::from_bits(u8::try_from(row.max_qos?).ok()?)?;
     Some(Permission {
         id: row.id?,

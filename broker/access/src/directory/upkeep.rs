@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use tokio::task::JoinSet;
 
-use super::{DirectoryError, Held, Readiness, Shared};
+use super::{DirectoryError, Readiness, Shared};
 use crate::database::{LogLine, LogMark};
 use crate::{ForeignQueries, QueryError};
 
@@ -247,46 +246,6 @@ impl Shared {
         let result = self.refresh_all(concerned).await;
         self.generation.fetch_add(1, Ordering::AcqRel);
         result.map_err(ContactError::Refresh)
-    }
-
-    async fn refresh_all(self: &Arc<Self>, all: Vec<Arc<Held>>) -> Result<(), DirectoryError> {
-        // Leaves half of the connections to those who connect.
-        let at_once = (self.settings.max_connections as usize / 2).max(1);
-        let ended = |_| DirectoryError::Unavailable("a look-up was ended".into());
-        let mut running = JoinSet::new();
-        for held in all {
-            if running.len() >= at_once
-                && let Some(done) = running.join_next().await
-            {
-                done.map_err(ended)??;
-            }
-            running.spawn(self.clone().refresh(held));
-        }
-        while let Some(done) = running.join_next().await {
-            done.map_err(ended)??;
-        }
-        Ok(())
-    }
-
-    /// Replaces what one client holds. An error says that the database is away.
-    async fn refresh(self: Arc<Self>, held: Arc<Held>) -> Result<(), DirectoryError> {
-        let slot = self.cache.lock().slot(held.key());
-        let _turn = slot.turn.lock().await;
-        let answer = match slot.answer() {
-            // Another client of the same principal was refreshed first.
-            Some(answer) => Ok(answer),
-            None => self.ask(&slot, held.key()).await,
-        };
-        let standing = match answer {
-            Ok(answer) => answer.map_err(|refused| refused.to_string()),
-            Err(error @ DirectoryError::Unavailable(_)) => return Err(error),
-            Err(error) => Err(error.to_string()),
-        };
-        if *held.standing() != standing {
-            held.replace(standing);
-            self.news.concern(held.key());
-        }
-        Ok(())
     }
 
     fn contact_is_good(&self) {

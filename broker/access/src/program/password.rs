@@ -1,12 +1,16 @@
 //! The connect step `password`: user name and password of CONNECT against the database.
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
 use hookmq_hooks::{
-    BoxFuture, ConnectAttempt, ConnectVerdict, FailureKind, HookSet, Program, ProgramIdentity,
-    Secret, StepFailure,
+    BoxFuture, Checks, ConnectAttempt, ConnectVerdict, FailureKind, HookSet, Program,
+    ProgramIdentity, Secret, StepFailure,
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -27,8 +31,33 @@ pub struct PasswordProgram {
     settings: PasswordSettings,
     /// To try a password takes a processor's time and memory, which connected clients need as well.
     checks: Arc<Semaphore>,
+    effort: Arc<Effort>,
     /// The hash that was looked at last. Somebody unknown is tried against it, for the time that takes.
     stranger: Mutex<Option<Arc<PasswordHash>>>,
+}
+
+/// What is counted of the passwords that are tried.
+#[derive(Default)]
+struct Effort {
+    running: AtomicU32,
+    begun: AtomicU64,
+}
+
+/// A password that is being tried.
+struct Trying(Arc<Effort>);
+
+impl Effort {
+    fn begin(self: Arc<Self>) -> Trying {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Trying(self)
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the step takes from the configuration.
@@ -57,7 +86,7 @@ impl PasswordProgram {
     pub fn new(directory: Directory, settings: PasswordSettings) -> Self {
         let checks = Arc::new(Semaphore::new(settings.checks.get().min(Semaphore::MAX_PERMITS)));
         let (identity, stranger) = (builtin("password"), Mutex::default());
-        Self { identity, directory, settings, checks, stranger }
+        Self { identity, directory, settings, checks, effort: Arc::default(), stranger }
     }
 
     async fn authenticate(&self, attempt: &ConnectAttempt) -> Result<ConnectVerdict, StepFailure> {
@@ -74,7 +103,8 @@ impl PasswordProgram {
         if vouched.is_some_and(|vouched| vouched != username) {
             return Ok(deny(format!("{username:?} is somebody else to a step before")));
         }
-        let found = self.directory.credential(tenant, username, KIND).await.map_err(failure)?;
+        let found = self.directory.credential(tenant, username, KIND, &attempt.waited).await;
+        let found = found.map_err(failure)?;
         let known = found.secret().map(str::parse::<PasswordHash>).transpose();
         let known = known.map_err(|error| {
             let message = format!("the password of {username:?} in the database: {error}");
@@ -111,9 +141,11 @@ impl PasswordProgram {
         let ended = |_| StepFailure::new(FailureKind::Error, "the check has come to no end");
         let permit = self.checks.clone().acquire_owned().await;
         let permit = permit.map_err(|_| StepFailure::new(FailureKind::Error, "shutting down"))?;
+        let effort = self.effort.clone();
         // The permit goes along: work goes on where the client has gone.
         let check = tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let _trying = effort.begin();
             match hash {
                 Some(hash) => hash.verify(password.expose()),
                 None => {
@@ -140,5 +172,12 @@ impl Program for PasswordProgram {
         attempt: &'a ConnectAttempt,
     ) -> BoxFuture<'a, Result<ConnectVerdict, StepFailure>> {
         Box::pin(self.authenticate(attempt))
+    }
+
+    fn checks(&self) -> Option<Checks> {
+        Some(Checks {
+            running: self.effort.running.load(Ordering::Relaxed),
+            begun: self.effort.begun.load(Ordering::Relaxed),
+        })
     }
 }

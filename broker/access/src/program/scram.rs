@@ -75,7 +75,8 @@ impl ScramProgram {
         if contradicts(attempt, &username) {
             return Ok(deny(format!("{username:?} is somebody else in the same CONNECT")));
         }
-        let found = self.directory.credential(tenant, &username, KIND).await.map_err(failure)?;
+        let found = self.directory.credential(tenant, &username, KIND, &attempt.waited).await;
+        let found = found.map_err(failure)?;
         // Made for everybody, so that it takes as long for everybody.
         let (key, iterations) = (found.stranger_key(), self.settings.iterations);
         let stranger = ScramSecret::of_stranger(key, tenant, &username, iterations);

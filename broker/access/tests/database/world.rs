@@ -197,6 +197,7 @@ fn attempt(newcomer: &Newcomer) -> ConnectAttempt {
         username: None,
         password: None,
         authentication: None,
+        waited: Default::default(),
         identity,
     }
 }

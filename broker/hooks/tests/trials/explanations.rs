@@ -58,6 +58,7 @@ fn explaining_a_connect_compares_nothing() {
         username: None,
         password: None,
         authentication: None,
+        waited: Default::default(),
         identity: Default::default(),
     };
     explain(&pipeline, &Question::connect(&attempt));

@@ -27,6 +27,7 @@ impl AttemptRef {
             username: attempt.username.clone(),
             password: None,
             authentication: None,
+            waited: Default::default(),
             identity: attempt.identity.clone(),
         };
         Self(Arc::new(Attempt { facts, has_password: attempt.password.is_some() }))

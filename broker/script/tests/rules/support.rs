@@ -84,6 +84,7 @@ pub fn attempt() -> ConnectAttempt {
         username: Some("claimed-name".into()),
         password: Some(Secret::new(b"hunter2".to_vec())),
         authentication: None,
+        waited: Default::default(),
         identity: Identity { tenant: Some("acme".into()), ..Identity::default() },
     }
 }

@@ -152,6 +152,21 @@ fn steps(text: &mut String, pipeline: &Pipeline) {
     gauge(text, "instances", &|it| it.program.footprint().instances.into());
     gauge(text, "memory_bytes", &|it| it.program.footprint().bytes);
     gauge(text, "open_breakers", &|it| it.breakers.open().len() as u64);
+    checks(text, &series);
+}
+
+/// Of steps that try passwords.
+fn checks(text: &mut String, series: &[(String, &Version)]) {
+    let all: Vec<_> =
+        series.iter().filter_map(|(labels, it)| Some((labels, it.program.checks()?))).collect();
+    text.push_str("# TYPE hookmq_step_checks_total counter\n");
+    for (labels, checks) in &all {
+        let _ = writeln!(text, "hookmq_step_checks_total{{{labels}}} {}", checks.begun);
+    }
+    text.push_str("# TYPE hookmq_step_checks_running gauge\n");
+    for (labels, checks) in &all {
+        let _ = writeln!(text, "hookmq_step_checks_running{{{labels}}} {}", checks.running);
+    }
 }
 
 fn labels(step: &Step, position: usize, version: &Version) -> String {

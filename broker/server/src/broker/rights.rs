@@ -67,8 +67,8 @@ pub async fn run(broker: Arc<Broker>, directory: Directory) {
                 }
             }
         }
-        // A change may concern all clients, who are looked up one by one: each look at all sessions is to
-        // find many of them.
+        // A change may concern all clients, who are looked up some hundreds at a time: each look at all
+        // sessions is to find many of them.
         tokio::time::sleep((began.elapsed() * GATHERING).min(LONGEST_GATHERING)).await;
     }
 }

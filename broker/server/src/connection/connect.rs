@@ -216,6 +216,7 @@ async fn identify_newcomer(
         username: connect.username.map(str::to_owned),
         password: connect.password.map(|password| Secret::new(password.to_vec())),
         authentication,
+        waited: Default::default(),
         identity: Identity::default(),
     };
     identify(broker, attempt, |identity| client_id(connect, identity)).await

@@ -128,6 +128,7 @@ impl Asked {
             username: self.username.clone(),
             password: self.password.as_ref().map(|it| Secret::new(it.clone().into_bytes())),
             authentication: None,
+            waited: Default::default(),
             // What else is said would be for the steps to find out.
             identity: Identity::default(),
         }

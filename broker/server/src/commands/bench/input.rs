@@ -110,6 +110,7 @@ impl Input {
             username: Some(self.username.clone()),
             password: password.map(Secret::new),
             authentication: None,
+            waited: Default::default(),
             identity: Identity::default(),
         })
     }

@@ -65,6 +65,7 @@ impl Renewal {
             username,
             password: None,
             authentication: Some(exchange.authentication(method, opening)),
+            waited: Default::default(),
             identity: Identity::default(),
         };
         let deadline = Box::pin(tokio::time::sleep(broker.limits.connect_timeout));
