@@ -66,6 +66,8 @@ pub fn expect_numbers(subscriber: &mut Client, numbers: impl IntoIterator<Item =
 pub fn receive_number(subscriber: &mut Client) -> u32 {
     let received = subscriber.receive();
     subscriber.acknowledge(&received);
-    let text = String::from_utf8_lossy(received.publish().payload);
-    Marked::all_in(&text).next().expect("it has a number").number
+    let got = received.publish().payload;
+    let marked = Marked::all_in(&String::from_utf8_lossy(got)).next().expect("it has a number");
+    assert!(got.starts_with(&payload(marked.number, 0)), "it does not begin with {marked:?}");
+    marked.number
 }

@@ -76,10 +76,7 @@ pipeline:
             warm = broker.resident_bytes();
         }
     }
-    let (_, metrics) = api.get("/api/v1/metrics");
-    let metrics = metrics.as_str().expect("text").to_owned();
-    let line = metrics.lines().find(|it| it.starts_with("hookmq_step_instances{hook=\"publish\""));
-    let instances: u64 = line.and_then(|it| it.rsplit(' ').next()?.parse().ok()).expect("a gauge");
+    let instances = api.metric_with("step_instances", &["hook=\"publish\""]).expect("a gauge");
     assert!((1..=INSTANCES).contains(&instances), "{instances}");
     let grown = broker.resident_bytes().saturating_sub(warm);
     assert!(grown < 64 << 20, "{grown} bytes");

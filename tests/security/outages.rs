@@ -254,15 +254,8 @@ const SLOW: Fault = Fault::Delay(Duration::from_millis(1200));
 
 impl Site {
     fn failures_of_database(&self) -> u64 {
-        let metrics = self.broker.admin().get("/api/v1/metrics").1;
-        let line = |line: &&str| {
-            line.starts_with("hookmq_step_errors_total{")
-                && line.contains("program=\"database\"")
-                && line.contains("hook=\"connect\"")
-                && line.contains("reason=\"unavailable\"")
-        };
-        let metrics = metrics.as_str().expect("text").lines().find(line);
-        metrics.map_or(0, |it| it.rsplit(' ').next().expect("a value").parse().expect("a number"))
+        let labels = ["program=\"database\"", "hook=\"connect\"", "reason=\"unavailable\""];
+        self.broker.admin().metric_with("step_errors_total", &labels).unwrap_or(0)
     }
 }
 

@@ -39,6 +39,18 @@ impl AdminClient {
         value.and_then(|value| value.parse().ok()).expect("a counter")
     }
 
+    /// A counter or gauge by some of its labels, as `tenant="x"`; none where there is no such line.
+    pub fn metric_with(&self, name: &str, labels: &[&str]) -> Option<u64> {
+        let (_, metrics) = self.get("/api/v1/metrics");
+        let start = format!("hookmq_{name}{{");
+        let fits = |line: &&str| {
+            line.starts_with(&start) && labels.iter().all(|label| line.contains(label))
+        };
+        let line = metrics.as_str().expect("metrics are text").lines().find(fits)?;
+        let value = line.rsplit(' ').next().and_then(|value| value.parse().ok());
+        Some(value.expect("a number"))
+    }
+
     pub fn post(&self, path: &str, body: &[u8]) -> (u16, Value) {
         self.request("POST", path, body)
     }

@@ -65,18 +65,12 @@ impl Traffic {
         let mut first = stage.session("away-1");
         first.subscribe("a/#", Qos::AtLeastOnce);
         first.subscribe("r/#", Qos::AtLeastOnce);
-        for _ in 0..self.life * self.messages / 2 {
-            let received = first.receive_where(|it| matches!(it, Packet::Publish(_)));
-            first.acknowledge(&received);
-        }
+        take(&mut first, self.life * self.messages / 2);
         first.disconnect();
         let mut second = stage.session("away-2");
         second.subscribe("a/#", Qos::ExactlyOnce);
         second.subscribe("b/#", Qos::AtLeastOnce);
-        for _ in 0..self.life * self.messages / 4 {
-            let received = second.receive_where(|it| matches!(it, Packet::Publish(_)));
-            second.acknowledge(&received);
-        }
+        take(&mut second, self.life * self.messages / 4);
         second.vanish();
     }
 
@@ -244,4 +238,12 @@ fn take_until_end(mut client: Client) -> Client {
     }
     held.into_iter().for_each(|id| client.send(&Packet::PubAck(ack(id))));
     client
+}
+
+/// Receives and acknowledges so many messages.
+fn take(client: &mut Client, messages: u32) {
+    for _ in 0..messages {
+        let received = client.receive_where(|it| matches!(it, Packet::Publish(_)));
+        client.acknowledge(&received);
+    }
 }
