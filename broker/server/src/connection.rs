@@ -12,6 +12,7 @@ mod receive;
 mod rights;
 mod stored;
 mod subscriptions;
+mod worker;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use tracing::debug;
 
 pub(crate) use self::connect::Refusal;
 use self::connect::Refused;
+pub use self::worker::rest;
 use crate::admission::{Arrival, Bound};
 use crate::audit::Kind;
 use crate::broker::Broker;
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn a_connected_client_costs_little_memory() {
         let driver = size_of::<Driver<TcpStream>>();
-        assert!(driver <= 640, "the driver has {driver} bytes");
+        assert!(driver <= 512, "the driver has {driver} bytes");
         let run = size_of_output(|driver: Box<Driver<TcpStream>>| driver.run());
         assert!(run <= 128, "its future has {run} bytes");
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Error, Result};
 use clap::Parser;
 use hookmq::cli::{Cli, Command, DemoOptions, RunOptions};
 use hookmq::config::{Config, LogConfig, LogFormat};
+use hookmq::connection;
 use hookmq::demo;
 use hookmq::server::{Server, check_programs};
 use hookmq_access::Database;
@@ -126,6 +127,7 @@ fn runtime(workers: Option<usize>) -> Result<Runtime> {
     }
     builder
         .enable_all()
+        .on_thread_park(connection::rest)
         .thread_name_fn(move || format!("worker-{}", started.fetch_add(1, Ordering::Relaxed)))
         .build()
         .context("start the runtime")

@@ -284,8 +284,8 @@ impl<S: Stream> Driver<S> {
         if waits {
             return self.deliver_later(delivery, published, dup, now);
         }
-        if !self.aliases.is_off() {
-            packet = with_alias(packet, &mut self.aliases, &self.terms);
+        if let Some(aliases) = &mut self.aliases {
+            packet = with_alias(packet, aliases, &self.terms);
         }
         packet.packet_id = id.map(|_| self.opened.session.outgoing.next_id());
         let payload = packet.payload.len();

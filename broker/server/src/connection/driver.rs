@@ -5,34 +5,35 @@
 
 mod authentication;
 mod held;
+mod input;
 mod packets;
 mod timer;
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{PacketType, ProtocolVersion, decode_within, frame, needed};
+use hookmq_codec::ProtocolVersion;
 use hookmq_core::Delivery;
 use hookmq_hooks::Client;
 use hookmq_store::Durability;
-use tokio::io::ReadBuf;
 
 pub use self::authentication::Authentication;
 use self::held::Held;
 pub(super) use self::packets::EXPLAINED;
 use self::timer::{Timer, from_now};
 use super::Stream;
-use super::aliases::OutgoingAliases;
-use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer, with_read_buffer};
+use super::aliases::{IncomingAliases, OutgoingAliases};
+use super::buffers::{READ_SIZE, lend_write_buffer, return_write_buffer};
 use super::delivery::{DeliverySteps, Stopped};
 use super::ending::Ending;
 use super::receive::ReceiveCheck;
 use super::stored::Owed;
 use super::subscriptions::RetainedDue;
+use super::worker;
 use crate::broker::Broker;
 use crate::broker::meter::Allowance;
 use crate::broker::metrics::Traffic;
@@ -84,9 +85,10 @@ pub struct Driver<S> {
     pub(super) delivery_steps: Option<Box<DeliverySteps>>,
     /// None where deliveries are not authorized one by one, which is the rule.
     pub(super) receive: Option<Box<ReceiveCheck>>,
-    /// The client's topics by alias, from 1; empty where an alias is not set.
-    incoming_aliases: Vec<Box<str>>,
-    pub(super) aliases: OutgoingAliases,
+    /// None before the first.
+    incoming_aliases: Option<Box<IncomingAliases>>,
+    /// None where the client takes none.
+    pub(super) aliases: Option<Box<OutgoingAliases>>,
     /// Deliveries that were taken from the mailbox and are not sent yet.
     pub(super) batch: VecDeque<Delivery>,
     /// What goes behind the batch. None where nothing is due, which is the rule.
@@ -95,6 +97,8 @@ pub struct Driver<S> {
     partial: Vec<u8>,
     /// Whether `partial` begins with whole packets, which wait for the tenant's credit.
     holds_packets: bool,
+    /// Whether this turn has been put off already.
+    is_put_off: bool,
     /// None while there is credit, which is the rule.
     held: Option<Box<Held>>,
     /// What the tenant may be sent in this turn.
@@ -121,6 +125,9 @@ pub struct Driver<S> {
 /// Turns of one poll, after which other tasks of the worker get theirs.
 const TURNS: usize = 16;
 
+/// Messages below which a turn may be put off.
+const FEW: usize = 16;
+
 impl<S: Stream> Driver<S> {
     /// `behind` is what the client has sent after CONNECT.
     pub fn new(broker: Arc<Broker>, stream: S, start: Start, behind: Vec<u8>) -> Self {
@@ -140,11 +147,12 @@ impl<S: Stream> Driver<S> {
             will,
             delivery_steps: None,
             receive: None,
-            incoming_aliases: Vec::new(),
+            incoming_aliases: None,
             batch: VecDeque::new(),
             retained_due: None,
             partial: behind,
             holds_packets: false,
+            is_put_off: false,
             held: None,
             sendable: Allowance::UNBOUNDED,
             out: first_bytes,
@@ -195,6 +203,9 @@ impl<S: Stream> Driver<S> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ending> {
         self.opened.handle.mailbox.register(context.waker());
+        if self.lets_others_go_first(context) {
+            return Poll::Pending;
+        }
         if self.out.capacity() == 0 {
             self.out = lend_write_buffer();
         }
@@ -209,6 +220,20 @@ impl<S: Stream> Driver<S> {
             Poll::Ready(ending) => Poll::Ready(ending),
             Poll::Pending => self.poll_deadline(context),
         }
+    }
+
+    /// A write of few messages costs as much as one of many. On a busy worker the turn is put off once,
+    /// behind all that is ready, which may have more for this client.
+    fn lets_others_go_first(&mut self, context: &mut Context<'_>) -> bool {
+        let was_put_off = std::mem::take(&mut self.is_put_off);
+        if worker::is_busy() && !was_put_off {
+            self.is_put_off = matches!(self.opened.handle.mailbox.queued(), 1..FEW);
+        }
+        if self.is_put_off {
+            // Comes back when the worker has nothing else to do, and has looked at all sockets.
+            let _ = pin!(tokio::task::yield_now()).poll(context);
+        }
+        self.is_put_off
     }
 
     /// Takes turns until there is nothing to do, or the socket takes no more.
@@ -264,88 +289,6 @@ impl<S: Stream> Driver<S> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Reads once, `most` bytes at the most, and handles what is whole.
-    fn poll_read(&mut self, context: &mut Context<'_>, most: usize) -> Poll<Result<(), Ending>> {
-        if let Some(length) = needed(&self.partial).filter(|&length| length > READ_SIZE) {
-            return self.poll_read_large(context, length - self.partial.len());
-        }
-        with_read_buffer(|buffer| {
-            let held = self.partial.len();
-            buffer[..held].copy_from_slice(&self.partial);
-            let end = buffer.len().min(held + most);
-            let mut room = ReadBuf::new(&mut buffer[held..end]);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))
-                .map_err(Ending::lost)?;
-            let read = room.filled().len();
-            if read == 0 {
-                return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
-            }
-            self.traffic.bytes_received += read as u32;
-            let used = self.take_in(&buffer[..held + read])?;
-            self.partial.clear();
-            self.partial.extend_from_slice(&buffer[used..held + read]);
-            if self.partial.is_empty() {
-                self.partial = Vec::new();
-            }
-            Poll::Ready(Ok(()))
-        })
-    }
-
-    /// Reads a packet that does not fit the shared buffer. Its own buffer grows with what has come, not
-    /// with what was announced.
-    fn poll_read_large(
-        &mut self,
-        context: &mut Context<'_>,
-        missing: usize,
-    ) -> Poll<Result<(), Ending>> {
-        let polled = with_read_buffer(|buffer| {
-            let length = missing.min(buffer.len());
-            let mut room = ReadBuf::new(&mut buffer[..length]);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
-            self.partial.extend_from_slice(room.filled());
-            Poll::Ready(std::io::Result::Ok(room.filled().len()))
-        });
-        let read = ready!(polled).map_err(Ending::lost)?;
-        if read == 0 {
-            return Poll::Ready(Err(Ending::Lost("closed by the client".into())));
-        }
-        self.traffic.bytes_received += read as u32;
-        if read == missing {
-            let whole = std::mem::take(&mut self.partial);
-            if self.take_in(&whole)? == 0 {
-                self.partial = whole;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Handles the packets that are whole, as far as the tenant's quota allows; gives the length of
-    /// these.
-    fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Ending> {
-        let now = Instant::now();
-        let given = self.tenant.meter.incoming.allowance(|| now);
-        let mut left = given;
-        let mut used = 0;
-        self.holds_packets = false;
-        while let Some(packet) = frame(&bytes[used..], self.broker.limits.maximum_packet_size)? {
-            if left.is_spent() {
-                self.holds_packets = true;
-                break;
-            }
-            let is_publish = bytes[used] >> 4 == PacketType::Publish as u8;
-            left.spend(i32::from(is_publish), packet.length);
-            used += packet.length;
-            let packet = decode_within(packet, self.terms.version, self.broker.limits.decode)?;
-            self.traffic.packets_received += 1;
-            self.handle_packet(packet, now)?;
-        }
-        self.tenant.meter.incoming.settle(given, left, || now);
-        if used > 0 {
-            self.last_packet = now;
-        }
-        Ok(used)
     }
 
     /// Offers the output to the socket until it has taken all of it, and what TLS made of it has left.

@@ -133,23 +133,13 @@ impl<S: Stream> Driver<S> {
             let reason = "the topic alias is above the maximum";
             return Err(Ending::Refused(ReasonCode::TopicAliasInvalid, reason));
         }
-        let place = usize::from(alias.get()) - 1;
-        match topic {
-            None => match self.incoming_aliases.get(place) {
-                Some(topic) if !topic.is_empty() => Ok(topic.clone()),
-                _ => Err(Ending::Refused(
-                    ReasonCode::ProtocolError,
-                    "the topic alias stands for no topic",
-                )),
-            },
-            Some(topic) => {
-                if self.incoming_aliases.len() <= place {
-                    self.incoming_aliases.resize(place + 1, Box::default());
-                }
-                self.incoming_aliases[place] = topic.as_str().into();
-                Ok(topic.as_str().into())
-            }
+        if let Some(topic) = topic {
+            self.incoming_aliases.get_or_insert_default().set(alias, topic.as_str());
+            return Ok(topic.as_str().into());
         }
+        let known = self.incoming_aliases.as_ref().and_then(|aliases| aliases.topic(alias));
+        let reason = "the topic alias stands for no topic";
+        known.map(Into::into).ok_or(Ending::Refused(ReasonCode::ProtocolError, reason))
     }
 
     #[inline]

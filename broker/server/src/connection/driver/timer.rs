@@ -22,17 +22,15 @@ pub(super) fn from_now(milliseconds: u64) -> Instant {
 
 /// A timer that is set anew only when it has gone off or must go off sooner.
 pub(super) struct Timer {
-    pub(super) at: Instant,
-    pub(super) sleep: Pin<Box<Sleep>>,
+    sleep: Pin<Box<Sleep>>,
 }
 
 impl Timer {
     pub(super) fn new(at: Instant) -> Self {
-        Self { at, sleep: Box::pin(tokio::time::sleep_until(at.into())) }
+        Self { sleep: Box::pin(tokio::time::sleep_until(at.into())) }
     }
 
     pub(super) fn reset(&mut self, at: Instant) {
-        self.at = at;
         self.sleep.as_mut().reset(at.into());
     }
 }
@@ -65,7 +63,7 @@ impl<S: Stream> Driver<S> {
         let next = ends_at.into_iter().chain(held_until).min();
         let Some(deadline) = next else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| Timer::new(deadline));
-        if deadline < timer.at {
+        if deadline < timer.sleep.deadline().into_std() {
             timer.reset(deadline);
         }
         while timer.sleep.as_mut().poll(context).is_ready() {
