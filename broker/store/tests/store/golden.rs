@@ -14,7 +14,8 @@ use crate::scenes::{NOW, load};
 const BOUNDS: CheckpointBounds = CheckpointBounds { log: 4_000, piece: 700, trim: 20 };
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    // Tests run in the folder of their package, wherever they were built.
+    Path::new("tests/fixtures").join(name)
 }
 
 fn engine(place: &Path) -> Box<dyn Engine> {
