@@ -7,15 +7,16 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use hookmq_bench::lower_priority;
-use hookmq_codec::{Packet, ProtocolVersion, Qos};
+use hookmq_bench::steady::{beside, steady};
+use hookmq_codec::{Packet, ProtocolVersion};
 use hookmq_tests::broker::{Broker, directory};
 use hookmq_tests::certificates::{Authority, Validity};
-use hookmq_tests::client::{Client, connect, publish};
+use hookmq_tests::client::connect;
 use hookmq_tests::wire::{tcp, tls_config};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -26,8 +27,6 @@ const SERVER: &str = "127.0.0.1";
 const CLIENTS: usize = 2000;
 /// Threads that go on with the handshakes.
 const HANDS: usize = 8;
-/// How often the connected client asks.
-const INTERVAL: Duration = Duration::from_millis(2);
 
 const CONFIGURATION: &str = r#"data_dir: data
 listeners:
@@ -89,14 +88,13 @@ fn main() {
     let broker = Broker::with_config(CONFIGURATION, directory);
     let plain = broker.address("plain");
     let bystander = Broker::with_config(BYSTANDER, ::hookmq_tests::broker::directory());
-    let places = [plain, bystander.address("plain")];
+    let places = || [plain, bystander.address("plain")].map(|address| (address, steady()));
     println!(
         "| {CLIENTS} handshakes | a second | a processor second of the broker | came again | p50 of a connected client | p99 | p99 of another broker's client |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let (_, [[p50, p99], [_, elsewhere]]) =
-        beside(places, || std::thread::sleep(Duration::from_secs(4)));
-    println!("| none | | | | {p50} | {p99} | {elsewhere} |");
+    let (_, [here, elsewhere]) = beside(places(), || std::thread::sleep(Duration::from_secs(4)));
+    println!("| none | | | | {here} | {:.2?} |", elsewhere.percentile(99));
     let rows: [(&str, &str, &dyn Fn() -> ClientConfig); 3] = [
         ("with a client certificate", "devices", &with_certificate),
         ("without", "browsers", &afresh),
@@ -109,13 +107,13 @@ fn main() {
         if name == "resumed" {
             storm(&broker, address, &configs);
         }
-        let (storm, [[p50, p99], [_, elsewhere]]) =
-            beside(places, || storm(&broker, address, &configs));
+        let (storm, [here, elsewhere]) = beside(places(), || storm(&broker, address, &configs));
         println!(
-            "| {name} | {:.0} | {:.0} | {} | {p50} | {p99} | {elsewhere} |",
+            "| {name} | {:.0} | {:.0} | {} | {here} | {:.2?} |",
             CLIENTS as f64 / storm.lasted.as_secs_f64(),
             CLIENTS as f64 / storm.processor.as_secs_f64(),
             storm.again,
+            elsewhere.percentile(99),
         );
     }
 }
@@ -169,30 +167,4 @@ fn admitted(client: &mut TlsClient, client_id: &str) -> io::Result<()> {
     client.read_exact(&mut connack)?;
     assert_eq!(connack, [0x20, 2, 0, 0], "accepted");
     Ok(())
-}
-
-/// What `work` gives, and the latencies of a client at each address that publishes meanwhile at a steady
-/// rate and awaits the acknowledgement: median and 99th percentile.
-fn beside<T>(addresses: [SocketAddr; 2], work: impl FnOnce() -> T) -> (T, [[String; 2]; 2]) {
-    let over = &AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let clients = addresses.map(|address| {
-            scope.spawn(move || {
-                let mut client = Client::connect(address, connect(ProtocolVersion::V5, "steady")).0;
-                let mut latencies = Vec::new();
-                let mut due = Instant::now();
-                while !over.load(Ordering::Relaxed) {
-                    due += INTERVAL;
-                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                    client.publish(publish("steady", b"42", Qos::AtLeastOnce));
-                    latencies.push(due.elapsed());
-                }
-                latencies.sort_unstable();
-                [50, 99].map(|share| format!("{:.2?}", latencies[latencies.len() * share / 100]))
-            })
-        });
-        let result = work();
-        over.store(true, Ordering::Relaxed);
-        (result, clients.map(|client| client.join().expect("the connected client goes on")))
-    })
 }

@@ -5,30 +5,23 @@
 //! begins before the database's own client is started for the change, and ends when a client is told: what is
 //! written is a little more than the broker takes. `HOOKMQ_CLIENTS` says how many clients there are.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use hookmq_bench::trusting::{self, admitted, send};
 use hookmq_codec::{
-    Packet, PacketId, ProtocolVersion, Qos, Subscribe, SubscribeProperties, SubscriptionOptions,
-    TopicFilter,
+    Packet, PacketId, Qos, Subscribe, SubscribeProperties, SubscriptionOptions, TopicFilter,
 };
-use hookmq_tests::broker::{Broker, add_rules, directory};
-use hookmq_tests::client::connect;
+use hookmq_tests::broker::{Broker, directory};
 use hookmq_tests::company::Tables;
 use hookmq_tests::postgres::Postgres;
 use hookmq_tests::wait::wait_until;
 
-const V5: ProtocolVersion = ProtocolVersion::V5;
 /// Changes that concern one client each.
 const CHANGES: usize = 200;
 /// A client that is not told within this will not be.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Takes the client at its word; a bench has no strangers.
-const RULE: &str = "//! Everybody is who they say.
-fn connect(client) { accept(#{ tenant: \"acme\", username: client.claimed_client_id }) }
-";
 
 fn main() {
     let clients = std::env::var("HOOKMQ_CLIENTS").map_or(5000, |it| it.parse().expect("a number"));
@@ -59,7 +52,6 @@ fn report(engine: &str, what: &str, mut times: Vec<Duration>) {
 /// A broker with an empty database of its own.
 fn serve(engine: &str) -> (Broker, Tables) {
     let directory = directory();
-    add_rules(directory.path(), &[("word", RULE)]);
     let (tables, url) = match engine {
         "SQLite" => {
             let file = directory.path().join("data/hookmq.db");
@@ -72,29 +64,10 @@ fn serve(engine: &str) -> (Broker, Tables) {
             (Tables::Postgres { server, url: url.clone() }, url)
         }
     };
-    let yaml = format!(
-        "data_dir: data
-listeners: [{{name: plain, bind: \"tcp://127.0.0.1:0\"}}]
-admin: {{bind: \"127.0.0.1:0\"}}
-rules: {{dir: rules}}
-database: {{url: \"{url}\"}}
-permissions: {{on_revocation: unsubscribe}}
-pipeline:
-  connect: [{{rule: word, control: required}}, {{builtin: database}}]
-  authorize: [{{builtin: database}}]
-"
-    );
-    let broker = Broker::with_config(&yaml, directory);
-    let admin = broker.admin();
-    wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
-    (broker, tables)
+    (trusting::broker(&url, directory), tables)
 }
 
 fn seed(tables: &Tables, clients: usize) {
-    let numbered = format!(
-        "WITH RECURSIVE device (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM device WHERE n < {})",
-        clients - 1
-    );
     let rows = [
         ("principals (tenant, username)", "'acme', 'device-' || n"),
         ("principal_roles (tenant, username, role)", "'acme', 'device-' || n, 'device'"),
@@ -107,8 +80,8 @@ fn seed(tables: &Tables, clients: usize) {
         INSERT INTO permissions (tenant, subject_kind, subject, action, filter)
         VALUES ('acme', 'role', 'device', 'subscribe', 'all/#');"
         .to_owned();
-    for (table, values) in rows {
-        sql += &format!("INSERT INTO {table} {numbered} SELECT {values} FROM device;");
+    for (columns, values) in rows {
+        sql += &trusting::for_each_device(clients, columns, values);
     }
     tables.execute(&sql);
 }
@@ -128,20 +101,6 @@ fn devices(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
         socket
     };
     (0..clients).map(begin).collect()
-}
-
-fn send(socket: &mut TcpStream, packet: &Packet<'_>) {
-    let mut bytes = Vec::new();
-    packet.encode(V5, &mut bytes).expect("a short packet");
-    socket.write_all(&bytes).expect("the broker reads");
-}
-
-fn admitted(socket: &mut TcpStream, name: &str) -> bool {
-    send(socket, &Packet::Connect(Box::new(connect(V5, name))));
-    let mut connack = [0; 256];
-    let length = socket.read(&mut connack).expect("an answer");
-    // Fixed header, session present, reason code.
-    length > 4 && connack[3] == 0
 }
 
 fn subscribe(socket: &mut TcpStream, filters: &[&str]) {

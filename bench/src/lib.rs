@@ -2,6 +2,8 @@
 
 pub mod counting;
 mod cpu_time;
+pub mod steady;
+pub mod trusting;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};

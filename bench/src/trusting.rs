@@ -1,0 +1,60 @@
+//! A broker that takes clients at their word, and looks up what they may in a database.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use hookmq_codec::{Packet, ProtocolVersion};
+use hookmq_tests::broker::{Broker, add_rules};
+use hookmq_tests::client::connect;
+use hookmq_tests::wait::wait_until;
+use tempfile::TempDir;
+
+const RULE: &str = "//! Everybody is who they say.
+fn connect(client) { accept(#{ tenant: \"acme\", username: client.claimed_client_id }) }
+";
+
+/// Of the database at `url`, whose tables it has made.
+pub fn broker(url: &str, directory: TempDir) -> Broker {
+    add_rules(directory.path(), &[("word", RULE)]);
+    let yaml = format!(
+        "data_dir: data
+listeners: [{{name: plain, bind: \"tcp://127.0.0.1:0\"}}]
+admin: {{bind: \"127.0.0.1:0\"}}
+rules: {{dir: rules}}
+database: {{url: \"{url}\"}}
+permissions: {{on_revocation: unsubscribe}}
+pipeline:
+  connect: [{{rule: word, control: required}}, {{builtin: database}}]
+  authorize: [{{builtin: database}}]
+"
+    );
+    let broker = Broker::with_config(&yaml, directory);
+    let admin = broker.admin();
+    wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
+    broker
+}
+
+/// Rows of these columns for each of so many devices: of the number `n`, as SQL.
+pub fn for_each_device(devices: usize, columns: &str, values: &str) -> String {
+    format!(
+        "INSERT INTO {columns} WITH RECURSIVE device (n) AS
+            (SELECT 0 UNION ALL SELECT n + 1 FROM device WHERE n < {})
+        SELECT {values} FROM device;",
+        devices - 1
+    )
+}
+
+/// Whether the client is let in on this socket.
+pub fn admitted(socket: &mut TcpStream, name: &str) -> bool {
+    send(socket, &Packet::Connect(Box::new(connect(ProtocolVersion::V5, name))));
+    let mut connack = [0; 256];
+    let length = socket.read(&mut connack).expect("an answer");
+    // Fixed header, session present, reason code.
+    length > 4 && connack[3] == 0
+}
+
+pub fn send(socket: &mut TcpStream, packet: &Packet<'_>) {
+    let mut bytes = Vec::new();
+    packet.encode(ProtocolVersion::V5, &mut bytes).expect("a short packet");
+    socket.write_all(&bytes).expect("the broker reads");
+}
