@@ -8,7 +8,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hookmq::broker::topic_cache::TopicCache;
-use hookmq_access::{BoundPermissions, FilterPattern, Holder, Permission, PermissionSet, Terms};
+use hookmq_access::{
+    BoundPermissions, FilterPattern, Holder, Permission, PermissionSet, ShareNames, Terms,
+};
 use hookmq_bench::CpuTime;
 use hookmq_codec::Qos;
 use hookmq_hooks::{Access, Action, Attribute, Effect};
@@ -35,6 +37,7 @@ fn permissions(count: usize) -> BoundPermissions {
         )
         .expect("a filter"),
         terms: Terms::Allow { maximum_qos: Qos::ExactlyOnce, retain: true },
+        share_names: ShareNames::Any,
         priority: 0,
         on_denial: Effect::Refuse,
         only_client_id: None,
@@ -55,7 +58,8 @@ fn decisions(criterion: &mut Criterion<CpuTime>) {
         let permissions = permissions(count);
         let mut group = criterion.benchmark_group(format!("decide/{count}"));
         let mut measure = |name: &str, action, topic: &str| {
-            let access = Access { action, topic, qos: Qos::AtLeastOnce, retain: false };
+            let access =
+                Access { action, topic, qos: Qos::AtLeastOnce, retain: false, share_name: None };
             group.bench_function(name, |it| it.iter(|| permissions.decide(black_box(&access))));
         };
         measure("publish_allowed", Action::Publish, "sites/0/devices/press-7/telemetry");

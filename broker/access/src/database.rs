@@ -98,6 +98,8 @@ pub(crate) struct LookupRow {
     pub priority: Option<i64>,
     pub max_qos: Option<i64>,
     pub allow_retain: Option<bool>,
+    /// A JSON array; none: of any name.
+    pub share_names: Option<String>,
     pub on_denial: Option<String>,
 }
 

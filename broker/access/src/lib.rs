@@ -46,7 +46,8 @@ pub use directory::{
 pub use password::{LONGEST_PASSWORD, PasswordHash, PasswordHashError};
 pub use permissions::{
     BoundPermissions, Comparison, DenialReason, Difference, FilterPattern, Holder, Leave,
-    NotApplied, PatternError, Permission, PermissionSet, ReceiveAsked, Ruling, Terms, compare,
+    NotApplied, PatternError, Permission, PermissionSet, ReceiveAsked, Ruling, ShareNames, Terms,
+    compare,
 };
 pub use program::{
     AnonymousProgram, AnonymousSettings, CertificateProgram, DatabaseProgram, JwtProgram,

@@ -6,6 +6,7 @@
 mod bound;
 mod comparison;
 mod pattern;
+mod share_names;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use hookmq_hooks::{Action, Attribute, Client, Effect};
 pub use bound::{BoundPermissions, DenialReason, NotApplied, Ruling};
 pub use comparison::{Comparison, Difference, Leave, ReceiveAsked, compare};
 pub use pattern::{FilterPattern, PatternError};
+pub use share_names::ShareNames;
 
 /// One row of the table `permissions` that was selected for a principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Permission {
     pub action: Action,
     pub filter: FilterPattern,
     pub terms: Terms,
+    /// Of an allow to subscribe.
+    pub share_names: ShareNames,
     pub priority: i64,
     /// What the client notices when this permission denies it.
     pub on_denial: Effect,
@@ -100,7 +104,7 @@ impl Permission {
     fn precedence(&self) -> impl Ord + '_ {
         let generous = match self.terms {
             Terms::Deny => None,
-            Terms::Allow { .. } => Some(Reverse(self.terms)),
+            Terms::Allow { .. } => Some((Reverse(self.terms), self.share_names != ShareNames::Any)),
         };
         (Reverse(self.priority), Reverse(self.filter.specificity()), generous, self.id)
     }

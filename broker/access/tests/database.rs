@@ -169,6 +169,7 @@ async fn limits_of_an_allow_are_kept(world: World) {
                 (id, tenant, subject_kind, action, filter, max_qos, allow_retain, on_denial)
             VALUES (7, 'acme', 'everyone', 'publish', 'a/#', 1, false, 'disconnect'),
                 (8, 'acme', 'everyone', 'subscribe', 'a/#', 1, true, 'refuse');
+            UPDATE permissions SET share_names = '[\"g\"]' WHERE id = 8;
             INSERT INTO permissions (id, tenant, subject_kind, action, filter, effect, on_denial)
             VALUES (9, 'acme', 'everyone', 'subscribe', 'a/b', 'deny', 'acknowledge');"
         ))
@@ -184,6 +185,9 @@ async fn limits_of_an_allow_are_kept(world: World) {
     assert_eq!(publish(Qos::AtMostOnce, true), denied(Effect::Disconnect, reason));
     let subscribe = |filter| client.ask(Action::Subscribe, filter, Qos::ExactlyOnce);
     assert_eq!(subscribe("a/c/#"), Ok(AuthorizeVerdict::AllowUpTo(Qos::AtLeastOnce)));
+    assert_eq!(subscribe("$share/g/a/c"), Ok(AuthorizeVerdict::AllowUpTo(Qos::AtLeastOnce)));
+    let reason = "permission 8: it allows no shared subscription of this name";
+    assert_eq!(subscribe("$share/h/a/c"), denied(Effect::Refuse, reason));
     let reason = "permission 9: it denies";
     assert_eq!(subscribe("a/+"), denied(Effect::AcknowledgeAndDrop, reason));
     assert_eq!(subscribe("#"), denied(Effect::AcknowledgeAndDrop, reason));

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use hookmq_access::{
-    BoundPermissions, DenialReason, FilterPattern, Holder, Permission, PermissionSet, Ruling, Terms,
+    BoundPermissions, DenialReason, FilterPattern, Holder, Permission, PermissionSet, Ruling,
+    ShareNames, Terms,
 };
 use hookmq_codec::Qos;
 use hookmq_hooks::{Access, Action, Effect};
@@ -215,6 +216,7 @@ fn permissions(
                     action,
                     filter: FilterPattern::new(&filter).expect("the strategy makes valid filters"),
                     terms,
+                    share_names: ShareNames::Any,
                     priority,
                     on_denial,
                     only_client_id: None,
@@ -253,7 +255,7 @@ proptest! {
         action in prop::sample::select(&[Action::Publish, Action::Receive][..]),
     ) {
         let qos = Qos::from_bits(qos).unwrap();
-        let access = Access { action, topic: &topic, qos, retain };
+        let access = Access { action, topic: &topic, qos, retain, share_name: None };
         let expected = reference(&permissions, &values, &access);
         prop_assert_eq!(bound(&permissions, &values).decide(&access), expected);
     }
@@ -272,8 +274,7 @@ proptest! {
             action: Action::Subscribe,
             topic: &filter,
             qos: Qos::AtMostOnce,
-            retain: false,
-        };
+            retain: false, share_name: None };
         let expected = subscribe_reference(&permissions, &values, &access);
         prop_assert_eq!(bound(&permissions, &values).decide(&access), expected);
     }
@@ -285,7 +286,7 @@ proptest! {
         filter in a_filter(&["a", "b", "$x", "+"]),
     ) {
         let (qos, retain) = (Qos::AtMostOnce, false);
-        let subscribe = Access { action: Action::Subscribe, topic: &filter, qos, retain };
+        let subscribe = Access { action: Action::Subscribe, topic: &filter, qos, retain, share_name: None };
         if !matches!(bound(&permissions, &values).decide(&subscribe), Ruling::Allow { .. }) {
             return Ok(());
         }
@@ -297,7 +298,7 @@ proptest! {
         let wanted: Vec<String> = levels(&filter).into_iter().map(str::to_owned).collect();
         for topic in world().into_iter().filter(|topic| fits(&wanted, topic)) {
             let topic = topic.join("/");
-            let access = Access { action: Action::Receive, topic: &topic, qos, retain };
+            let access = Access { action: Action::Receive, topic: &topic, qos, retain, share_name: None };
             let ruling = receive.decide(&access);
             prop_assert!(matches!(ruling, Ruling::Allow { .. }), "{} {:?}", topic, ruling);
         }
@@ -310,6 +311,7 @@ fn permission(id: i64, filter: &str, terms: Terms) -> Permission {
         action: Action::Publish,
         filter: FilterPattern::lenient(filter),
         terms,
+        share_names: ShareNames::Any,
         priority: 0,
         on_denial: Effect::AcknowledgeAndDrop,
         only_client_id: None,
@@ -319,7 +321,7 @@ fn permission(id: i64, filter: &str, terms: Terms) -> Permission {
 const ALLOW: Terms = Terms::Allow { maximum_qos: Qos::ExactlyOnce, retain: true };
 
 fn publish<'a>(topic: &'a str) -> Access<'a> {
-    Access { action: Action::Publish, topic, qos: Qos::AtMostOnce, retain: false }
+    Access { action: Action::Publish, topic, qos: Qos::AtMostOnce, retain: false, share_name: None }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod naive;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hookmq_access::{FilterPattern, Holder, Permission, PermissionSet, Ruling, Terms};
+use hookmq_access::{FilterPattern, Holder, Permission, PermissionSet, Ruling, ShareNames, Terms};
 use hookmq_codec::Qos;
 use hookmq_hooks::{Access, Action, Attribute, Effect, Voucher};
 use naive::{Answer, LITERALS, Reference, Row, Who};
@@ -40,6 +40,8 @@ impl Dice {
 }
 
 const ACTIONS: [Action; 3] = [Action::Publish, Action::Subscribe, Action::Receive];
+/// Names of shared subscriptions.
+const SHARES: [&str; 3] = ["a", "b", "{username}"];
 const QOS: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
 const PLACEHOLDERS: [&str; 5] =
     ["{username}", "{tenant}", "{client_id}", "{attribute:site}", "a{attribute:site}"];
@@ -82,6 +84,9 @@ fn row(dice: &mut Dice, id: i64) -> Row {
         maximum_qos: dice.pick(&[Qos::ExactlyOnce, Qos::ExactlyOnce, Qos::AtLeastOnce]),
         retain: !dice.one_in(4),
         on_denial: dice.pick(&[Effect::Refuse, Effect::AcknowledgeAndDrop, Effect::Disconnect]),
+        share_names: dice.one_in(3).then(|| {
+            SHARES.iter().filter(|_| dice.one_in(2)).map(|name| (*name).to_owned()).collect()
+        }),
         only_client_id: dice.one_in(6).then(|| dice.pick(&["a", "b"]).to_owned()),
     }
 }
@@ -109,6 +114,7 @@ fn permission(row: &Row) -> Permission {
         },
         priority: row.priority,
         on_denial: row.on_denial,
+        share_names: row.share_names.clone().map_or(ShareNames::Any, ShareNames::only),
         only_client_id: row.only_client_id.as_deref().map(Into::into),
     }
 }
@@ -155,7 +161,11 @@ fn a_million_decisions_are_those_of_the_reference() {
                 Action::Publish | Action::Receive => reference.topic(dice.roll(usize::MAX)),
             };
             let (qos, retain) = (dice.pick(&QOS), dice.one_in(3));
-            let access = Access { action, topic: &topic, qos, retain };
+            let share_name = match action {
+                Action::Subscribe if dice.one_in(2) => Some(dice.pick(&SHARES)),
+                _ => None,
+            };
+            let access = Access { action, topic: &topic, qos, retain, share_name };
             let got = answer(bound.decide(&access));
             let expected = reference.decide(&applying, &access);
             assert_eq!(got, expected, "{access:?} of {who:?} by {rows:#?}");

@@ -73,19 +73,22 @@ pub struct OwnedAccess {
     pub topic: String,
     pub qos: Qos,
     pub retain: bool,
+    pub share_name: Option<String>,
 }
 
 impl From<&Access<'_>> for OwnedAccess {
     fn from(access: &Access<'_>) -> Self {
-        let Access { action, topic, qos, retain } = *access;
-        Self { action, topic: topic.to_owned(), qos, retain }
+        let Access { action, topic, qos, retain, share_name } = *access;
+        let share_name = share_name.map(str::to_owned);
+        Self { action, topic: topic.to_owned(), qos, retain, share_name }
     }
 }
 
 impl OwnedAccess {
     pub fn view(&self) -> Access<'_> {
-        let Self { action, topic, qos, retain } = self;
-        Access { action: *action, topic, qos: *qos, retain: *retain }
+        let Self { action, topic, qos, retain, share_name } = self;
+        let share_name = share_name.as_deref();
+        Access { action: *action, topic, qos: *qos, retain: *retain, share_name }
     }
 }
 

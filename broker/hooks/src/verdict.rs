@@ -70,6 +70,8 @@ pub struct Access<'a> {
     pub qos: Qos,
     /// For publish: whether the message is to be retained.
     pub retain: bool,
+    /// For subscribe: the name in `$share/NAME/FILTER`.
+    pub share_name: Option<&'a str>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]

@@ -170,8 +170,13 @@ fn authorize(answers: Vec<Answers<AuthorizeVerdict>>) -> (Decision, bool) {
         .into_iter()
         .map(|answer| (spec("step"), Scripted { authorize: Some(answer), ..Scripted::default() }));
     let pipeline = assemble(Hook::Authorize, steps.collect());
-    let access =
-        Access { action: Action::Publish, topic: "t", qos: Qos::AtMostOnce, retain: false };
+    let access = Access {
+        action: Action::Publish,
+        topic: "t",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        share_name: None,
+    };
     pipeline.authorize(&client(), &access, &Counting::default())
 }
 

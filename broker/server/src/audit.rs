@@ -172,6 +172,7 @@ impl Audit {
             username = ?Foreign(&client.username),
             action = ?access.action,
             topic = ?Foreign(access.topic),
+            share_name = access.share_name.map(|name| tracing::field::debug(Foreign(name))),
             reason = ?Cut(&denial.reason, LONGEST_REASON),
             left_out,
             "access denied"

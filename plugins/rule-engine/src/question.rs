@@ -122,6 +122,8 @@ pub fn access(access: &wit::Access) -> Access<'_> {
         topic: &access.topic,
         qos: qos(access.qos),
         retain: access.retain,
+        // Rules judge topics.
+        share_name: None,
     }
 }
 

@@ -98,6 +98,7 @@ const PERMISSIONS: Shape = Shape {
         ("max_qos", Kind::Number),
         ("allow_retain", Kind::Flag),
         ("on_denial", Kind::Text),
+        ("share_names", Kind::Json),
     ],
     required: 2,
     alone: false,

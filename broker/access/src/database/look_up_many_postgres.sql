@@ -26,7 +26,7 @@ SELECT
     ) AS roles,
     NULL::bigint AS id, NULL AS subject_kind, NULL AS subject, NULL AS action, NULL AS filter,
     NULL AS effect, NULL::bigint AS priority, NULL::bigint AS max_qos, NULL::boolean AS allow_retain,
-    NULL AS on_denial
+    NULL AS on_denial, NULL AS share_names
 FROM asked AS a
 CROSS JOIN LATERAL (SELECT * FROM tenants WHERE name = a.tenant OFFSET 0) AS t
 LEFT JOIN LATERAL (
@@ -38,7 +38,8 @@ UNION ALL
 SELECT
     NULL, s.tenant, true, NULL, '{}', NULL, '[]',
     m.id, m.subject_kind, m.subject, m.action, m.filter, m.effect,
-    m.priority::bigint, m.max_qos::bigint, m.allow_retain, m.on_denial
+    m.priority::bigint, m.max_qos::bigint, m.allow_retain, m.on_denial,
+    m.share_names::text
 FROM subjects AS s
 CROSS JOIN LATERAL (
     SELECT * FROM permissions

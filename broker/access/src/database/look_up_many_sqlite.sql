@@ -21,7 +21,8 @@ SELECT
         WHERE tenant = a.tenant AND username = a.username
     ) AS roles,
     NULL AS id, NULL AS subject_kind, NULL AS subject, NULL AS action, NULL AS filter,
-    NULL AS effect, NULL AS priority, NULL AS max_qos, NULL AS allow_retain, NULL AS on_denial
+    NULL AS effect, NULL AS priority, NULL AS max_qos, NULL AS allow_retain, NULL AS on_denial,
+    NULL AS share_names
 FROM asked AS a
 CROSS JOIN tenants AS t ON t.name = a.tenant
 LEFT JOIN principals AS p ON p.tenant = a.tenant AND p.username = a.username
@@ -29,7 +30,8 @@ UNION ALL
 SELECT
     NULL, s.tenant, true, NULL, '{}', NULL, '[]',
     m.id, m.subject_kind, m.subject, m.action, m.filter, m.effect,
-    m.priority, m.max_qos, m.allow_retain, m.on_denial
+    m.priority, m.max_qos, m.allow_retain, m.on_denial,
+    m.share_names
 FROM subjects AS s
 CROSS JOIN permissions AS m
     ON m.tenant = s.tenant AND m.subject_kind = s.kind AND m.subject = s.name

@@ -16,7 +16,8 @@ SELECT
     p.attributes::text AS principal_attributes,
     (SELECT coalesce(json_agg(role), '[]')::text FROM granted) AS roles,
     m.id, m.subject_kind, m.subject, m.action, m.filter, m.effect,
-    m.priority::bigint AS priority, m.max_qos::bigint AS max_qos, m.allow_retain, m.on_denial
+    m.priority::bigint AS priority, m.max_qos::bigint AS max_qos, m.allow_retain, m.on_denial,
+    m.share_names::text AS share_names
 FROM tenants AS t
 LEFT JOIN principals AS p ON p.tenant = t.name AND p.username = $2
 LEFT JOIN (

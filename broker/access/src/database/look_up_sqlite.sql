@@ -16,7 +16,8 @@ SELECT
     p.attributes AS principal_attributes,
     (SELECT json_group_array(role) FROM granted) AS roles,
     m.id, m.subject_kind, m.subject, m.action, m.filter, m.effect,
-    m.priority AS priority, m.max_qos AS max_qos, m.allow_retain, m.on_denial
+    m.priority AS priority, m.max_qos AS max_qos, m.allow_retain, m.on_denial,
+    m.share_names
 FROM tenants AS t
 LEFT JOIN principals AS p ON p.tenant = t.name AND p.username = ?2
 LEFT JOIN (

@@ -11,7 +11,7 @@ use hookmq_hooks::{Action, Attribute, Effect, Voucher};
 use super::DirectoryError;
 use crate::DATABASE;
 use crate::database::LookupRow;
-use crate::{FilterPattern, Permission, PermissionSet, Terms};
+use crate::{FilterPattern, Permission, PermissionSet, ShareNames, Terms};
 pub(super) use many::Found;
 
 /// Most permissions that may apply to one principal; one with more is refused.
@@ -122,6 +122,7 @@ fn checked_permission(row: LookupRow) -> Option<Permission> {
             "deny" => Terms::Deny,
             _ => return None,
         },
+        share_names: row.share_names.map_or(ShareNames::Any, |names| ShareNames::lenient(&names)),
         priority: row.priority?,
         on_denial: match &*row.on_denial? {
             "refuse" => Effect::Refuse,

@@ -75,6 +75,7 @@ pub enum DenialReason {
     Denied,
     QosAbove { maximum: Qos },
     Retain,
+    ShareName,
 }
 
 impl BoundPermissions {
@@ -108,8 +109,13 @@ impl BoundPermissions {
     /// An allow speaks for a requested filter that it covers, a denial for one that it touches: a
     /// subscription is allowed only as a whole.
     pub fn decide(&self, access: &Access<'_>) -> Ruling {
+        let first = self.first_that_speaks(access);
+        first.map_or(Ruling::NoMatch, |permission| permission.rule_on(access))
+    }
+
+    pub(super) fn first_that_speaks(&self, access: &Access<'_>) -> Option<&Permission> {
         let first = self.rules(access.action).iter().find(|rule| rule.speaks(access));
-        first.map_or(Ruling::NoMatch, |rule| rule.permission.rule_on(access))
+        first.map(Rule::permission)
     }
 
     /// In order of precedence.
@@ -197,6 +203,9 @@ impl Permission {
             Terms::Allow { retain: false, .. } if publish && access.retain => {
                 deny(DenialReason::Retain)
             }
+            Terms::Allow { .. } if !self.share_names.include(access.share_name) => {
+                deny(DenialReason::ShareName)
+            }
             Terms::Allow { maximum_qos, .. } => Ruling::Allow { permission: self.id, maximum_qos },
         }
     }
@@ -208,6 +217,7 @@ impl fmt::Display for DenialReason {
             Self::Denied => f.write_str("it denies"),
             Self::QosAbove { maximum } => write!(f, "it allows QoS {} at most", *maximum as u8),
             Self::Retain => f.write_str("it allows no retained message"),
+            Self::ShareName => f.write_str("it allows no shared subscription of this name"),
         }
     }
 }

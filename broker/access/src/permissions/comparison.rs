@@ -10,7 +10,7 @@ use hookmq_codec::{Qos, filter_covers, filter_intersects};
 use hookmq_hooks::{Access, Action};
 
 use super::bound::Rule;
-use super::{BoundPermissions, Ruling, Terms};
+use super::{BoundPermissions, ShareNames, Terms};
 
 /// Pairs of rules that are looked at for one action; with more, the comparison is not complete.
 const MAX_PAIRS: usize = 100_000;
@@ -22,7 +22,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_REDUCED: usize = 1000;
 
 /// What may be done at a topic, or with a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Leave {
     /// Denied, or not allowed by any permission.
     No,
@@ -30,6 +30,8 @@ pub enum Leave {
         maximum_qos: Qos,
         /// To publish retained messages.
         retain: bool,
+        /// To subscribe together with others.
+        share_names: ShareNames,
     },
 }
 
@@ -59,24 +61,25 @@ pub struct Comparison {
 
 impl Leave {
     /// Whether all that `other` allows is allowed.
-    fn includes(self, other: Self) -> bool {
+    fn includes(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::No) => true,
             (Self::No, Self::Yes { .. }) => false,
-            (Self::Yes { maximum_qos, retain }, Self::Yes { maximum_qos: q, retain: r }) => {
-                maximum_qos >= q && (retain || !r)
-            }
+            (
+                Self::Yes { maximum_qos, retain, share_names },
+                Self::Yes { maximum_qos: q, retain: r, share_names: s },
+            ) => maximum_qos >= q && (*retain || !r) && share_names.include_all(s),
         }
     }
 }
 
 impl Difference {
     pub fn loses(&self) -> bool {
-        !self.after.includes(self.before)
+        !self.after.includes(&self.before)
     }
 
     pub fn gains(&self) -> bool {
-        !self.before.includes(self.after)
+        !self.before.includes(&self.after)
     }
 }
 
@@ -107,7 +110,7 @@ struct Side<'a> {
     rules: HashSet<Saying<'a>>,
 }
 
-type Saying<'a> = (&'a str, i64, &'a [u8], Terms);
+type Saying<'a> = (&'a str, i64, &'a [u8], Terms, &'a ShareNames);
 
 impl<'a> Side<'a> {
     fn new(set: &'a BoundPermissions, action: Action, receive: ReceiveAsked) -> Self {
@@ -119,19 +122,26 @@ impl<'a> Side<'a> {
     }
 
     fn leave(&self, topic: &str) -> Leave {
-        let unlimited = Leave::Yes { maximum_qos: Qos::ExactlyOnce, retain: true };
+        let unlimited = Leave::Yes {
+            maximum_qos: Qos::ExactlyOnce,
+            retain: true,
+            share_names: ShareNames::Any,
+        };
         if self.open {
             return unlimited;
         }
-        let ask = |retain| {
-            let qos = Qos::AtMostOnce;
-            self.set.decide(&Access { action: self.action, topic, qos, retain })
-        };
-        match (self.action, ask(false)) {
-            (_, Ruling::Deny { .. } | Ruling::NoMatch) => Leave::No,
-            (Action::Receive, Ruling::Allow { .. }) => unlimited,
-            (_, Ruling::Allow { maximum_qos, .. }) => {
-                Leave::Yes { maximum_qos, retain: matches!(ask(true), Ruling::Allow { .. }) }
+        let (action, qos) = (self.action, Qos::AtMostOnce);
+        let access = Access { action, topic, qos, retain: false, share_name: None };
+        let Some(permission) = self.set.first_that_speaks(&access) else { return Leave::No };
+        match (action, permission.terms) {
+            (_, Terms::Deny) => Leave::No,
+            (Action::Receive, Terms::Allow { .. }) => unlimited,
+            (Action::Publish, Terms::Allow { maximum_qos, retain }) => {
+                Leave::Yes { maximum_qos, retain, share_names: ShareNames::Any }
+            }
+            (Action::Subscribe, Terms::Allow { maximum_qos, .. }) => {
+                let share_names = permission.share_names.clone();
+                Leave::Yes { maximum_qos, retain: true, share_names }
             }
         }
     }
@@ -141,7 +151,8 @@ impl<'a> Side<'a> {
 fn saying(rule: &Rule) -> Saying<'_> {
     let permission = rule.permission();
     let filter = rule.filter().unwrap_or("#");
-    (filter, permission.priority, permission.filter.specificity(), permission.terms)
+    let rank = permission.filter.specificity();
+    (filter, permission.priority, rank, permission.terms, &permission.share_names)
 }
 
 /// What is asked of both sides.
@@ -258,7 +269,7 @@ fn reduced(found: Vec<Difference>) -> Vec<Difference> {
         return found;
     }
     let says_more = |wide: &Difference, narrow: &Difference| {
-        (wide.before, wide.after) == (narrow.before, narrow.after)
+        (&wide.before, &wide.after) == (&narrow.before, &narrow.after)
             && wide.filter != narrow.filter
             && filter_covers(&wide.filter, &narrow.filter)
             // `#` and `+/#` cover each other.

@@ -5,7 +5,7 @@ use hookmq_hooks::{Action, Effect};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{FilterPattern, Permission, PermissionSet, Terms};
+use crate::{FilterPattern, Permission, PermissionSet, ShareNames, Terms};
 
 /// Most permissions that a token may bring; one with more is refused.
 const MAX_TOKEN_PERMISSIONS: usize = 256;
@@ -20,6 +20,7 @@ struct Entry {
     effect: Verb,
     max_qos: Option<u8>,
     retain: Option<bool>,
+    share_names: Option<Vec<String>>,
     #[serde(default)]
     priority: i32,
 }
@@ -66,6 +67,7 @@ pub(super) fn read(claim: Option<&Value>) -> Result<PermissionSet, String> {
         let entry = Entry::deserialize(entry).map_err(|_| malformed(&"it is malformed"))?;
         let filter = FilterPattern::new(&entry.filter).map_err(|error| malformed(&error))?;
         let terms = entry.terms().ok_or_else(|| malformed(&"`max_qos` is 0, 1 or 2"))?;
+        let share_names = entry.share_names.map_or(ShareNames::Any, ShareNames::only);
         for action in entry.action.list() {
             if permissions.len() == MAX_TOKEN_PERMISSIONS {
                 return Err(format!("the token has more than {MAX_TOKEN_PERMISSIONS} permissions"));
@@ -75,6 +77,7 @@ pub(super) fn read(claim: Option<&Value>) -> Result<PermissionSet, String> {
                 action,
                 filter: filter.clone(),
                 terms,
+                share_names: share_names.clone(),
                 priority: entry.priority.into(),
                 on_denial: Effect::default(),
                 only_client_id: None,

@@ -101,12 +101,13 @@ fn any_permission(random: &mut StdRng, tenant: &str) -> String {
     let filter = any(&["a/#", "+/b", "{username}/x", "{attribute:floor}"]);
     let (on_denial, retain) =
         (any(&["refuse", "acknowledge", "disconnect"]), any(&["true", "false"]));
+    let share_names = any(&["NULL", "'[]'", "'[\"g\"]'", "'[\"g\", \"h\"]'"]);
     let (priority, qos) = (random.random_range(-1..2), random.random_range(0..3));
     format!(
         "INSERT INTO permissions (tenant, subject_kind, subject, action, filter, effect, priority,
-            max_qos, allow_retain, on_denial)
+            max_qos, allow_retain, on_denial, share_names)
         VALUES ({tenant}, '{kind}', {}, '{action}', '{filter}', '{effect}', {priority}, {qos}, {retain},
-            '{on_denial}');",
+            '{on_denial}', {share_names});",
         quoted(subject)
     )
 }

@@ -56,6 +56,9 @@ async fn nonsense_cannot_be_inserted(world: World) {
     for filter in ["#", "+", "a/+/b/#", "/", "{client_id}/{attribute:site}/x-{tenant}", "$SYS/#"] {
         world.execute(&permission("filter", &format!("'{filter}'"))).await.unwrap();
     }
+    for names in ["NULL", "'[]'", r#"'["g"]'"#, r#"'["g", "{x} y", "$h"]'"#] {
+        world.execute(&permission("share_names", names)).await.unwrap();
+    }
     let filters = [
         "",
         "a#",
@@ -82,6 +85,9 @@ async fn nonsense_cannot_be_inserted(world: World) {
         permission("effect", "'maybe'"),
         permission("max_qos", "3"),
         permission("on_denial", "'ignore'"),
+        permission("share_names", "'{}'"),
+        permission("share_names", "'\"g\"'"),
+        permission("share_names", "'g'"),
         "INSERT INTO tenants (name) VALUES ('')".into(),
         "INSERT INTO tenants (name) VALUES ('acme')".into(),
         "INSERT INTO tenants (name, attributes) VALUES ('other', '[1]')".into(),

@@ -254,7 +254,9 @@ impl Connected {
         qos: Qos,
         retain: bool,
     ) -> Result<AuthorizeVerdict, StepFailure> {
-        self.program.authorize(&self.client, &Access { action, topic, qos, retain })
+        let shared = topic.strip_prefix("$share/").and_then(|shared| shared.split_once('/'));
+        let (share_name, topic) = shared.map_or((None, topic), |(name, topic)| (Some(name), topic));
+        self.program.authorize(&self.client, &Access { action, topic, qos, retain, share_name })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Row {
     pub maximum_qos: Qos,
     pub retain: bool,
     pub on_denial: Effect,
+    /// None: of any name.
+    pub share_names: Option<Vec<String>>,
     pub only_client_id: Option<String>,
 }
 
@@ -119,7 +121,10 @@ impl Reference {
         let Some(row) = first else { return Answer::Abstain };
         let publish = access.action == Action::Publish;
         let exceeds = publish && (access.qos > row.maximum_qos || access.retain && !row.retain);
-        match row.allows && !exceeds {
+        let unnamed = access.share_name.is_some_and(|name| {
+            row.share_names.as_ref().is_some_and(|names| names.iter().all(|it| it != name))
+        });
+        match row.allows && !exceeds && !unnamed {
             true => Answer::Allow { id: row.id, maximum_qos: row.maximum_qos },
             false => Answer::Deny { id: row.id, effect: row.on_denial },
         }
@@ -208,7 +213,11 @@ fn stands_before(one: &Row, other: &Row) -> bool {
         false => Ordering::Equal,
     };
     let generous = match one.allows && other.allows {
-        true => (other.maximum_qos, other.retain).cmp(&(one.maximum_qos, one.retain)),
+        true => (other.maximum_qos, other.retain, other.share_names.is_none()).cmp(&(
+            one.maximum_qos,
+            one.retain,
+            one.share_names.is_none(),
+        )),
         false => Ordering::Equal,
     };
     let order = by_priority

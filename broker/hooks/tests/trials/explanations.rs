@@ -93,8 +93,13 @@ fn an_explanation_shows_each_step_and_leaves_no_trace() {
 fn an_explanation_names_what_a_step_relied_on_and_why_one_was_not_asked() {
     let active = Scripted::new("1", pass);
     let pipeline = pipeline(Hook::Authorize, parts(&active, None));
-    let access =
-        Access { action: Action::Publish, topic: "t", qos: Qos::AtMostOnce, retain: false };
+    let access = Access {
+        action: Action::Publish,
+        topic: "t",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        share_name: None,
+    };
     let explained = explain(&pipeline, &Question::Authorize(client(), (&access).into()));
     assert_eq!(explained.outcome["allowed_up_to_qos"], 2);
     assert_eq!(explained.steps[0].notes[0].text, "42");

@@ -105,6 +105,7 @@ fn authorize_allows_denies_and_abstains() {
             topic: "a/#",
             qos: Qos::ExactlyOnce,
             retain: false,
+            share_name: None,
         };
         assert_eq!(rule.authorize(&client(), &access).unwrap(), verdict, "{body}");
         assert!(rule.authorize_is_cacheable());

@@ -156,8 +156,13 @@ fn authorize(client, access) {
     assert!(publish("a").ends_with(".rhai:7"), "{}", publish("a"));
     assert!(publish("b").ends_with(".rhai:9"), "where the verdict was made: {}", publish("b"));
     assert!(publish("c").ends_with(".rhai:6 (publish names no verdict)"), "{}", publish("c"));
-    let access =
-        Access { action: Action::Publish, topic: "t", qos: Qos::AtMostOnce, retain: false };
+    let access = Access {
+        action: Action::Publish,
+        topic: "t",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        share_name: None,
+    };
     let authorized = line(&|| _ = rule.authorize(&client(), &access).unwrap());
     assert!(authorized.ends_with(".rhai:3"), "{authorized}");
     let (_, notes) = rehearse(|| rule.publish(&client(), &message("a")));

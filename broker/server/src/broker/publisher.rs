@@ -286,6 +286,7 @@ impl Desk {
             topic: parts.topic.as_str(),
             qos: parts.qos,
             retain: parts.retain,
+            share_name: None,
         };
         let (decision, cacheable) = self.pipeline.authorize(&self.client, &access, &*self.broker);
         let verdict = match decision {

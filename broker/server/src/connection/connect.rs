@@ -291,6 +291,7 @@ async fn open(
             topic: will.topic.as_str(),
             qos: will.qos,
             retain: will.retain,
+            share_name: None,
         };
         let (decision, _) = broker.pipeline.load().authorize(&client, &access, &**broker);
         check_will(broker, will)?;

@@ -55,6 +55,7 @@ impl<S: Stream> Driver<S> {
             topic: topic.as_str(),
             qos: delivery.qos,
             retain: delivery.retain,
+            share_name: None,
         };
         let (decision, cacheable) = pipeline.authorize(&self.client, &access, &*self.broker);
         let allowed = matches!(decision, Decision::Allowed { .. });

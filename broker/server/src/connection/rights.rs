@@ -206,7 +206,8 @@ impl<S: Stream> Driver<S> {
     }
 }
 
-/// A subscription is judged by its filter without `$share/name/`.
+/// A subscription is judged by its filter without `$share/name/`, and by that name.
 pub(super) fn subscribe_access(filter: &TopicFilter, qos: Qos) -> Access<'_> {
-    Access { action: Action::Subscribe, topic: filter.bare(), qos, retain: false }
+    let (topic, share_name) = (filter.bare(), filter.share_name());
+    Access { action: Action::Subscribe, topic, qos, retain: false, share_name }
 }

@@ -65,8 +65,13 @@ fn every_hook_is_answered() {
     let plugin = load("fixtures/hostile", json!(null)).unwrap();
     let next = ConnectVerdict::Next(IdentityPatch::default());
     assert_eq!(ready(plugin.connect(&attempt("good"))), Ok(next));
-    let access =
-        Access { action: Action::Subscribe, topic: "a/#", qos: Qos::AtMostOnce, retain: false };
+    let access = Access {
+        action: Action::Subscribe,
+        topic: "a/#",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        share_name: None,
+    };
     assert_eq!(plugin.authorize(&client("acme"), &access), Ok(AuthorizeVerdict::Allow));
     assert_eq!(plugin.deliver(&client("acme"), &message("good")), Ok(DeliverVerdict::Pass));
 }
@@ -188,8 +193,13 @@ fn a_guest_does_not_see_what_it_does_not_ask_for() {
 #[test]
 fn an_authorize_step_sees_the_client_and_the_access() {
     let plugin = load("fixtures/mirror", json!(null)).unwrap();
-    let access =
-        Access { action: Action::Receive, topic: "plant/1", qos: Qos::ExactlyOnce, retain: false };
+    let access = Access {
+        action: Action::Receive,
+        topic: "plant/1",
+        qos: Qos::ExactlyOnce,
+        retain: false,
+        share_name: None,
+    };
     let verdict = plugin.authorize(&detailed_client(), &access).unwrap();
     let AuthorizeVerdict::Deny(denial) = verdict else { panic!("it denies") };
     assert_eq!(denial.effect, Effect::Disconnect);

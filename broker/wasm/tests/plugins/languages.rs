@@ -33,7 +33,13 @@ fn publish(plugin: &WasmPlugin, payload: impl AsRef<[u8]>) -> PublishVerdict {
 }
 
 fn publish_access(topic: &str) -> Access<'_> {
-    Access { action: Action::Publish, topic, qos: Default::default(), retain: false }
+    Access {
+        action: Action::Publish,
+        topic,
+        qos: Default::default(),
+        retain: false,
+        share_name: None,
+    }
 }
 
 #[test]

@@ -58,8 +58,13 @@ fn an_endless_loop_ends_at_its_deadline_and_the_next_call_works() {
 #[test]
 fn every_hook_is_bounded() {
     let plugin = limited("fixtures/hostile", impatient(), json!({"always": "loop"}));
-    let access =
-        Access { action: Action::Publish, topic: "a", qos: Qos::AtMostOnce, retain: false };
+    let access = Access {
+        action: Action::Publish,
+        topic: "a",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        share_name: None,
+    };
     let failures = [
         ready(plugin.connect(&attempt("c1"))).unwrap_err(),
         plugin.authorize(&client("acme"), &access).unwrap_err(),

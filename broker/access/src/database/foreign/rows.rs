@@ -251,6 +251,7 @@ fn permission(id: i64, row: &Map<String, Value>) -> LookupRow {
         max_qos: number("max_qos", 2),
         allow_retain: Some(there("allow_retain").is_none_or(is_true)),
         on_denial: text("on_denial", "refuse"),
+        share_names: there("share_names").and_then(json_of),
         ..LookupRow::default()
     }
 }

@@ -11,7 +11,16 @@ use crate::{FilterPattern, Holder, Permission, PermissionSet};
 
 fn permission(id: i64, action: Action, filter: &str, terms: Terms, priority: i64) -> Permission {
     let (filter, on_denial) = (FilterPattern::new(filter).unwrap(), Effect::Refuse);
-    Permission { id, action, filter, terms, priority, on_denial, only_client_id: None }
+    Permission {
+        id,
+        action,
+        filter,
+        terms,
+        share_names: ShareNames::Any,
+        priority,
+        on_denial,
+        only_client_id: None,
+    }
 }
 
 fn bound(permissions: Vec<Permission>) -> BoundPermissions {
@@ -21,7 +30,8 @@ fn bound(permissions: Vec<Permission>) -> BoundPermissions {
 }
 
 const ALLOW: Terms = Terms::Allow { maximum_qos: Qos::ExactlyOnce, retain: true };
-const YES: Leave = Leave::Yes { maximum_qos: Qos::ExactlyOnce, retain: true };
+const YES: Leave =
+    Leave::Yes { maximum_qos: Qos::ExactlyOnce, retain: true, share_names: ShareNames::Any };
 
 fn publish(rules: &[(&str, Terms)]) -> BoundPermissions {
     let rules = rules.iter().zip(1..);
@@ -59,10 +69,30 @@ fn less_of_the_same_is_a_loss() {
     let full = publish(&[("a", ALLOW)]);
     let terms = Terms::Allow { maximum_qos: Qos::AtLeastOnce, retain: false };
     let comparison = compare(&full, &publish(&[("a", terms)]), ReceiveAsked::WhereStated);
-    let after = Leave::Yes { maximum_qos: Qos::AtLeastOnce, retain: false };
+    let share_names = ShareNames::Any;
+    let after = Leave::Yes { maximum_qos: Qos::AtLeastOnce, retain: false, share_names };
     let (action, filter) = ("publish", "a".into());
     assert_eq!(comparison.differences, [Difference { action, filter, before: YES, after }]);
     assert!(comparison.differences[0].loses() && !comparison.differences[0].gains());
+}
+
+#[test]
+fn fewer_names_to_share_by_are_a_loss() {
+    let shared_by = |share_names: ShareNames| {
+        let permission = permission(1, Action::Subscribe, "a", ALLOW, 0);
+        bound(vec![Permission { share_names, ..permission }])
+    };
+    let only =
+        |names: &[&str]| shared_by(ShareNames::only(names.iter().map(|name| (*name).to_owned())));
+    let lost = [("a".to_owned(), true)];
+    let gained = [("a".to_owned(), false)];
+    assert_eq!(told(&shared_by(ShareNames::Any), &only(&["x"])), lost);
+    assert_eq!(told(&only(&["x", "y"]), &only(&["y"])), lost);
+    assert_eq!(told(&only(&[]), &only(&["x"])), gained);
+    assert_eq!(told(&only(&["x"]), &shared_by(ShareNames::Any)), gained);
+    assert_eq!(told(&only(&["x", "y"]), &only(&["y", "x"])), []);
+    let comparison = compare(&only(&["x"]), &only(&["y"]), ReceiveAsked::WhereStated);
+    assert!(comparison.differences[0].loses() && comparison.differences[0].gains());
 }
 
 #[test]
@@ -152,7 +182,7 @@ proptest! {
         let leaves = |topic: &str| [sides[0].leave(topic), sides[1].leave(topic)];
         let topics = topics();
         let fits = |difference: &Difference, topic: &str| {
-            leaves(topic) == [difference.before, difference.after]
+            leaves(topic) == [difference.before.clone(), difference.after.clone()]
                 && filter_matches(&difference.filter, TopicName::from_checked(topic))
         };
         for topic in &topics {
@@ -162,7 +192,7 @@ proptest! {
         }
         for difference in &comparison.differences {
             let somewhere = topics.iter().any(|topic| fits(difference, topic))
-                || leaves(&difference.filter) == [difference.before, difference.after];
+                || leaves(&difference.filter) == [difference.before.clone(), difference.after.clone()];
             prop_assert!(somewhere, "{:?}", difference);
         }
     }

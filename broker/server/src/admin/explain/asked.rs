@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use hookmq_codec::{ProtocolVersion, Qos, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
-    Action, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Control, Hook,
-    Identity, OwnedAccess, Pipeline, ProgramKind, Question, Secret, Voucher,
+    Access, Action, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Control,
+    Hook, Identity, OwnedAccess, Pipeline, ProgramKind, Question, Secret, Voucher,
 };
 use serde::{Deserialize, Serialize};
 
@@ -101,20 +101,20 @@ impl Asked {
         let (client, origin) = self.client(admin, pipeline).await?;
         let qos =
             Qos::from_bits(self.qos).ok_or_else(|| ApiError::bad_request("qos: 0, 1 or 2"))?;
-        let access = |action| {
-            let (topic, retain) = (self.topic.clone(), self.retain);
-            Question::Authorize(client.clone(), OwnedAccess { action, topic, qos, retain })
+        let access = |action, topic: &str, share_name: Option<&str>| {
+            let access = Access { action, topic, qos, retain: self.retain, share_name };
+            Question::Authorize(client.clone(), OwnedAccess::from(&access))
         };
         let questions = match self.action {
             AskedAction::Subscribe => {
-                TopicFilter::new(&*self.topic)
+                let filter = TopicFilter::new(&*self.topic)
                     .map_err(|error| ApiError::bad_request(format!("topic: {error}")))?;
-                vec![access(Action::Subscribe)]
+                vec![access(Action::Subscribe, filter.bare(), filter.share_name())]
             }
             AskedAction::Receive => vec![Question::Deliver(client.clone(), self.message(qos)?)],
             AskedAction::Publish | AskedAction::Connect => {
                 let publish = Question::Publish(client.clone(), self.message(qos)?);
-                vec![access(Action::Publish), publish]
+                vec![access(Action::Publish, &self.topic, None), publish]
             }
         };
         Ok((questions, origin))

@@ -39,6 +39,7 @@ impl Publisher {
             topic: parts.topic.as_str(),
             qos: parts.qos,
             retain: parts.retain,
+            share_name: None,
         };
         // Time may have ended it since the verdict.
         let passage = self.desk.broker.passage(&self.desk.client, &access);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hookmq_access::{
     Answer, BoundPermissions, DirectoryError, Holder, Leave, Principal, Prospect, ReceiveAsked,
-    Ruling, compare,
+    Ruling, ShareNames, compare,
 };
 use hookmq_codec::{Qos, TopicFilter};
 use hookmq_hooks::{Access, Action, Client};
@@ -77,7 +77,7 @@ impl Told {
                 (true, false) => Effect::Loss,
                 (false, _) => Effect::Gain,
             };
-            let said = (leave(difference.before), leave(difference.after));
+            let said = (leave(&difference.before), leave(&difference.after));
             self.line(it, difference.action, &difference.filter, said, effect);
         }
         if !whole {
@@ -192,8 +192,9 @@ fn verdict(
     filter: &TopicFilter,
     granted: Qos,
 ) -> Option<String> {
+    let (topic, share_name) = (filter.bare(), filter.share_name());
     let access =
-        Access { action: Action::Subscribe, topic: filter.bare(), qos: granted, retain: false };
+        Access { action: Action::Subscribe, topic, qos: granted, retain: false, share_name };
     match (before.decide(&access), after.decide(&access)) {
         (Ruling::Allow { maximum_qos: old, .. }, Ruling::Allow { maximum_qos, .. })
             if maximum_qos < granted.min(old) =>
@@ -207,12 +208,18 @@ fn verdict(
     }
 }
 
-fn leave(leave: Leave) -> String {
+fn leave(leave: &Leave) -> String {
     match leave {
         Leave::No => "denied".into(),
-        Leave::Yes { maximum_qos, retain: true } => format!("QoS {}", maximum_qos as u8),
-        Leave::Yes { maximum_qos, retain: false } => {
-            format!("QoS {}, nothing retained", maximum_qos as u8)
+        Leave::Yes { maximum_qos, retain, share_names } => {
+            let mut said = format!("QoS {}", *maximum_qos as u8);
+            if !retain {
+                said += ", nothing retained";
+            }
+            if *share_names != ShareNames::Any {
+                said += &format!(", {share_names}");
+            }
+            said
         }
     }
 }

@@ -65,7 +65,13 @@ impl Input {
                     ActionName::Subscribe => Action::Subscribe,
                     ActionName::Receive => Action::Receive,
                 };
-                let access = OwnedAccess { action, topic, qos: Qos::AtMostOnce, retain: false };
+                let access = OwnedAccess {
+                    action,
+                    topic,
+                    qos: Qos::AtMostOnce,
+                    retain: false,
+                    share_name: None,
+                };
                 Question::Authorize(self.client()?, access)
             }
             Hook::Publish => Question::Publish(self.client()?, self.message(&topic)?),
