@@ -15,6 +15,7 @@ mod shared;
 mod slow_disk;
 mod state;
 mod trouble;
+mod wills;
 
 use hookmq_codec::{Connect, ProtocolVersion, Qos};
 use hookmq_tests::broker::{Broker, OPEN_LISTENER};

@@ -218,7 +218,11 @@ fn a_start_behind_a_power_cut_survives_another_one() {
         if !image.0.contains_key(DATABASE) {
             continue;
         }
-        let Some(events) = started(&mut stage, &past, &image) else { return };
+        let live = |stage: &mut Stage| {
+            stage.broker.address(OPEN_LISTENER);
+            stage.broker.kill();
+        };
+        let Some(events) = started(&mut stage, &past, &image, live) else { return };
         let plan = Plan { seed, cuts: CUTS_OF_A_START };
         if let Err(breach) = plan.run(past, &events) {
             panic!("{breach}the disk is {}", breach.keep().display());
@@ -228,17 +232,55 @@ fn a_start_behind_a_power_cut_survives_another_one() {
     assert!(starts > 1, "hardly any power cut has left a store: {starts}");
 }
 
-/// The broker starts with what a power cut has left, and is killed.
-fn started(stage: &mut Stage, past: &Past, image: &Image) -> Option<Vec<Event>> {
+/// Behind each of so many power cuts clients come again, and the power goes so often.
+const STRETCHES: u32 = 3;
+const CUTS_OF_A_STRETCH: u32 = 60;
+
+#[test]
+fn what_is_acknowledged_behind_a_power_cut_survives_another_one() {
+    let seed = variable("HOOKMQ_POWER_CUT_SEED").unwrap_or_else(rand::random);
+    eprintln!("HOOKMQ_POWER_CUT_SEED={seed}");
+    let traffic = |life| Traffic { life, messages: 40, large_messages: 0 };
+    let Some(recording) = record(&[(traffic(0), End::Kill)], None) else { return };
+    let Recording { events, stage: Some(mut stage), .. } = recording else { return };
+    let mut stretches = 0;
+    for (past, image) in (Plan { seed, cuts: 2 * STRETCHES }).left(&events) {
+        if !image.0.contains_key(DATABASE) || stretches == STRETCHES {
+            continue;
+        }
+        stretches += 1;
+        stage.version = match stretches % 2 {
+            0 => ProtocolVersion::V311,
+            _ => ProtocolVersion::V5,
+        };
+        let live = |stage: &mut Stage| {
+            let clients = traffic(stretches).run(stage, &mut Exchanging::behind_a_cut());
+            stage.broker.kill();
+            drop(clients);
+        };
+        let Some(events) = started(&mut stage, &past, &image, live) else { return };
+        let plan = Plan { seed, cuts: CUTS_OF_A_STRETCH };
+        match plan.run(past, &events) {
+            Ok(answers) => eprintln!("{answers} answers before and behind a power cut"),
+            Err(breach) => panic!("{breach}the disk is {}", breach.keep().display()),
+        }
+    }
+    assert!(stretches > 0, "no power cut has left a store");
+}
+
+/// The broker starts with what a power cut has left, and lives until it is killed.
+fn started(
+    stage: &mut Stage,
+    past: &Past,
+    image: &Image,
+    live: impl FnOnce(&mut Stage),
+) -> Option<Vec<Event>> {
     let root = stage.broker.directory().canonicalize().unwrap();
     std::fs::remove_dir_all(root.join("data")).unwrap();
     image.write(&root);
     let kept = BufWriter::new(File::create(root.join("start.trace")).unwrap());
     let recorder = Recorder::new(root.to_str().unwrap());
-    let (mut recorder, _) = traced(stage, recorder, kept, |stage| {
-        stage.broker.address(OPEN_LISTENER);
-        stage.broker.kill();
-    })?;
+    let (mut recorder, _) = traced(stage, recorder, kept, live)?;
     let unknown = recorder.end();
     if !differences(past.disk.clone(), &recorder.events, &root).is_empty() {
         recorder.forget(&unknown);

@@ -1,21 +1,33 @@
 //! What a store has after a power cut, and what of it breaks a promise.
 
+mod group;
+mod message;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use hookmq_codec::{Qos, TopicFilter};
 use hookmq_store::{Recovery, Reference, SessionKey, StoreOptions};
 
-use super::promises::{Gone, MessageNumber, Promises, Session, Stage, brief};
+use super::promises::{Gone, Group, MessageNumber, Promises, Session, Stage, brief};
 
 #[derive(Debug, PartialEq)]
 pub struct Found {
     sessions: BTreeMap<String, FoundSession>,
     retained: BTreeMap<String, Vec<u8>>,
+    shared: BTreeMap<TopicFilter, FoundGroup>,
+}
+
+/// The queue of a shared subscription.
+#[derive(Debug, PartialEq)]
+struct FoundGroup {
+    members: u32,
+    queue: Vec<FoundMessage>,
 }
 
 #[derive(Debug, PartialEq)]
 struct FoundSession {
+    expiry_interval: u32,
     subscriptions: BTreeMap<TopicFilter, Qos>,
     received: Vec<u16>,
     will: Option<Vec<u8>>,
@@ -28,6 +40,8 @@ struct FoundSession {
 struct FoundMessage {
     payload: Vec<u8>,
     qos: Qos,
+    /// Milliseconds from when it was stored.
+    lifetime: Option<u64>,
 }
 
 impl Found {
@@ -66,7 +80,14 @@ impl Found {
             retained.insert(key.topic.to_string(), stored.message.payload().to_vec());
         };
         recovery.for_each_retained(take).map_err(|it| it.to_string())?;
-        Ok((Self { sessions, retained }, recovery))
+        let shared: Vec<_> = recovery.index().shared().cloned().collect();
+        let shared = shared.into_iter().map(|state| {
+            let queue = state.queue.iter().map(|it| FoundMessage::read(&mut recovery, it));
+            let queue = queue.collect::<Result<_, String>>()?;
+            Ok((state.shared.filter, FoundGroup { members: state.members, queue }))
+        });
+        let shared = shared.collect::<Result<_, String>>()?;
+        Ok((Self { sessions, retained, shared }, recovery))
     }
 
     /// Which promises are broken.
@@ -100,6 +121,7 @@ impl Found {
         for name in self.sessions.keys().filter(|it| !promises.sessions.contains_key(*it)) {
             broken.push(format!("session {name}: nobody has begun it"));
         }
+        self.judge_groups(promises, &mut broken);
         self.judge_wholes(promises, &mut broken);
         broken
     }
@@ -114,6 +136,13 @@ impl Found {
                 (due.certain && due.gone == Gone::No).then(|| found.has(&message.name))
             });
             let mut places: Vec<bool> = queues.collect();
+            let groups = promises.groups.iter().filter_map(|(filter, group)| {
+                let due = group.due.get(&number)?;
+                let is_there =
+                    || self.of_group(filter).any(|it| brief(&it.payload) == message.name);
+                (due.certain && due.gone == Gone::No).then(is_there)
+            });
+            places.extend(groups);
             if message.retain {
                 let retained = self.retained.get(&message.topic);
                 places.push(retained.is_some_and(|it| brief(it) == message.name));
@@ -128,10 +157,7 @@ impl Found {
 impl FoundSession {
     fn read(recovery: &mut Recovery, key: &SessionKey) -> Result<Self, String> {
         let state = recovery.index().session(key).expect("it was listed").clone();
-        let mut message = |reference: &Reference| {
-            let stored = recovery.message(reference.id()).map_err(|it| it.to_string())?;
-            Ok(FoundMessage { payload: stored.message.payload().to_vec(), qos: reference.qos() })
-        };
+        let mut message = |reference: &Reference| FoundMessage::read(recovery, reference);
         let queue = state.queue.iter().map(&mut message).collect::<Result<_, String>>()?;
         let in_flight = state.in_flight.iter().map(|slot| {
             let found = slot.message.as_ref().map(&mut message).transpose()?;
@@ -142,6 +168,7 @@ impl FoundSession {
         let will = will.map_err(|it| it.to_string())?.map(|it| it.message.payload().to_vec());
         let subscriptions = state.subscriptions.iter();
         Ok(Self {
+            expiry_interval: state.expiry_interval,
             subscriptions: subscriptions
                 .map(|it| (it.filter.clone(), it.subscription.options.maximum_qos))
                 .collect(),
@@ -184,6 +211,9 @@ impl FoundSession {
         if !session.will.allows(&self.will) {
             broken.push(format!("its will is {:?}", self.will.as_deref().map(brief)));
         }
+        if !session.expiry_interval.allows(&self.expiry_interval) {
+            broken.push(format!("it outlives its connection by {} s", self.expiry_interval));
+        }
     }
 
     fn messages(&self) -> impl Iterator<Item = &FoundMessage> {
@@ -206,7 +236,9 @@ impl FoundSession {
             if !there.insert(*number) {
                 broken.push(format!("{told} is there twice"));
             }
-            match session.due.get(number) {
+            broken.extend(found.judge_lifetime(promises.messages[*number].expiry_interval));
+            let of_groups = self.groups(promises).find_map(|group| group.due.get(number));
+            match session.due.get(number).or(of_groups) {
                 None => broken.push(format!("{told} is due to others")),
                 Some(due) if due.gone == Gone::Yes => {
                     broken.push(format!("{told} is back, and PUBREL was sent"));
@@ -221,9 +253,15 @@ impl FoundSession {
         judge_missing(&there, session, promises, broken);
     }
 
+    /// Of which it is a member.
+    fn groups<'a>(&self, promises: &'a Promises) -> impl Iterator<Item = &'a Group> {
+        let filters = self.subscriptions.keys().filter(|it| it.share_name().is_some());
+        filters.filter_map(|it| promises.groups.get(it))
+    }
+
     /// Each publisher's messages wait in their order.
     fn judge_order(&self, promises: &Promises, broken: &mut Vec<String>) {
-        let mut last: HashMap<u32, MessageNumber> = HashMap::new();
+        let mut last: HashMap<(u32, u32), MessageNumber> = HashMap::new();
         for found in &self.queue {
             let Some(number) = promises.by_payload.get(&found.payload) else { continue };
             let before = last.insert(promises.messages[*number].publisher, *number);
@@ -266,7 +304,7 @@ fn judge_missing(
     promises: &Promises,
     broken: &mut Vec<String>,
 ) {
-    let mut last: HashMap<u32, MessageNumber> = HashMap::new();
+    let mut last: HashMap<(u32, u32), MessageNumber> = HashMap::new();
     for number in there {
         last.insert(promises.messages[*number].publisher, *number);
     }

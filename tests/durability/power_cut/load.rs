@@ -1,10 +1,13 @@
 //! What clients do while they are recorded. Each life of the broker has the same traffic; those who come
 //! again go on where they were.
 
+mod group;
+
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::scope;
 
-use hookmq_codec::{Connect, Packet, PacketId, Publish, Qos};
+use hookmq_codec::{Connect, Packet, PacketId, Publish, Qos, ReasonCode};
 use hookmq_tests::client::{Client, ack, connect_to_session, packet_id, publish, will};
 
 use crate::Stage;
@@ -35,6 +38,13 @@ pub struct Exchanging {
     used: u16,
 }
 
+impl Exchanging {
+    /// Which packet ids the broker has kept is not known: none of them is used.
+    pub fn behind_a_cut() -> Self {
+        Self { unreleased: Vec::new(), used: 1000 }
+    }
+}
+
 impl Traffic {
     /// Gives the clients that stay connected.
     pub fn run(self, stage: &Stage, exchanging: &mut Exchanging) -> Vec<Client> {
@@ -42,12 +52,16 @@ impl Traffic {
         let mut live = stage.session("live");
         live.subscribe("a/#", Qos::ExactlyOnce);
         live.subscribe("l/#", Qos::AtLeastOnce);
+        let sharing = ["sharing-1", "sharing-2"].map(|it| group::come(stage, it));
+        let over = &AtomicBool::new(false);
         scope(|threads| {
+            let sharing = sharing.map(|it| threads.spawn(|| group::share(it, over)));
             let live = threads.spawn(|| take_until_end(live));
             let with_will = threads.spawn(|| self.leave_wills(stage));
             let churn = threads.spawn(|| self.churn(stage));
             let publishing = [
                 threads.spawn(|| self.publish(stage)),
+                threads.spawn(|| self.publish_to_group(stage)),
                 threads.spawn(|| self.publish_large(stage)),
                 threads.spawn(|| self.retain(stage)),
                 threads.spawn(|| self.end_sessions(stage)),
@@ -56,7 +70,10 @@ impl Traffic {
             publishing.into_iter().for_each(|it| it.join().unwrap());
             let end = self.payload("end", 0, 0);
             stage.client("end").publish(publish("a/end", &end, Qos::AtLeastOnce));
-            vec![live.join().unwrap(), with_will.join().unwrap(), churn.join().unwrap(), exchanging]
+            let stay = [live, with_will, churn].map(|it| it.join().unwrap());
+            over.store(true, Relaxed);
+            let sharing = sharing.map(|it| it.join().unwrap());
+            stay.into_iter().chain(sharing).chain([exchanging]).collect()
         })
     }
 
@@ -66,7 +83,8 @@ impl Traffic {
         first.subscribe("a/#", Qos::AtLeastOnce);
         first.subscribe("r/#", Qos::AtLeastOnce);
         take(&mut first, self.life * self.messages / 2);
-        first.disconnect();
+        // It lasts longer from now on, in 5.0, until it is back.
+        first.disconnect_with(ReasonCode::Success, stage.version.is_v5().then_some(7200));
         let mut second = stage.session("away-2");
         second.subscribe("a/#", Qos::ExactlyOnce);
         second.subscribe("b/#", Qos::AtLeastOnce);
@@ -83,7 +101,9 @@ impl Traffic {
                 let topic = ["a/1", "c/0", "a/2", "c/1", "c/2"][number as usize % 5];
                 let packet_id = Some(packet_id(number as u16 + 1));
                 let message = publish(topic, &payload, Qos::AtLeastOnce);
-                bytes.extend(client.encode(&Packet::Publish(Publish { packet_id, ..message })));
+                let properties = group::lasting(stage.version, number);
+                let message = Publish { packet_id, properties, ..message };
+                bytes.extend(client.encode(&Packet::Publish(message)));
             }
             client.send_raw(&bytes);
             (0..WINDOW).for_each(|_| _ = client.receive());
@@ -240,10 +260,37 @@ fn take_until_end(mut client: Client) -> Client {
     client
 }
 
-/// Receives and acknowledges so many messages.
+/// Receives and acknowledges so many messages, or what there is: less, where power was cut before.
 fn take(client: &mut Client, messages: u32) {
-    for _ in 0..messages {
-        let received = client.receive_where(|it| matches!(it, Packet::Publish(_)));
-        client.acknowledge(&received);
+    /// Pings without anything between their answers, behind which nothing more comes.
+    const QUIET: u32 = 10;
+    let (mut taken, mut quiet) = (0, 0);
+    client.send(&Packet::PingReq);
+    while taken < messages && quiet < QUIET {
+        let received = client.receive();
+        match received.packet() {
+            Packet::PingResp => {
+                quiet += 1;
+                client.send(&Packet::PingReq);
+            }
+            packet => {
+                taken += u32::from(matches!(packet, Packet::Publish(_)));
+                quiet = 0;
+                answer(client, &packet);
+            }
+        }
+    }
+}
+
+/// A receiver's next step in an exchange, of this life or an earlier one.
+fn answer(client: &mut Client, packet: &Packet<'_>) {
+    match packet {
+        Packet::Publish(publish) => match (publish.qos, publish.packet_id) {
+            (Qos::AtLeastOnce, Some(id)) => client.send(&Packet::PubAck(ack(id))),
+            (Qos::ExactlyOnce, Some(id)) => client.send(&Packet::PubRec(ack(id))),
+            _ => {}
+        },
+        Packet::PubRel(release) => client.send(&Packet::PubComp(ack(release.packet_id))),
+        other => panic!("{other:?}"),
     }
 }

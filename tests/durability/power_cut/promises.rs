@@ -1,5 +1,6 @@
 //! What a broker has promised its clients, out of the packets that came and left.
 
+mod group;
 mod register;
 mod session;
 
@@ -10,6 +11,7 @@ use hookmq_codec::{
 };
 
 use super::recording::Event;
+pub use group::Group;
 pub use register::Register;
 pub use session::{Due, Gone, Session, Stage};
 
@@ -21,12 +23,18 @@ pub type MessageNumber = usize;
 pub struct Message {
     /// How its payload begins.
     pub name: String,
-    pub publisher: u32,
+    /// Unique over all lives.
+    pub publisher: (u32, u32),
     pub topic: String,
     pub qos: Qos,
     pub retain: bool,
     pub acknowledged: bool,
+    /// Seconds.
+    pub expiry_interval: Option<u32>,
 }
+
+/// Seconds that a session of 3.1.1 lasts, as the configuration has it where it says nothing.
+const EXPIRY_MAXIMUM: u32 = 7 * 24 * 3600;
 
 /// No packets are refused in what is recorded, and one client writes a retained message.
 #[derive(Debug, Clone, Default)]
@@ -35,10 +43,14 @@ pub struct Promises {
     pub retained: BTreeMap<String, Register<Option<Vec<u8>>>>,
     pub messages: Vec<Message>,
     pub by_payload: HashMap<Vec<u8>, MessageNumber>,
+    /// By the filter of the shared subscription.
+    pub groups: BTreeMap<TopicFilter, Group>,
     /// Messages without an answer.
     unanswered: Vec<MessageNumber>,
     connections: BTreeMap<u32, Connection>,
     pub answers: u64,
+    /// Lives of the broker that are over: connections are counted anew where another recording goes on.
+    lives: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -46,8 +58,9 @@ struct Connection {
     client_id: String,
     version: ProtocolVersion,
     clean: bool,
-    /// Whether the session outlives it.
+    /// Whether the session outlives it, and for how many seconds.
     lasting: bool,
+    expiry_interval: u32,
     will: Option<Vec<u8>>,
     left: bool,
     published: HashMap<u16, Published>,
@@ -96,14 +109,20 @@ impl Promises {
                 let wanted = unsubscribe.filters.into_iter().map(|it| (it, None)).collect();
                 self.subscriptions_change(number, unsubscribe.packet_id.get(), wanted);
             }
-            Packet::PubAck(ack) | Packet::PubRec(ack) => session.acknowledged(ack.packet_id),
+            Packet::PubAck(ack) | Packet::PubRec(ack) => {
+                let message = session.acknowledged(ack.packet_id);
+                self.goes(message, Gone::Perhaps);
+            }
             Packet::PubRel(ack) => {
                 session.received.entry(ack.packet_id.get()).or_default().begin(false);
             }
             Packet::PubComp(ack) => session.completed(ack.packet_id),
-            Packet::Disconnect(_) => {
+            Packet::Disconnect(disconnect) => {
                 connection.left = true;
                 session.will.begin(None);
+                if let Some(seconds) = disconnect.properties.session_expiry_interval {
+                    session.expiry_interval.begin(seconds);
+                }
             }
             Packet::PingReq => {}
             other => panic!("not in what is recorded: {other:?}"),
@@ -122,16 +141,21 @@ impl Promises {
                 }
                 return;
             }
-            Packet::PubRel(ack) => session.releases(ack.packet_id),
+            Packet::PubRel(ack) => {
+                let message = session.releases(ack.packet_id);
+                self.goes(message, Gone::Yes);
+            }
             Packet::PingResp | Packet::Disconnect(_) => return,
             Packet::ConnAck(_) => {
                 if connection.clean {
                     *session = Session::default();
                     session.exists = Register::new(connection.lasting);
                     session.will = Register::new(connection.will.clone());
+                    session.expiry_interval = Register::new(connection.expiry_interval);
                 } else {
                     session.exists.confirm(&true);
                     session.will.confirm(&connection.will);
+                    session.expiry_interval.confirm(&connection.expiry_interval);
                 }
             }
             Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
@@ -156,11 +180,12 @@ impl Promises {
 
     fn connect(&mut self, number: u32, connect: &Connect<'_>) {
         let client_id = connect.client_id.to_owned();
-        let expiry = connect.properties.session_expiry_interval.unwrap_or(0);
-        let lasting = match connect.version {
-            ProtocolVersion::V5 => expiry > 0,
-            _ => !connect.clean_start,
+        let expiry_interval = match connect.version {
+            ProtocolVersion::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => EXPIRY_MAXIMUM,
         };
+        let lasting = expiry_interval > 0;
         let session = self.sessions.entry(client_id.clone()).or_default();
         let will = connect.will.as_ref().map(|it| it.payload.to_vec());
         match connect.clean_start {
@@ -168,6 +193,7 @@ impl Promises {
             false => {
                 session.exists.begin(true);
                 session.will.begin(will.clone());
+                session.expiry_interval.begin(expiry_interval);
             }
         }
         let connection = Connection {
@@ -175,6 +201,7 @@ impl Promises {
             version: connect.version,
             clean: connect.clean_start,
             lasting,
+            expiry_interval,
             will,
             left: false,
             published: HashMap::new(),
@@ -217,8 +244,19 @@ impl Promises {
                 session.due.insert(number, due);
             }
         }
+        for (filter, group) in &mut self.groups {
+            if let Some((qos, certain)) = Group::grants(filter, self.sessions.values(), &topic) {
+                let due = Due { certain, qos: qos.min(publish.qos), gone: Gone::No };
+                group.due.insert(number, due);
+            }
+        }
         let (name, qos, retain) = (brief(&payload), publish.qos, publish.retain);
-        self.messages.push(Message { name, publisher, topic, qos, retain, acknowledged: false });
+        let publisher = (self.lives, publisher);
+        let expiry_interval = publish.properties.message_expiry_interval;
+        let acknowledged = false;
+        let message =
+            Message { name, publisher, topic, qos, retain, acknowledged, expiry_interval };
+        self.messages.push(message);
         self.by_payload.insert(payload, number);
         self.unanswered.push(number);
         number
@@ -248,9 +286,16 @@ impl Promises {
         let connection = self.connections.get_mut(&number).expect("it began with CONNECT");
         let session = self.sessions.get_mut(&connection.client_id).expect("CONNECT named it");
         let filters: Vec<_> = wanted.iter().map(|(filter, _)| filter.clone()).collect();
-        session.doubt(&self.messages, &filters, &self.unanswered);
+        for filter in filters.iter().filter(|it| it.share_name().is_some()) {
+            let group = self.groups.entry(filter.clone()).or_default();
+            let matching = self.unanswered.iter().copied();
+            let matching = matching.filter(|it| self.messages[*it].fits(&[filter.clone()]));
+            group.doubt(&self.messages, &matching.collect::<Vec<_>>());
+        }
+        let own: Vec<_> = filters.iter().filter(|it| it.share_name().is_none()).cloned().collect();
+        session.doubt(&self.messages, &own, &self.unanswered);
         if wanted.iter().all(|(_, qos)| qos.is_none()) {
-            session.let_go(&self.messages, &filters);
+            session.let_go(&self.messages, &own);
         }
         for (filter, qos) in &wanted {
             session.subscriptions.entry(filter.clone()).or_default().begin(*qos);
@@ -278,6 +323,13 @@ impl Promises {
         self.forget_wills();
         self.connections.clear();
         self.unanswered.clear();
+        self.lives += 1;
+    }
+
+    /// A member of a shared subscription may have it.
+    fn goes(&mut self, message: Option<MessageNumber>, gone: Gone) {
+        let Some(message) = message else { return };
+        self.groups.values_mut().for_each(|group| group.goes(message, gone));
     }
 
     fn parties(&mut self, number: u32) -> (&mut Connection, &mut Session) {

@@ -17,6 +17,8 @@ pub struct Session {
     /// Of QoS 2: whether the client has used the packet id and not released it.
     pub received: BTreeMap<u16, Register<bool>>,
     pub will: Register<Option<Vec<u8>>>,
+    /// Seconds that it outlives its connection.
+    pub expiry_interval: Register<u32>,
     pub due: BTreeMap<MessageNumber, Due>,
     /// By the packet ids under which they left, as long as the client has not acknowledged them.
     pub sent: BTreeMap<u16, MessageNumber>,
@@ -34,7 +36,7 @@ pub struct Due {
 }
 
 /// Whether the client has acknowledged a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gone {
     No,
     /// It did, and no answer was given to it.
@@ -67,7 +69,7 @@ impl Session {
         let topic = TopicName::new(topic).expect("it was decoded");
         let (mut highest, mut certain) = (None, false);
         for (filter, granted) in &self.subscriptions {
-            if filter.matches(topic) {
+            if filter.share_name().is_none() && filter.matches(topic) {
                 highest = highest.max(granted.values().flatten().copied().max());
                 certain |= granted.certain().is_some_and(Option::is_some);
             }
@@ -104,22 +106,24 @@ impl Session {
         }
     }
 
-    /// PUBACK or PUBREC has come.
-    pub fn acknowledged(&mut self, packet_id: PacketId) {
-        let Some(number) = self.sent.remove(&packet_id.get()) else { return };
+    /// PUBACK or PUBREC has come; gives the message.
+    pub fn acknowledged(&mut self, packet_id: PacketId) -> Option<MessageNumber> {
+        let number = self.sent.remove(&packet_id.get())?;
         if let Some(due) = self.due.get_mut(&number) {
             due.gone = Gone::Perhaps;
         }
         self.advance(packet_id, Stage::Received);
+        Some(number)
     }
 
-    /// PUBREL leaves.
-    pub fn releases(&mut self, packet_id: PacketId) {
+    /// PUBREL leaves; gives the message.
+    pub fn releases(&mut self, packet_id: PacketId) -> Option<MessageNumber> {
         self.advance(packet_id, Stage::Released);
-        let exchange = self.exchanges.get(&packet_id.get());
-        if let Some(due) = exchange.and_then(|it| self.due.get_mut(&it.message)) {
+        let number = self.exchanges.get(&packet_id.get())?.message;
+        if let Some(due) = self.due.get_mut(&number) {
             due.gone = Gone::Yes;
         }
+        Some(number)
     }
 
     /// PUBCOMP has come.
