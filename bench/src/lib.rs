@@ -137,6 +137,7 @@ fn client() -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     })
 }
 

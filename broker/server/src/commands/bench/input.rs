@@ -98,6 +98,7 @@ impl Input {
             attachments: Default::default(),
             limits: Default::default(),
             budget: Default::default(),
+            steps: Default::default(),
         }))
     }
 
