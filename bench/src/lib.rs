@@ -139,6 +139,7 @@ fn client() -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Tenants by the admin API and the command line.
 
+mod rules;
 mod tokens;
 
 use std::process::Output;

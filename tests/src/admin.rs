@@ -59,6 +59,10 @@ impl AdminClient {
         self.request("PATCH", path, body)
     }
 
+    pub fn put(&self, path: &str, body: &[u8]) -> (u16, Value) {
+        self.request("PUT", path, body)
+    }
+
     pub fn delete(&self, path: &str) -> (u16, Value) {
         self.request("DELETE", path, &[])
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hookmq_codec::ProtocolVersion;
 use parking_lot::Mutex;
 
-use crate::{Authentication, TenantBudget};
+use crate::{Authentication, TenantBudget, TenantStepsCell};
 
 /// Who says that an attribute is true.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -242,6 +242,8 @@ pub struct Client {
     pub limits: ClientLimits,
     /// Its tenant's.
     pub budget: Arc<TenantBudget>,
+    /// Those that its tenant has made.
+    pub steps: Arc<TenantStepsCell>,
 }
 
 impl Client {
@@ -251,6 +253,7 @@ impl Client {
         client_id: Arc<str>,
         username: Arc<str>,
         budget: Arc<TenantBudget>,
+        steps: Arc<TenantStepsCell>,
     ) -> Self {
         Self {
             tenant,
@@ -269,6 +272,7 @@ impl Client {
             attachments: BTreeMap::new(),
             limits: ClientLimits::default(),
             budget,
+            steps,
         }
     }
 

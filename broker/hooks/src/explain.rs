@@ -54,7 +54,11 @@ impl Observer for Tracer<'_> {
         took: Duration,
         notes: Vec<Note>,
     ) {
-        let place = self.steps.iter().position(|other| std::ptr::eq(&**other, step));
+        let is_it = |other: &Arc<Step>| match step.is_tenants() {
+            true => other.is_place(),
+            false => std::ptr::eq(&**other, step),
+        };
+        let place = self.steps.iter().position(is_it);
         self.traces.lock().push(StepTrace {
             position: place.map_or(0, |place| place + 1),
             program: version.program.identity().clone(),
@@ -75,6 +79,7 @@ impl Tracer<'_> {
             if traces.iter().all(|trace| trace.position != position) {
                 let why = match wants(step) {
                     true if position > last => "a step before it has decided",
+                    true if step.is_place() => "the tenant has no rule for it",
                     _ => "its conditions do not fit",
                 };
                 traces.push(StepTrace {

@@ -25,6 +25,7 @@ mod run;
 mod services;
 mod step;
 mod sync;
+mod tenant_steps;
 mod trial;
 mod verdict;
 
@@ -56,6 +57,7 @@ pub use services::{
     Keeper, KeyValueError, KeyValueLimits, KeyValueStore, ProgramMetric, ProgramMetrics, Services,
 };
 pub use step::{Step, StepParts};
+pub use tenant_steps::{LastFailure, TENANT_RULES, TenantAccount, TenantSteps, TenantStepsCell};
 pub use trial::{Difference, Differences, EVERYBODY, Stage, Trial, Version};
 pub use verdict::{
     Access, Action, AuthorizeVerdict, ConnectVerdict, DeliverVerdict, Denial, Effect, FailureKind,

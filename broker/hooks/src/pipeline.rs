@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hookmq_codec::{TopicFilter, TopicName, filter_intersects};
+use hookmq_codec::TopicName;
 use hookmq_core::TopicTree;
 
 use crate::step::{Due, wants_topic};
 use crate::sync::{ArcSwap, AtomicU64};
-use crate::{Access, Action, Blueprint, Client, FailurePolicy, Hook, Step, StepParts, StepSpec};
+use crate::{
+    Access, Blueprint, Client, FailurePolicy, Hook, Step, StepParts, StepSpec, TenantSteps,
+};
 
 /// The steps of one generation. Immutable: calls in flight finish on the one they started with.
 pub struct Pipeline {
@@ -20,23 +22,36 @@ pub struct Pipeline {
 }
 
 /// The steps of one hook.
+#[derive(Default)]
 pub(crate) struct Chain {
     pub(crate) steps: Vec<Arc<Step>>,
     /// Steps with a topic condition, by filter; matched as subscriptions are.
     by_topic: TopicTree<u16, ()>,
     /// Steps without one.
     everywhere: Vec<u16>,
+    /// Steps that are no mere places for those of tenants.
+    programs: usize,
 }
 
 /// The steps that one client's access or message on one topic is due to, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StepSet(pub(crate) Vec<Due>);
+#[derive(Clone, Default)]
+pub struct StepSet {
+    pub(crate) due: Vec<Due>,
+    /// Present where some of them are the tenant's own.
+    pub(crate) own: Option<Arc<TenantSteps>>,
+}
 
 impl StepSet {
     /// Whether no step wants the topic.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.due.is_empty()
+    }
+}
+
+impl std::fmt::Debug for StepSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StepSet").field(&self.due).finish()
     }
 }
 
@@ -98,21 +113,47 @@ impl Pipeline {
 
     /// The steps that `hook` asks for this client and topic.
     pub fn select(&self, hook: Hook, client: &Client, topic: TopicName<'_>) -> StepSet {
+        self.select_with(None, hook, client, topic)
+    }
+
+    /// As [`Self::select`]; of the tenant's own steps those of `own`, which is what the call has begun
+    /// on.
+    pub(crate) fn select_with(
+        &self,
+        own: Option<&Arc<TenantSteps>>,
+        hook: Hook,
+        client: &Client,
+        topic: TopicName<'_>,
+    ) -> StepSet {
         let chain = self.chain(hook);
         if chain.steps.is_empty() {
             return StepSet::default();
         }
-        let mut wanted = chain.everywhere.clone();
-        chain.by_topic.for_each_match(topic, |step, ()| wanted.push(step));
-        wanted.sort_unstable();
-        wanted.dedup();
-        let whose = (Some(&*client.tenant), &*client.client_id);
-        let due = wanted.into_iter().filter_map(|place| {
-            let step = &chain.steps[usize::from(place)];
-            let step = Some(step).filter(|step| step.wants_client(client))?;
-            step.due(place, whose, |program| wants_topic(program, topic))
-        });
-        StepSet(due.collect())
+        if chain.has_places() && client.steps.generation() > 0 {
+            let own = own.cloned().unwrap_or_else(|| client.steps.load());
+            return chain.select_both(hook, own, client, topic);
+        }
+        let due = chain.due(client, topic, |step| !step.is_place()).collect();
+        StepSet { due, own: None }
+    }
+
+    /// Whether a step of `hook` may be due to the client, whatever the topic.
+    #[inline]
+    pub fn may_ask(&self, hook: Hook, client: &Client) -> bool {
+        let chain = self.chain(hook);
+        chain.programs > 0 || chain.has_places() && client.steps.generation() > 0
+    }
+
+    /// The step that is meant by one of `steps`.
+    #[inline]
+    pub(crate) fn step<'a>(&'a self, hook: Hook, steps: &'a StepSet, due: Due) -> &'a Arc<Step> {
+        match (due.own, &steps.own) {
+            (Some(own), Some(of_tenant)) => {
+                let chain = of_tenant.chain(hook).expect("steps of a tenant have a hook");
+                &chain.steps[usize::from(own)]
+            }
+            _ => &self.chain(hook).steps[usize::from(due.place)],
+        }
     }
 
     /// Whether a step wants to authorize, one by one, the messages that this client is sent.
@@ -123,23 +164,27 @@ impl Pipeline {
 
     /// The authorize steps to ask. A filter is due to every step whose topics it touches.
     pub(crate) fn select_for_access(&self, client: &Client, access: &Access<'_>) -> StepSet {
-        let touched = |filters: &[TopicFilter]| {
-            filters.is_empty()
-                || filters.iter().any(|filter| match access.action {
-                    Action::Subscribe => filter_intersects(filter.bare(), access.topic),
-                    // Literal topics are filters that match themselves alone.
-                    Action::Publish | Action::Receive => {
-                        filter.matches(TopicName::from_checked(access.topic))
-                    }
-                })
-        };
-        let whose = (Some(&*client.tenant), &*client.client_id);
-        let steps = (0..).zip(&self.authorize.steps).filter_map(|(place, step)| {
-            let wants = step.wants_client(client) && touched(&step.spec.condition.topics);
-            let step = Some(step).filter(|_| wants)?;
-            step.due(place, whose, |program| touched(program.topics()))
-        });
-        StepSet(steps.collect())
+        let mut steps = StepSet::default();
+        let own = (self.authorize.has_places() && client.steps.generation() > 0)
+            .then(|| client.steps.load());
+        for (place, step) in (0..).zip(&self.authorize.steps) {
+            if !step.is_place() {
+                steps.due.extend(step.due_for_access(place, client, access));
+                continue;
+            }
+            let Some(own) = own.as_ref().filter(|_| step.wants_access(client, access)) else {
+                continue;
+            };
+            let before = steps.due.len();
+            let of_tenant = own.chain(Hook::Authorize).into_iter().flat_map(|it| &it.steps);
+            let asked = (0..).zip(of_tenant);
+            let asked = asked.filter_map(|(own, step)| step.due_for_access(own, client, access));
+            steps.due.extend(asked.map(|due| due.within(place)));
+            if steps.due.len() > before {
+                steps.own = Some(own.clone());
+            }
+        }
+        steps
     }
 
     fn chain(&self, hook: Hook) -> &Chain {
@@ -158,28 +203,88 @@ impl Chain {
         specs: &[StepSpec],
         mut parts_of: impl FnMut(usize, &StepSpec) -> StepParts,
     ) -> Result<Self, AssembleError> {
-        let mut chain = Self { steps: vec![], by_topic: TopicTree::default(), everywhere: vec![] };
-        for (position, spec) in (1..).zip(specs) {
-            let parts = parts_of(position - 1, spec);
-            let program = &parts.active.program;
-            if !program.hooks().contains(hook) {
-                let program = program.identity().to_string();
-                return Err(AssembleError::NoSuchHook { hook, position, program });
-            }
-            if let FailurePolicy::DeadLetter { topic } = &spec.on_failure {
-                if hook != Hook::Publish {
-                    return Err(AssembleError::NoDeadLetter { hook });
-                }
-                TopicName::new(topic)
-                    .map_err(|source| AssembleError::DeadLetter { position, source })?;
-            }
-            let place =
-                u16::try_from(chain.steps.len()).map_err(|_| AssembleError::TooMany { hook })?;
-            let step = Step::new(hook, spec.clone(), parts);
-            chain.index(place, &step);
-            chain.steps.push(Arc::new(step));
+        let mut chain = Self::default();
+        for (position, spec) in specs.iter().enumerate() {
+            chain.push(hook, spec.clone(), parts_of(position, spec))?;
         }
         Ok(chain)
+    }
+
+    /// Puts a step behind the others.
+    pub(crate) fn push(
+        &mut self,
+        hook: Hook,
+        spec: StepSpec,
+        parts: StepParts,
+    ) -> Result<(), AssembleError> {
+        let position = self.steps.len() + 1;
+        let program = &parts.active.program;
+        if !program.hooks().contains(hook) {
+            let program = program.identity().to_string();
+            return Err(AssembleError::NoSuchHook { hook, position, program });
+        }
+        if let FailurePolicy::DeadLetter { topic } = &spec.on_failure {
+            if hook != Hook::Publish {
+                return Err(AssembleError::NoDeadLetter { hook });
+            }
+            TopicName::new(topic)
+                .map_err(|source| AssembleError::DeadLetter { position, source })?;
+        }
+        let place = u16::try_from(self.steps.len()).map_err(|_| AssembleError::TooMany { hook })?;
+        let step = Step::new(hook, spec, parts);
+        self.index(place, &step);
+        self.programs += usize::from(!step.is_place());
+        self.steps.push(Arc::new(step));
+        Ok(())
+    }
+
+    /// Those to ask about a topic, of the steps that `counts` says count.
+    pub(crate) fn due(
+        &self,
+        client: &Client,
+        topic: TopicName<'_>,
+        counts: impl Fn(&Step) -> bool,
+    ) -> impl Iterator<Item = Due> {
+        let whose = (Some(&*client.tenant), &*client.client_id);
+        self.wanted(topic).into_iter().filter_map(move |place| {
+            let step = &self.steps[usize::from(place)];
+            let step = Some(step).filter(|step| counts(step) && step.wants_client(client))?;
+            step.due(place, whose, |program| wants_topic(program, topic))
+        })
+    }
+
+    /// The places, in order, of the steps whose conditions may fit the topic.
+    fn wanted(&self, topic: TopicName<'_>) -> Vec<u16> {
+        let mut wanted = self.everywhere.clone();
+        self.by_topic.for_each_match(topic, |step, ()| wanted.push(step));
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// Whether steps of tenants have a place here.
+    #[inline]
+    fn has_places(&self) -> bool {
+        self.programs < self.steps.len()
+    }
+
+    /// The operator's steps, and `own` at their places among them.
+    fn select_both(
+        &self,
+        hook: Hook,
+        own: Arc<TenantSteps>,
+        client: &Client,
+        topic: TopicName<'_>,
+    ) -> StepSet {
+        let mut due = Vec::new();
+        for asked in self.due(client, topic, |_| true) {
+            match self.steps[usize::from(asked.place)].is_place() {
+                true => own.due((hook, asked.place), client, topic, &mut due),
+                false => due.push(asked),
+            }
+        }
+        let own = due.iter().any(|due| due.own.is_some()).then_some(own);
+        StepSet { due, own }
     }
 
     fn index(&mut self, place: u16, step: &Step) {

@@ -196,6 +196,7 @@ mod tests {
             attachments: Default::default(),
             limits: Default::default(),
             budget: Default::default(),
+            steps: Default::default(),
         };
         let message = Message::new(NewMessage {
             topic: TopicName::new("t").unwrap(),

@@ -182,8 +182,9 @@ impl Pipeline {
         observer: &dyn Observer,
     ) -> (Result<Decision, Denial>, bool) {
         let mut cacheable = true;
-        for due in self.select_for_access(client, access).0 {
-            let step = &self.authorize.steps[usize::from(due.place)];
+        let steps = self.select_for_access(client, access);
+        for &due in &steps.due {
+            let step = self.step(Hook::Authorize, &steps, due);
             let mut versions = step.versions();
             cacheable &= versions.all(|version| version.program.authorize_is_cacheable());
             let question = || Question::Authorize(client.clone(), access.into());
@@ -191,6 +192,12 @@ impl Pipeline {
                 .ask(due, client, observer, question, |program| program.authorize(client, access));
             let decision = match result {
                 Ok(AuthorizeVerdict::Abstain) => continue,
+                // What a tenant allows itself, the operator's steps have not.
+                Ok(AuthorizeVerdict::Allow | AuthorizeVerdict::AllowUpTo(_))
+                    if step.is_tenants() =>
+                {
+                    continue;
+                }
                 Ok(AuthorizeVerdict::Allow) => Decision::Allowed { maximum_qos: Qos::ExactlyOnce },
                 Ok(AuthorizeVerdict::AllowUpTo(maximum_qos)) => Decision::Allowed { maximum_qos },
                 Ok(AuthorizeVerdict::Deny(denial)) => Decision::Denied(denial),
@@ -219,9 +226,9 @@ impl Pipeline {
         let mut emitted = Vec::new();
         let mut queue = Cow::Borrowed(steps);
         let mut next = 0;
-        while let Some(&due) = queue.0.get(next) {
+        while let Some(&due) = queue.due.get(next) {
             next += 1;
-            let step = &self.publish.steps[usize::from(due.place)];
+            let step = self.step(Hook::Publish, &queue, due);
             let answer = step.publish(due, client, &message, &mut emitted, observer);
             let outcome = answer.unwrap_or_else(|failure| {
                 observer.step_failed(step, &failure);
@@ -232,8 +239,11 @@ impl Pipeline {
                 StepOutcome::Changed(changed) => {
                     if changed.topic() != message.topic() {
                         // The steps behind are those that want the new topic.
-                        queue = Cow::Owned(self.select(Hook::Publish, client, changed.topic()));
-                        next = queue.0.partition_point(|other| other.place <= due.place);
+                        let topic = changed.topic();
+                        let behind =
+                            self.select_with(queue.own.as_ref(), Hook::Publish, client, topic);
+                        next = behind.due.partition_point(|other| other.rank() <= due.rank());
+                        queue = Cow::Owned(behind);
                     }
                     message = changed;
                 }
@@ -251,8 +261,8 @@ impl Pipeline {
         mut message: Message,
         observer: &dyn Observer,
     ) -> Option<Message> {
-        for &due in &steps.0 {
-            let step = &self.deliver.steps[usize::from(due.place)];
+        for &due in &steps.due {
+            let step = self.step(Hook::Deliver, steps, due);
             let answer = step.deliver(due, client, &message, observer);
             match answer {
                 Ok(seen) => message = seen?,

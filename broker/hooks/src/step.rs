@@ -1,17 +1,18 @@
 //! A program at its place in the pipeline, and how it is asked.
 
+mod due;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hookmq_codec::TopicName;
-
+pub(crate) use self::due::{Due, wants_topic};
 use crate::answer::{described, redacted};
 use crate::answer_log::AnswerLog;
 use crate::rehearsal::{Circumstances, is_rehearsed};
 use crate::{
     Answer, Client, ConnectAttempt, ConnectVerdict, Explain, FailureKind, Hook, LoggedAnswer, Note,
-    Observer, Program, ProgramKind, Question, Recorder, Stage, StepFailure, StepSpec, Trial,
-    Version, trial,
+    Observer, Program, ProgramKind, Question, Recorder, StepFailure, StepSpec, TenantAccount,
+    Trial, Version, trial,
 };
 
 /// A program with the conditions, the control word and the failure policy of its place.
@@ -25,6 +26,8 @@ pub struct Step {
     pub recorder: Arc<Recorder>,
     /// Where its answers are explained in the log.
     log: Option<AnswerLog>,
+    /// Present where the step is a tenant's own.
+    account: Option<Arc<TenantAccount>>,
 }
 
 /// What stands at a step.
@@ -32,36 +35,31 @@ pub struct StepParts {
     pub active: Version,
     pub trial: Option<Arc<Trial>>,
     pub recorder: Arc<Recorder>,
+    /// Of a tenant's own program; none where it is the operator's.
+    pub account: Option<Arc<TenantAccount>>,
 }
 
 impl From<Arc<dyn Program>> for StepParts {
     fn from(program: Arc<dyn Program>) -> Self {
-        Self { active: program.into(), trial: None, recorder: Arc::default() }
+        Self { active: program.into(), trial: None, recorder: Arc::default(), account: None }
     }
-}
-
-/// How one client's access or message is put to a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Due {
-    pub(crate) place: u16,
-    decides: Decides,
-    /// The candidate is asked as well, and compared.
-    shadow: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decides {
-    Active,
-    Candidate,
-    /// Only the candidate in shadow wants the topic.
-    Nobody,
 }
 
 impl Step {
     pub(crate) fn new(hook: Hook, spec: StepSpec, parts: StepParts) -> Self {
-        let StepParts { active, trial, recorder } = parts;
+        let StepParts { active, trial, recorder, account } = parts;
         let log = (spec.explain == Explain::Log).then(|| AnswerLog::new(Instant::now()));
-        Self { hook, spec, active, trial, recorder, log }
+        Self { hook, spec, active, trial, recorder, log, account }
+    }
+
+    /// Whether it is a mere place for steps that tenants have made.
+    pub fn is_place(&self) -> bool {
+        self.spec.program.is_tenant_rules()
+    }
+
+    /// Whether a tenant has made it.
+    pub fn is_tenants(&self) -> bool {
+        self.account.is_some()
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -89,28 +87,6 @@ impl Step {
     pub(crate) fn wants_listener(&self, listener: &Arc<str>) -> bool {
         let listeners = &self.spec.condition.listeners;
         listeners.is_empty() || listeners.contains(listener)
-    }
-
-    /// How the client's question is put to the step, where a version of it wants it.
-    pub(crate) fn due(
-        &self,
-        place: u16,
-        (tenant, client_id): (Option<&str>, &str),
-        wants: impl Fn(&dyn Program) -> bool,
-    ) -> Option<Due> {
-        let asked = |version: &Version| {
-            version.program.hooks().contains(self.hook) && wants(&*version.program)
-        };
-        let candidate = self.trial.as_ref().filter(|trial| asked(&trial.version));
-        let chosen = self.trial.as_ref().is_some_and(|it| it.stage.chooses(tenant, client_id));
-        let decides = match (chosen, candidate) {
-            (true, Some(_)) => Decides::Candidate,
-            (true, None) => Decides::Nobody,
-            (false, _) if asked(&self.active) => Decides::Active,
-            (false, _) => Decides::Nobody,
-        };
-        let shadow = candidate.is_some_and(|trial| trial.stage == Stage::Shadow);
-        (decides != Decides::Nobody || shadow).then_some(Due { place, decides, shadow })
     }
 
     /// Asks the version that decides for the client, and its shadow.
@@ -225,14 +201,6 @@ impl Step {
         observer.logged(self, LoggedAnswer { question, version, answer, took, notes, left_out });
     }
 
-    fn decider(&self, due: Due) -> Option<&Version> {
-        match (due.decides, &self.trial) {
-            (Decides::Active, _) => Some(&self.active),
-            (Decides::Candidate, Some(trial)) => Some(&trial.version),
-            (Decides::Candidate | Decides::Nobody, _) => None,
-        }
-    }
-
     /// The candidate that is asked as well. One that fails again and again is left alone for a while: each
     /// call until a deadline is time that the client waits.
     #[inline]
@@ -273,6 +241,9 @@ impl Step {
             let end = Instant::now();
             let took = end - start;
             version.meter.time(took);
+            if let Some(account) = &self.account {
+                account.time(took);
+            }
             client.budget.charge(took);
             if let Some(change) = version.breakers.record(tenant, answer.is_err(), took, end) {
                 version.program.refresh(tenant);
@@ -281,6 +252,9 @@ impl Step {
             answer
         };
         version.meter.count(&answer);
+        if let Some(account) = &self.account {
+            account.count(self.hook, answer.as_ref().err());
+        }
         answer
     }
 
@@ -340,10 +314,4 @@ fn with_care<T>(
     let mut answer = None;
     observer.aside(&mut || answer = Some(call(&*version.program)));
     answer.unwrap_or_else(|| call(&*version.program))
-}
-
-/// Whether the program itself asks for `topic`.
-pub(crate) fn wants_topic(program: &dyn Program, topic: TopicName<'_>) -> bool {
-    let topics = program.topics();
-    topics.is_empty() || topics.iter().any(|filter| filter.matches(topic))
 }

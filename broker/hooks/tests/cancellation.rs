@@ -141,6 +141,7 @@ fn pipeline() -> Pipeline {
             active: version(place),
             trial: (place == 1).then(|| Arc::new(trial)),
             recorder: Arc::new(Recorder::new(options)),
+            account: None,
         }
     })
     .unwrap()

@@ -17,6 +17,8 @@ use hookmq_hooks::{
 
 #[path = "pipeline/connect.rs"]
 mod connect;
+#[path = "pipeline/tenants.rs"]
+mod tenants;
 
 type Answers<T> = Box<dyn Fn() -> Result<T, StepFailure> + Send + Sync>;
 
@@ -124,6 +126,7 @@ fn client() -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     })
 }
 

@@ -128,7 +128,8 @@ fn parts(active: &Arc<Scripted>, trial: Option<(&Arc<Scripted>, Stage)>) -> Step
         Arc::new(Trial { version: version(program), stage, differences: Arc::default() })
     });
     let options = RecorderOptions { every: 1, ..RecorderOptions::default() };
-    StepParts { active: version(active), trial, recorder: Arc::new(Recorder::new(options)) }
+    let recorder = Arc::new(Recorder::new(options));
+    StepParts { active: version(active), trial, recorder, account: None }
 }
 
 fn pipeline(hook: Hook, parts: StepParts) -> Pipeline {
@@ -173,6 +174,7 @@ fn client_of(tenant: &str, client_id: &str, rates: TenantRates) -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Arc::new(TenantBudget::new(rates)),
+        steps: Default::default(),
     })
 }
 

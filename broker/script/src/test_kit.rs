@@ -69,6 +69,7 @@ fn client(description: Map) -> Fallible<ClientRef> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
         connection: connection(&mut fields)?,
         certificate: certificate_of(&mut fields)?,
     };

@@ -282,6 +282,7 @@ fn client() -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
         connection: ConnectionFacts {
             listener: "tls".into(),
             peer: None,

@@ -11,6 +11,7 @@ mod life;
 mod metrics;
 mod programs;
 mod state;
+mod tenant_rules;
 mod tenants;
 mod tls;
 mod tokens;
@@ -55,11 +56,17 @@ pub struct Admin {
     patience: Patience,
     /// Permits for changes that run or wait for their turn.
     pub changes: Arc<Semaphore>,
+    /// As `changes`, of what tenants change themselves, which keeps no operator waiting.
+    tenant_changes: Arc<Semaphore>,
 }
 
 /// Changes at a time. Each has a thread and perhaps an upload while it waits for those before it; further
 /// ones are refused.
 const CHANGES: usize = 16;
+
+/// As [`CHANGES`], of tenants. Each takes a processor for a moment; further ones wait, for as long as a
+/// request may take.
+const TENANT_CHANGES: usize = 2;
 
 /// Bytes of a request's body, where it is no program.
 const LARGEST_BODY: usize = 1 << 20;
@@ -86,6 +93,7 @@ impl Admin {
             hosts: settings.hosts.clone(),
             patience: settings.patience,
             changes,
+            tenant_changes: Arc::new(Semaphore::new(TENANT_CHANGES)),
         })
     }
 
@@ -120,7 +128,8 @@ impl Admin {
             .route("/plugins", get(programs::plugins))
             .route("/explain", post(explain::explain))
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
-            .merge(programs);
+            .merge(programs)
+            .merge(tenant_rules::routes());
         Router::new()
             .nest("/api/v1", api)
             .fallback(async || ApiError::not_found("there is nothing under this path"))

@@ -36,7 +36,7 @@ use hookmq_codec::{ReasonCode, TopicName};
 use hookmq_core::{CommitSequence, Delivery, Message, NewMessage, Shared};
 use hookmq_hooks::{
     Access, BreakerChange, Client, Denial, LoggedAnswer, Observer, Pipeline, PipelineCell,
-    Services, Step, StepFailure,
+    Services, Step, StepFailure, TENANT_RULES,
 };
 use hookmq_store::{Change, MessageId, SessionKey, Store};
 use parking_lot::{Mutex, RwLock};
@@ -54,6 +54,7 @@ use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 use crate::admission::Admission;
 use crate::audit::{Audit, Foreign};
+use crate::programs::TenantRules;
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
 pub struct Broker {
@@ -71,6 +72,8 @@ pub struct Broker {
     pub services: Arc<Services>,
     /// Where permissions come from, if not from the pipeline's programs alone.
     directory: Option<Directory>,
+    /// Present where the pipeline has a place for them.
+    pub tenant_rules: Option<Arc<TenantRules>>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
     next_session_id: AtomicU64,
     /// Messages in the store from here on are of this start.
@@ -81,6 +84,13 @@ pub struct Broker {
     wills_abroad: Mutex<Vec<(Arc<Tenant>, Will)>>,
     /// When each step's failures were last written to the log, and how many were not since.
     reported: Mutex<HashMap<Arc<str>, (Instant, u64)>>,
+}
+
+/// What programs have beside the pipeline.
+#[derive(Default)]
+pub struct BesidePipeline {
+    pub services: Arc<Services>,
+    pub tenant_rules: Option<Arc<TenantRules>>,
 }
 
 /// A step that fails for every message is named in the log this often.
@@ -94,8 +104,9 @@ impl Broker {
         rights: RightsOptions,
         store: Arc<dyn Store>,
         directory: Option<Directory>,
-        services: Arc<Services>,
+        beside: BesidePipeline,
     ) -> Arc<Self> {
+        let BesidePipeline { services, tenant_rules } = beside;
         let memory = Arc::new(Memory::of(&limits));
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
@@ -110,6 +121,7 @@ impl Broker {
             started: Instant::now(),
             directory,
             services,
+            tenant_rules,
             tenants: RwLock::default(),
             next_session_id: AtomicU64::new(1),
             first_id: AtomicU64::new(0),
@@ -126,8 +138,10 @@ impl Broker {
         }
         let mut tenants = self.tenants.write();
         let new = || {
-            let tenant =
-                Tenant::new(name.clone(), &self.limits, self.memory.clone(), self.store.clone());
+            let (memory, store) = (self.memory.clone(), self.store.clone());
+            let steps = self.tenant_rules.as_ref().map(|rules| rules.cell(name));
+            let steps = steps.unwrap_or_default();
+            let tenant = Tenant::new(name.clone(), &self.limits, memory, store, steps);
             let tenant = Arc::new(tenant);
             // Under the lock: whoever changes what is said of tenants finds this one, or was before.
             self.apply_tenancy(&tenant);
@@ -230,7 +244,7 @@ impl Broker {
         step: &Arc<str>,
     ) {
         self.metrics.emissions_stopped.add(1);
-        if let Some(unreported) = self.may_report(step) {
+        if let Some(unreported) = self.may_report(reported_as(step)) {
             warn!(
                 tenant = &*client.tenant,
                 step = &**step,
@@ -242,12 +256,12 @@ impl Broker {
     }
 
     /// Whether to write about `step` now, and how often it was not written about.
-    fn may_report(&self, step: &Arc<str>) -> Option<u64> {
+    fn may_report(&self, step: &str) -> Option<u64> {
         let now = Instant::now();
         let mut reported = self.reported.lock();
         match reported.get_mut(step) {
             None => {
-                reported.insert(step.clone(), (now, 0));
+                reported.insert(step.into(), (now, 0));
                 Some(0)
             }
             Some((last, unreported)) if now.duration_since(*last) < REPORT_EVERY => {
@@ -262,6 +276,12 @@ impl Broker {
     }
 }
 
+/// What the lines about a step are counted under: those about all tenants' rules together, so that no
+/// tenant fills the log. No step of the operator's has a slash in its name.
+fn reported_as(step: &str) -> &str {
+    if step.contains('/') { TENANT_RULES } else { step }
+}
+
 impl Observer for Broker {
     /// The other connections of this worker thread go on in another one.
     fn aside(&self, work: &mut dyn FnMut()) {
@@ -274,9 +294,14 @@ impl Observer for Broker {
 
     fn breaker_changed(&self, step: &Step, tenant: &str, change: BreakerChange) {
         let (name, hook) = (&**step.name(), step.hook);
+        if let BreakerChange::Opened(_) = change {
+            self.metrics.breakers_opened.add(1);
+        }
+        if step.is_tenants() && self.may_report(TENANT_RULES).is_none() {
+            return;
+        }
         match change {
             BreakerChange::Opened(backoff) => {
-                self.metrics.breakers_opened.add(1);
                 let backoff_ms = backoff.as_millis() as u64;
                 warn!(
                     step = name,
@@ -313,7 +338,7 @@ impl Observer for Broker {
 
     fn step_failed(&self, step: &Step, failure: &StepFailure) {
         self.metrics.step_failures.add(1);
-        if let Some(unreported) = self.may_report(step.name()) {
+        if let Some(unreported) = self.may_report(reported_as(step.name())) {
             warn!(
                 step = &**step.name(),
                 hook = ?step.hook,

@@ -24,6 +24,7 @@ mod rights;
 mod steps;
 mod store;
 mod sys;
+mod tenant_rules;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -51,7 +52,7 @@ use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 use crate::broker::rights::RightsOptions;
 use crate::broker::sys::SysOptions;
-use crate::programs::StepOptions;
+use crate::programs::{StepOptions, TenantRulesOptions};
 
 /// All that the broker is told, checked.
 #[derive(Debug, Clone)]
@@ -75,6 +76,8 @@ pub struct Config {
     pub tls_reload_interval: Duration,
     pub plugins: PluginsConfig,
     pub rules: RulesConfig,
+    /// Bounds of the rules that tenants own.
+    pub tenant_rules: TenantRulesOptions,
     pub pipeline: Blueprint,
     /// What all plugins and rules are subject to.
     pub steps: StepOptions,
@@ -203,6 +206,7 @@ impl Config {
                 own_limits: Default::default(),
             },
             rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },
+            tenant_rules: TenantRulesOptions::default(),
             pipeline: Blueprint {
                 connect: vec![open("anonymous")],
                 authorize: vec![open("open")],

@@ -10,6 +10,7 @@ mod life;
 mod loader;
 mod plugin_host;
 mod sandbox;
+mod tenant_rules;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -33,6 +34,7 @@ use self::loader::builtin;
 pub use self::loader::{Loader, ProgramError};
 pub use self::plugin_host::COMPILED;
 pub use self::sandbox::{SANDBOX_FILE, sandbox_settings};
+pub use self::tenant_rules::{Shown, TenantRules, TenantRulesError, TenantRulesOptions};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {
@@ -301,7 +303,7 @@ impl Programs {
             let active = version(&found.active);
             let recorder = self.recorder(accounts, &found.name, (hook, position));
             used.recorders.insert((hook, position), recorder.clone());
-            StepParts { active, trial: trial.map(Arc::new), recorder }
+            StepParts { active, trial: trial.map(Arc::new), recorder, account: None }
         })?;
         *accounts = used;
         Ok(pipeline)

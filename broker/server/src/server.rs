@@ -16,14 +16,14 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::admin::{self, Admin};
-use crate::broker::Broker;
 use crate::broker::recovery::Remains;
 use crate::broker::sys::{self, SysOptions};
 use crate::broker::timers::Timers;
+use crate::broker::{BesidePipeline, Broker};
 use crate::broker::{abroad, bans, mappings, memory, rights, sweep, tenancy};
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
-use crate::programs::{COMPILED, Loader, Programs, StepError};
+use crate::programs::{COMPILED, Loader, Programs, StepError, TenantRules};
 use crate::tls::Keyring;
 
 /// A broker with all its sockets bound, not yet accepting.
@@ -60,6 +60,9 @@ impl Server {
             directory.as_ref(),
         )
         .map_err(|errors| step_errors(&config, errors))?;
+        let tenant_rules = TenantRules::load(&config, &pipeline)
+            .map_err(|error| anyhow!(error.told()).context("the rules of tenants"))?
+            .map(Arc::new);
         let mut recovery = Recovery::open(&config.store)
             .with_context(|| format!("open the store in {}", config.store.directory.display()))?;
         let remains = Remains::read(&mut recovery)?;
@@ -75,7 +78,7 @@ impl Server {
             config.rights.clone(),
             store.clone(),
             directory.clone(),
-            services,
+            BesidePipeline { services, tenant_rules },
         );
         broker.restore(remains);
         let tls = config.listeners.iter().filter_map(|listener| listener.tls.clone()).collect();

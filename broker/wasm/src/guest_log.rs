@@ -1,5 +1,6 @@
-//! What guests write to the broker's log: bounded in length and rate.
+//! What guests write to the broker's log, bounded in length and rate, or to a journal of their own.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hookmq_hooks::{is_rehearsed, note};
@@ -10,10 +11,17 @@ const MAX_LINE_BYTES: usize = 4 << 10;
 const LINES_PER_WINDOW: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// Keeps what a plugin logs in the place of the broker's log.
+pub trait Journal: Send + Sync {
+    /// Takes one line, which may be long and hold anything.
+    fn write(&self, level: Level, line: &str);
+}
+
 /// The log of one version of a plugin, shared by all its instances.
 pub(crate) struct GuestLog {
     plugin: String,
     window: Mutex<Window>,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 struct Window {
@@ -30,14 +38,18 @@ enum Admission {
 }
 
 impl GuestLog {
-    pub(crate) fn new(plugin: String) -> Self {
-        Self { plugin, window: Mutex::new(Window { start: Instant::now(), lines: 0 }) }
+    pub(crate) fn new(plugin: String, journal: Option<Arc<dyn Journal>>) -> Self {
+        let window = Mutex::new(Window { start: Instant::now(), lines: 0 });
+        Self { plugin, window, journal }
     }
 
     /// Writes a line, or counts it where the plugin has written too many.
     pub(crate) fn write(&self, tenant: &str, level: Level, line: &str) {
         if is_rehearsed() {
             return note("log", || cut(line, MAX_LINE_BYTES).to_owned());
+        }
+        if let Some(journal) = &self.journal {
+            return journal.write(level, cut(line, MAX_LINE_BYTES));
         }
         let plugin = self.plugin.as_str();
         match self.window.lock().admit(Instant::now()) {

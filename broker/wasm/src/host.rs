@@ -12,7 +12,7 @@ use crate::artefact::Artefact;
 use crate::compilation::{self, Compiler};
 use crate::contract::PluginPre;
 use crate::error::{HostError, LoadError};
-use crate::guest_log::GuestLog;
+use crate::guest_log::{GuestLog, Journal};
 use crate::http::{Http, NoNetwork};
 use crate::instance::{GuestState, Own, TICK};
 use crate::plugin::{Template, WasmPlugin};
@@ -69,30 +69,62 @@ impl PluginHost {
     /// Says what is wrong, where, and what would help.
     pub fn load(&self, bytes: &[u8], settings: PluginSettings) -> Result<WasmPlugin, LoadError> {
         let artefact = Artefact::read(bytes, self.options.artefact_bytes)?;
-        let manifest = artefact.manifest;
-        if let Some(expected) = settings.name.filter(|name| *name != manifest.name) {
-            return Err(LoadError::OtherPlugin { expected, found: manifest.name });
-        }
-        let missing = manifest.capabilities.not_granted(&settings.grants);
-        if !missing.is_empty() {
-            let (plugin, asked) = (manifest.name, Box::new(manifest.capabilities));
-            return Err(LoadError::NotGranted { plugin, asked, missing });
-        }
-        let config = settings.config.to_string();
-        if config.len() > MAX_CONFIG_BYTES {
-            return Err(LoadError::ConfigTooLarge { size: config.len(), limit: MAX_CONFIG_BYTES });
-        }
+        let config = checked(&artefact.manifest, &settings)?;
+        let plugin = self.make(&self.compiled(artefact)?, settings, config, None)?;
+        plugin.try_out()?;
+        Ok(plugin)
+    }
+
+    /// Checks and compiles an artefact that many plugins are to be made of.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn prepare(&self, bytes: &[u8]) -> Result<Prepared, LoadError> {
+        self.compiled(Artefact::read(bytes, self.options.artefact_bytes)?)
+    }
+
+    /// Makes a plugin of what was prepared, which takes no time: it is not configured before it is called,
+    /// or [tried out](WasmPlugin::try_out). What it logs goes to the journal.
+    ///
+    /// # Errors
+    /// Where the settings do not fit what it asks for.
+    pub fn start(
+        &self,
+        prepared: &Prepared,
+        settings: PluginSettings,
+        journal: Arc<dyn Journal>,
+    ) -> Result<WasmPlugin, LoadError> {
+        let config = checked(&prepared.manifest, &settings)?;
+        self.make(prepared, settings, config, Some(journal))
+    }
+
+    /// Instances that there are, idle or at work.
+    pub fn instances(&self) -> u32 {
+        self.budget.instances()
+    }
+
+    fn compiled(&self, artefact: Artefact<'_>) -> Result<Prepared, LoadError> {
         let component = self.compiler.compile(&self.engine, &artefact.component)?;
-        let prepared = self
+        let component = self
             .linker
             .instantiate_pre(&component)
             .and_then(PluginPre::new)
             .map_err(|error| LoadError::Contract(format!("{error:#}")))?;
+        Ok(Prepared { manifest: artefact.manifest, sha256: artefact.sha256, component })
+    }
+
+    fn make(
+        &self,
+        Prepared { manifest, sha256, component }: &Prepared,
+        settings: PluginSettings,
+        config: String,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Result<WasmPlugin, LoadError> {
         let identity = ProgramIdentity {
             kind: ProgramKind::Plugin,
             name: manifest.name.clone(),
             version: manifest.version.clone(),
-            sha256: artefact.sha256,
+            sha256: sha256.clone(),
         };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
         let name = settings.alias.unwrap_or_else(|| ProgramName {
@@ -101,16 +133,43 @@ impl PluginHost {
         });
         let own = Arc::new(Own {
             limits,
-            grants: used(&manifest, settings.grants),
-            log: GuestLog::new(name.name.to_string()),
+            grants: used(manifest, settings.grants),
+            log: GuestLog::new(name.name.to_string(), journal),
             name,
             services: self.services.clone(),
             http: self.http.clone(),
             memory: AtomicU64::new(0),
         });
-        let template = Template { engine: self.engine.clone(), prepared, config, own };
-        WasmPlugin::start(identity, manifest, template, &self.budget)
+        let (engine, prepared) = (self.engine.clone(), component.clone());
+        let template = Template { engine, prepared, config, own };
+        WasmPlugin::start(identity, manifest.clone(), template, &self.budget)
     }
+}
+
+/// An artefact that is checked and compiled.
+pub struct Prepared {
+    manifest: Manifest,
+    /// Of the artefact.
+    sha256: String,
+    component: PluginPre<GuestState>,
+}
+
+/// The configuration, where name, grants and size are in order.
+fn checked(manifest: &Manifest, settings: &PluginSettings) -> Result<String, LoadError> {
+    if let Some(expected) = settings.name.as_ref().filter(|name| **name != manifest.name) {
+        let (expected, found) = (expected.clone(), manifest.name.clone());
+        return Err(LoadError::OtherPlugin { expected, found });
+    }
+    let missing = manifest.capabilities.not_granted(&settings.grants);
+    if !missing.is_empty() {
+        let (plugin, asked) = (manifest.name.clone(), Box::new(manifest.capabilities.clone()));
+        return Err(LoadError::NotGranted { plugin, asked, missing });
+    }
+    let config = settings.config.to_string();
+    if config.len() > MAX_CONFIG_BYTES {
+        return Err(LoadError::ConfigTooLarge { size: config.len(), limit: MAX_CONFIG_BYTES });
+    }
+    Ok(config)
 }
 
 /// What the plugin asks for of what it is granted, which is all of it: nothing that is granted to

@@ -45,7 +45,7 @@ pub(crate) struct Template {
 }
 
 impl WasmPlugin {
-    /// Instantiates and configures once, to see whether it can be done.
+    /// With threads for its requests, where it may make any, and no instance yet.
     pub(crate) fn start(
         identity: ProgramIdentity,
         manifest: Manifest,
@@ -60,11 +60,19 @@ impl WasmPlugin {
             .map_err(|error| LoadError::Start(format!("its threads: {error}")))?;
         let pool = Pool::new(budget, instances_per_tenant, calls_per_instance);
         let inner = Arc::new(Inner { manifest, template, pool });
-        match &workers {
-            None => inner.template.try_out(budget)?,
-            Some(_) => inner.waiting(|| inner.template.try_out(budget))?,
-        }
         Ok(Self { identity, inner, workers })
+    }
+
+    /// Instantiates and configures once, to see whether it can be done.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn try_out(&self) -> Result<(), LoadError> {
+        let inner = &self.inner;
+        match &self.workers {
+            None => inner.template.try_out(inner.pool.budget()),
+            Some(_) => inner.waiting(|| inner.template.try_out(inner.pool.budget())),
+        }
     }
 
     /// The limits in force.

@@ -1,5 +1,6 @@
 //! Instances of one plugin version, kept apart by tenant.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -17,6 +18,8 @@ pub(crate) struct Pool {
     budget: Arc<Budget>,
     instances_per_tenant: u32,
     calls_per_instance: u32,
+    /// Itself, for the budget's list.
+    own: Weak<Pool>,
 }
 
 pub(crate) struct TenantPool {
@@ -32,17 +35,17 @@ impl Pool {
         instances_per_tenant: u32,
         calls_per_instance: u32,
     ) -> Arc<Self> {
-        let pool = Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
             tenants: ArcSwap::default(),
             budget: budget.clone(),
             instances_per_tenant,
             calls_per_instance,
-        });
-        let mut pools = budget.pools.lock();
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(&pool));
-        drop(pools);
-        pool
+            own: own.clone(),
+        })
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Calls `use_instance` with an idle instance of the tenant, or with a new one where there is
@@ -81,7 +84,11 @@ impl Pool {
             return Err(StepFailure::new(FailureKind::Limit, message));
         };
         match self.budget.take() {
-            Some(all) => Ok(Slot { _tenant: Some(tenant), _all: all }),
+            Some(all) => {
+                // Only now, for the list forgets whoever has no instance.
+                self.budget.list(&self.own);
+                Ok(Slot { _tenant: Some(tenant), _all: all })
+            }
             None => {
                 let limit = self.budget.limit;
                 let message = format!("all {limit} instances of the plugin host are busy");
@@ -132,8 +139,9 @@ impl Pool {
 pub(crate) struct Budget {
     live: Arc<AtomicU32>,
     limit: u32,
-    /// Whose idle instances may have to go.
-    pools: Mutex<Vec<Weak<Pool>>>,
+    /// Who has instances, each once, or had some: idle ones may have to go. There may be far more
+    /// pools.
+    pools: Mutex<VecDeque<Weak<Pool>>>,
 }
 
 impl Budget {
@@ -156,16 +164,33 @@ impl Budget {
         }
     }
 
+    pub(crate) fn instances(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a pool that has an instance.
+    fn list(&self, pool: &Weak<Pool>) {
+        let mut pools = self.pools.lock();
+        if !pools.iter().any(|listed| listed.ptr_eq(pool)) {
+            pools.push_back(pool.clone());
+        }
+    }
+
     /// Drops one idle instance of any pool, if there is any.
     fn drop_idle(&self) -> bool {
-        let mut pools = self.pools.lock();
-        // Another pool comes first next time.
-        if !pools.is_empty() {
-            pools.rotate_left(1);
+        let most = self.pools.lock().len();
+        for _ in 0..most {
+            let mut pools = self.pools.lock();
+            let Some(listed) = pools.pop_front() else { return false };
+            let Some(pool) = listed.upgrade().filter(|pool| pool.instances() > 0) else { continue };
+            // Another pool comes first next time.
+            pools.push_back(listed);
+            drop(pools);
+            if pool.drop_idle() {
+                return true;
+            }
         }
-        let alive: Vec<_> = pools.iter().filter_map(Weak::upgrade).collect();
-        drop(pools);
-        alive.iter().any(|pool| pool.drop_idle())
+        false
     }
 }
 

@@ -47,6 +47,7 @@ pub fn client(client: wit::Client) -> Client {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     }
 }
 

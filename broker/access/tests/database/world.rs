@@ -219,6 +219,7 @@ fn client(attempt: ConnectAttempt, patch: hookmq_hooks::IdentityPatch) -> Client
         attachments: patch.attachments,
         limits: patch.limits,
         budget: Default::default(),
+        steps: Default::default(),
     }
 }
 

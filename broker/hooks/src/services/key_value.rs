@@ -163,6 +163,14 @@ impl KeyValueStore {
         }
     }
 
+    /// Forgets all that a program keeps for the tenant.
+    pub fn forget(&self, tenant: &str, keeper: Keeper<'_>) {
+        let Some(shelf) = self.tenants.lock().shelves.get(tenant).cloned() else { return };
+        shelf.lock().remove_all(keeper);
+        drop(shelf);
+        self.tenants.lock().clear_away(tenant);
+    }
+
     /// Entries and bytes of a tenant.
     pub fn usage(&self, tenant: &str) -> (usize, usize) {
         let shelf = self.tenants.lock().shelves.get(tenant).cloned();

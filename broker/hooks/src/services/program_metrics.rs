@@ -15,20 +15,40 @@ pub enum ProgramMetric {
 }
 
 /// The figures of all programs, by program, name and tenant. What is beyond the bounds is not kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ProgramMetrics {
-    figures: Mutex<BTreeMap<Key, ProgramMetric>>,
+    most: usize,
+    most_of_tenant: usize,
+    figures: Mutex<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    all: BTreeMap<Key, ProgramMetric>,
+    /// How many there are by tenant.
+    of_tenants: BTreeMap<Arc<str>, usize>,
 }
 
 type Key = (Arc<str>, Arc<str>, Arc<str>);
 
-/// Figures of all programs and tenants together.
+/// Figures of all programs and tenants together, unless it is said otherwise.
 const MOST: usize = 10_000;
 
 /// Bytes of a name: a-z, 0-9 and `_`.
 const LONGEST_NAME: usize = 64;
 
+impl Default for ProgramMetrics {
+    fn default() -> Self {
+        Self::bounded(MOST, MOST)
+    }
+}
+
 impl ProgramMetrics {
+    /// Has room for so many figures in all, and for so many of one tenant.
+    pub fn bounded(most: usize, most_of_tenant: usize) -> Self {
+        Self { most, most_of_tenant, figures: Mutex::default() }
+    }
+
     /// Adds to a counter; whether there was room for it, and its name is one.
     pub fn count(&self, program: &str, name: &str, tenant: &str, by: u64) -> bool {
         self.change(program, name, tenant, |old| match old {
@@ -44,9 +64,23 @@ impl ProgramMetrics {
 
     /// Calls back with program, name, tenant and figure, in this order.
     pub fn for_each(&self, mut show: impl FnMut(&str, &str, &str, ProgramMetric)) {
-        for ((program, name, tenant), figure) in &*self.figures.lock() {
+        for ((program, name, tenant), figure) in &self.figures.lock().all {
             show(program, name, tenant, *figure);
         }
+    }
+
+    /// Forgets what the program has counted and set.
+    pub fn forget(&self, program: &str) {
+        let mut figures = self.figures.lock();
+        let Figures { all, of_tenants } = &mut *figures;
+        all.retain(|(of, _, tenant), _| {
+            let stays = **of != *program;
+            if !stays && let Some(count) = of_tenants.get_mut(tenant) {
+                *count -= 1;
+            }
+            stays
+        });
+        of_tenants.retain(|_, count| *count > 0);
     }
 
     fn change(
@@ -64,12 +98,17 @@ impl ProgramMetrics {
             return true;
         }
         let mut figures = self.figures.lock();
+        let Figures { all, of_tenants } = &mut *figures;
         let key = (program.into(), name.into(), tenant.into());
-        let old = figures.get(&key).copied();
-        if old.is_none() && figures.len() >= MOST {
-            return false;
+        let old = all.get(&key).copied();
+        if old.is_none() {
+            let of_tenant = of_tenants.get(tenant).copied().unwrap_or_default();
+            if all.len() >= self.most || of_tenant >= self.most_of_tenant {
+                return false;
+            }
+            of_tenants.insert(tenant.into(), of_tenant + 1);
         }
-        figures.insert(key, change(old));
+        all.insert(key, change(old));
         true
     }
 }
@@ -106,5 +145,16 @@ mod tests {
         let added = (0..MOST + 5).filter(|n| metrics.count("p", &format!("n{n}"), "a", 1));
         assert_eq!(added.count(), MOST);
         assert!(metrics.count("p", "n0", "a", 1));
+    }
+
+    #[test]
+    fn one_tenant_leaves_room_for_others_and_what_is_forgotten_makes_some() {
+        let metrics = ProgramMetrics::bounded(10, 3);
+        let added = |program: &str, tenant: &str| {
+            (0..5).filter(|n| metrics.count(program, &format!("n{n}"), tenant, 1)).count()
+        };
+        assert_eq!((added("a/one", "a"), added("a/two", "a"), added("b/one", "b")), (3, 0, 3));
+        metrics.forget("a/one");
+        assert_eq!((added("a/two", "a"), added("b/two", "b")), (3, 0));
     }
 }

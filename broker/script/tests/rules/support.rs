@@ -56,6 +56,7 @@ pub fn client() -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
         connection: connection(),
         certificate: Some(Arc::new(certificate())),
     })

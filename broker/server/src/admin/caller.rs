@@ -37,6 +37,12 @@ impl Caller {
             }
             (Method::GET | Method::HEAD | Method::POST, "/api/v1/tenants/{name}/bans")
             | (Method::DELETE, "/api/v1/tenants/{name}/bans/{id}") => is_own("name"),
+            (Method::GET | Method::HEAD, "/api/v1/tenants/{name}/rules")
+            | (
+                Method::GET | Method::HEAD | Method::PUT | Method::DELETE,
+                "/api/v1/tenants/{name}/rules/{rule}",
+            )
+            | (Method::POST, "/api/v1/tenants/{name}/rules/{rule}/rollback") => is_own("name"),
             (Method::DELETE, "/api/v1/clients/{tenant}/{client_id}") => is_own("tenant"),
             (Method::GET | Method::HEAD, "/api/v1/clients") => true,
             (Method::POST, "/api/v1/explain") => true,

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use hookmq_script::Problem;
 use serde_json::json;
 
-use crate::programs::ProgramError;
+use super::tenant_rules::place_hint;
+use crate::programs::{ProgramError, TenantRulesError};
 
 /// `{"error": {"code", "message", "hint", "problems"}}` with a status.
 #[derive(Debug)]
@@ -74,6 +75,19 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     }
 
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
+    pub fn too_many(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message)
+    }
+
+    #[must_use]
+    pub fn with_hint(self, hint: String) -> Self {
+        Self { hint: Some(hint), ..self }
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
@@ -95,6 +109,26 @@ impl From<ProgramError> for ApiError {
             _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", message),
         };
         Self { hint, ..answer }
+    }
+}
+
+impl From<TenantRulesError> for ApiError {
+    fn from(error: TenantRulesError) -> Self {
+        use TenantRulesError as E;
+        let message = error.to_string();
+        match error {
+            E::Program(error) => error.into(),
+            E::NoPlace(hook) => {
+                let hook = format!("{hook:?}").to_lowercase();
+                Self::conflict(message).with_hint(place_hint(&hook))
+            }
+            E::TooMany(_) | E::Full(_) | E::NoPrevious => Self::conflict(message),
+            E::TooLong { .. } => Self::too_large(message),
+            E::TooOften(_) => Self::too_many(message),
+            E::NoSuchRule => Self::not_found(message),
+            E::Connect => Self::refused(message),
+            E::Unreadable(_) | E::Archive(_) => Self::internal(message),
+        }
     }
 }
 

@@ -36,12 +36,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         let kind = parts.extensions.get().copied().ok_or_else(nothing)?;
         let Path(name): Path<String> =
             Path::from_request_parts(parts, state).await.map_err(|_| nothing())?;
-        // It names a directory, too: whoever is decoded from `..%2f` is nobody.
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(fits) {
-            return Err(nothing());
-        }
+        check_name(&name)?;
         Ok(Self(ProgramName { kind, name: name.into() }))
+    }
+}
+
+/// That a program can have the name, which stands for a directory, too: whoever is decoded from `..%2f`
+/// is nobody.
+pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    match !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(ApiError::not_found("there is nothing under this path")),
     }
 }
 

@@ -12,7 +12,7 @@ use hookmq_hooks::{
     BUCKETS, FailureKind, Hook, Pipeline, ProgramMetric, Step, VerdictKind, Version,
 };
 
-use super::Admin;
+use super::{Admin, tenant_rules};
 use crate::admission::Bound;
 use crate::broker::meter;
 use crate::tls::Fault;
@@ -88,6 +88,11 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     tenants(&mut text, &admin);
     quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
+    if let Some((rules, instances)) = tenant_rules::figures(&admin.broker) {
+        let _ = writeln!(text, "# TYPE hookmq_tenant_rules gauge\nhookmq_tenant_rules {rules}");
+        text.push_str("# TYPE hookmq_tenant_rule_instances gauge\n");
+        let _ = writeln!(text, "hookmq_tenant_rule_instances {instances}");
+    }
     store::write(&mut text, admin.broker.store.figures());
     store::write_promise(&mut text, &admin.broker.protocol.promise);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
@@ -205,8 +210,8 @@ fn quotas(text: &mut String, admin: &Admin) {
 /// What plugins and rules count themselves.
 fn of_programs(text: &mut String, admin: &Admin) {
     let (mut counters, mut gauges) = (String::new(), String::new());
-    admin.broker.services.metrics.for_each(|program, name, tenant, figure| {
-        let tenant = escaped(tenant);
+    let mut show = |program: &str, name: &str, tenant: &str, figure| {
+        let (program, tenant) = (escaped(program), escaped(tenant));
         let labels = format!("program=\"{program}\",name=\"{name}\",tenant=\"{tenant}\"");
         let _ = match figure {
             ProgramMetric::Counter(sum) => {
@@ -216,7 +221,11 @@ fn of_programs(text: &mut String, admin: &Admin) {
                 writeln!(gauges, "hookmq_program_gauge{{{labels}}} {value}")
             }
         };
-    });
+    };
+    admin.broker.services.metrics.for_each(&mut show);
+    if let Some(rules) = &admin.broker.tenant_rules {
+        rules.services().metrics.for_each(&mut show);
+    }
     let _ = write!(text, "# TYPE hookmq_program_counter_total counter\n{counters}");
     let _ = write!(text, "# TYPE hookmq_program_gauge gauge\n{gauges}");
 }

@@ -41,6 +41,8 @@ struct Desk {
     client: Arc<Client>,
     session: u64,
     pipeline: Arc<Pipeline>,
+    /// Of the steps of the tenant's own that are remembered for topics.
+    steps_generation: u64,
     /// None before the first message.
     turn: Option<Box<Turn>>,
     /// What is to be stored in one commit with the next message.
@@ -131,7 +133,9 @@ impl Publisher {
         session: u64,
     ) -> Self {
         let pipeline = broker.pipeline.load();
+        let steps_generation = tenant.steps.generation();
         let desk = Desk {
+            steps_generation,
             broker,
             tenant,
             client,
@@ -198,9 +202,11 @@ impl Publisher {
 
     #[inline]
     fn refresh(&mut self) {
-        let cell = &self.desk.broker.pipeline;
-        if cell.generation() != self.desk.pipeline.generation() {
-            self.desk.pipeline = cell.load();
+        let desk = &mut self.desk;
+        let (cell, steps) = (&desk.broker.pipeline, desk.tenant.steps.generation());
+        if cell.generation() != desk.pipeline.generation() || steps != desk.steps_generation {
+            desk.pipeline = cell.load();
+            desk.steps_generation = steps;
             self.routes.clear();
         }
     }

@@ -244,8 +244,9 @@ impl Broker {
         clock: &WallClock,
     ) -> Will {
         let SessionKey { tenant, client_id } = remain.key.clone();
-        let budget = self.tenant(&tenant).budget.clone();
-        let client = Client::named(tenant, client_id, remain.username.clone(), budget);
+        let used = self.tenant(&tenant);
+        let (budget, steps) = (used.budget.clone(), used.steps.clone());
+        let client = Client::named(tenant, client_id, remain.username.clone(), budget, steps);
         Will {
             message: message.into_message(clock),
             delay: Duration::from_secs(stored.delay.into()),

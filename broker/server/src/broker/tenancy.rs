@@ -61,6 +61,9 @@ impl Broker {
 
     /// Ends all connections and sessions of a tenant, without their wills, and forgets what it retains.
     pub fn clear_tenant(self: &Arc<Self>, name: &str) {
+        if let Some(rules) = &self.tenant_rules {
+            rules.forget(name);
+        }
         let Some(tenant) = self.used_tenant(name) else { return };
         let sessions: Vec<_> = tenant.sessions.lock().values().cloned().collect();
         for session in sessions {

@@ -10,7 +10,7 @@ use hookmq_core::{
     Delivery, Message, Outgoing, QueueLimits, RetainedFull, RetainedLimits, RetainedMessages,
     SharedId, Subscription, TopicTree,
 };
-use hookmq_hooks::TenantBudget;
+use hookmq_hooks::{TenantBudget, TenantStepsCell};
 use hookmq_store::Store;
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
@@ -41,6 +41,8 @@ pub struct Tenant {
     announced: RwLock<RetainedMessages>,
     /// What its plugins and rules have used of what they may.
     pub budget: Arc<TenantBudget>,
+    /// What it has added to the pipeline itself.
+    pub steps: Arc<TenantStepsCell>,
     /// What its clients have used of what they may.
     pub meter: Meter,
     /// By client id.
@@ -112,10 +114,12 @@ impl Tenant {
         limits: &Limits,
         memory: Arc<Memory>,
         store: Arc<dyn Store>,
+        steps: Arc<TenantStepsCell>,
     ) -> Self {
         Self {
             store,
             budget: Arc::new(TenantBudget::new(limits.budgets.of(&name))),
+            steps,
             meter: Meter::new(memory),
             name,
             subscriptions: RwLock::default(),

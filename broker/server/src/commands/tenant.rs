@@ -1,11 +1,14 @@
 //! `hookmq tenant`: the tenants of a running broker.
 
+mod rule;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use hookmq_access::Quota;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+use self::rule::RuleCommand;
 use super::api::Api;
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +41,9 @@ pub enum TenantCommand {
     /// Tokens for the admin API that are good for the tenant alone.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The rules that the tenant owns.
+    #[command(subcommand)]
+    Rule(RuleCommand),
     /// Print the grants that let principals of other tenants in, and those of its own principals.
     Grants(Named),
     /// Let a principal of another tenant in. It is in force at once; print it.
@@ -146,6 +152,7 @@ impl TenantCommand {
             Self::Enable(named) => named.ask(Method::PATCH, &json!({"enabled": true})),
             Self::Disable(named) => named.ask(Method::PATCH, &json!({"enabled": false})),
             Self::Token(command) => command.run(),
+            Self::Rule(command) => command.run(),
             Self::Grants(named) => {
                 let path = format!("{}/grants", named.path());
                 print(&named.api.request(Method::GET, &path, vec![])?["items"])

@@ -14,7 +14,7 @@ use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Segment, Source};
 use super::{
     AdminConfig, Config, LogConfig, RulesConfig, database, nesting, pipeline, plugins, quotas,
-    rights,
+    rights, tenant_rules,
 };
 use crate::admin::Patience;
 use crate::broker::limits::Limits;
@@ -41,6 +41,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let rights = rights::check(&mut check, document.permissions, &listeners);
     let quotas = quotas::check(&mut check, document.quotas);
     let promise = document.store.promise(&mut check, &listeners);
+    let tenant_rules = tenant_rules::check(&mut check, &document.tenant_rules);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -70,6 +71,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         tls_reload_interval,
         plugins,
         rules,
+        tenant_rules,
         pipeline,
         steps: document.steps.into(),
         log: LogConfig { level: document.log.level, format: document.log.format },

@@ -21,6 +21,7 @@ use super::rights::RightsDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
 use super::store::StoreDocument;
 use super::sys::SysDocument;
+use super::tenant_rules::TenantRulesDocument;
 use super::{LogFormat, LogLevel};
 
 #[derive(Deserialize)]
@@ -38,6 +39,7 @@ pub(super) struct Document {
     pub tls: TlsDocument,
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
+    pub tenant_rules: TenantRulesDocument,
     pub pipeline: PipelineDocument,
     pub steps: StepsDocument,
     pub budgets: BudgetsDocument,
@@ -61,6 +63,7 @@ impl Default for Document {
             tls: TlsDocument::default(),
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
+            tenant_rules: TenantRulesDocument::default(),
             pipeline: PipelineDocument::default(),
             steps: StepsDocument::default(),
             budgets: BudgetsDocument::default(),

@@ -11,7 +11,8 @@ use hookmq_access::{
 };
 use hookmq_codec::TopicName;
 use hookmq_hooks::{
-    Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
+    Blueprint, Condition, Control, Explain, FailurePolicy, Hook, ProgramKind, ProgramName,
+    StepSpec, TENANT_RULES,
 };
 use serde::de::DeserializeOwned;
 
@@ -32,7 +33,7 @@ pub(super) struct Surroundings<'a> {
 }
 
 /// The builtin steps and the hooks that they answer.
-const BUILTINS: [(&str, &[Hook]); 7] = [
+const BUILTINS: [(&str, &[Hook]); 8] = [
     ("anonymous", &[Hook::Connect]),
     ("certificate", &[Hook::Connect]),
     ("database", &[Hook::Connect, Hook::Authorize]),
@@ -40,6 +41,7 @@ const BUILTINS: [(&str, &[Hook]); 7] = [
     ("open", &[Hook::Authorize]),
     ("password", &[Hook::Connect]),
     ("scram", &[Hook::Connect]),
+    (TENANT_RULES, &[Hook::Authorize, Hook::Publish, Hook::Deliver]),
 ];
 
 pub(super) fn step_path(hook: Hook, position: usize) -> KeyPath {
@@ -76,6 +78,7 @@ pub(super) fn check(
     check_that_listeners_are_served(check, &blueprint, surroundings.listeners);
     check_that_strangers_are_meant(check, &blueprint, surroundings.listeners);
     check_that_plugins_are_used(check, &blueprint, surroundings.plugins);
+    check_that_tenants_have_one_place(check, &blueprint);
     blueprint
 }
 
@@ -141,6 +144,18 @@ fn check_that_plugins_are_used(check: &mut Check, blueprint: &Blueprint, plugins
     }
 }
 
+/// Two places of one hook would ask each of their rules twice.
+fn check_that_tenants_have_one_place(check: &mut Check, blueprint: &Blueprint) {
+    for hook in Hook::ALL {
+        let steps = blueprint.steps(hook).iter().enumerate();
+        let places = steps.filter(|(_, step)| step.program.is_tenant_rules());
+        for (position, _) in places.skip(1) {
+            let message = "tenants' rules have one place in each hook, and there is one before";
+            check.problem(&step_path(hook, position).key("builtin"), message);
+        }
+    }
+}
+
 /// One step under examination.
 struct StepCheck<'a> {
     check: &'a mut Check,
@@ -167,6 +182,9 @@ impl StepCheck<'_> {
         self.settings(&program, &document.config);
         if program.kind == ProgramKind::Builtin && &*program.name == "certificate" {
             self.mappings(&document);
+        }
+        if program.is_tenant_rules() && document.explain == Explain::Log {
+            self.problem("explain", "what tenants' rules answer does not go to the log");
         }
         if program.kind == ProgramKind::Builtin && &*program.name == "jwt" {
             self.tokens(&mut document.config);
@@ -221,10 +239,14 @@ impl StepCheck<'_> {
         if !hooks.contains(&self.hook) {
             let hooks = hooks.iter().map(|hook| format!("{hook:?}").to_lowercase());
             let hooks = hooks.collect::<Vec<_>>().join(" and ");
-            self.problem("builtin", format!("{name:?} is a step of {hooks}"));
+            return self.problem("builtin", format!("{name:?} is a step of {hooks}"));
         }
         if matches!(name, "database" | "password" | "scram") && !self.surroundings.has_database {
             self.problem("builtin", "it needs the section `database`");
+        }
+        let engine = self.surroundings.plugins.dir.join(SANDBOX_FILE);
+        if name == TENANT_RULES && !engine.is_file() {
+            self.problem("builtin", format!("there is no file {}", engine.display()));
         }
         if name == "scram" && self.surroundings.has_queries {
             self.problem("builtin", "it needs the broker's own tables: leave out database.queries");

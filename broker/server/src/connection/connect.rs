@@ -239,7 +239,8 @@ pub(super) async fn identify(
         let reason = "no connect step has named a tenant and a username";
         return Err(refusal(ReasonCode::NotAuthorized, reason));
     };
-    let budget = broker.tenant(&tenant).budget.clone();
+    let used = broker.tenant(&tenant);
+    let (budget, steps) = (used.budget.clone(), used.steps.clone());
     let client = Arc::new(Client {
         tenant,
         username,
@@ -250,6 +251,7 @@ pub(super) async fn identify(
         attachments: identity.attachments,
         limits: identity.limits,
         budget,
+        steps,
         connection,
         certificate,
     });

@@ -32,6 +32,8 @@ pub enum Stopped {
 #[derive(Debug, Default)]
 pub struct DeliverySteps {
     generation: u64,
+    /// Of the tenant's own.
+    own_generation: u64,
     by_topic: TopicCache<Option<StepSet>>,
 }
 
@@ -251,7 +253,7 @@ impl<S: Stream> Driver<S> {
         }
         // What another member may get stays in flight as it was published.
         let mut published = None;
-        if !self.publisher.pipeline().steps(Hook::Deliver).is_empty() {
+        if self.publisher.pipeline().may_ask(Hook::Deliver, &self.client) {
             published = delivery.shared.map(|_| delivery.message.clone());
             let before = delivery.message.clone();
             match self.pass_deliver_steps(delivery.message) {
@@ -303,8 +305,9 @@ impl<S: Stream> Driver<S> {
     fn pass_deliver_steps(&mut self, message: Message) -> Option<Message> {
         let pipeline = self.publisher.pipeline().clone();
         let cache = self.delivery_steps.get_or_insert_default();
-        if cache.generation != pipeline.generation() {
-            cache.generation = pipeline.generation();
+        let generations = (pipeline.generation(), self.client.steps.generation());
+        if (cache.generation, cache.own_generation) != generations {
+            (cache.generation, cache.own_generation) = generations;
             cache.by_topic.clear();
         }
         let topic = message.topic();

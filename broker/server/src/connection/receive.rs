@@ -16,6 +16,8 @@ use crate::broker::topic_cache::TopicCache;
 pub struct ReceiveCheck {
     access_generation: u64,
     pipeline_generation: u64,
+    /// Of the steps of the tenant's own.
+    own_generation: u64,
     /// By QoS and retain flag, where it is known.
     by_topic: TopicCache<[Option<bool>; 6]>,
 }
@@ -39,9 +41,12 @@ impl<S: Stream> Driver<S> {
     fn authorize_receive(&mut self, delivery: &Delivery) -> bool {
         let pipeline = self.publisher.pipeline().clone();
         let Some(check) = &mut self.receive else { return true };
-        let generations = (self.broker.access_generation(), pipeline.generation());
-        if (check.access_generation, check.pipeline_generation) != generations {
-            (check.access_generation, check.pipeline_generation) = generations;
+        let own = self.client.steps.generation();
+        let generations = (self.broker.access_generation(), pipeline.generation(), own);
+        let known = (check.access_generation, check.pipeline_generation, check.own_generation);
+        if known != generations {
+            (check.access_generation, check.pipeline_generation, check.own_generation) =
+                generations;
             check.by_topic.clear();
         }
         let topic = delivery.message.topic();

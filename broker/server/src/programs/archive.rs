@@ -175,12 +175,12 @@ fn extension(name: &ProgramName) -> &'static str {
     if name.kind == ProgramKind::Rule { "rhai" } else { "wasm" }
 }
 
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
 /// Puts a file in the place of another as a whole, and on the disk.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_added_extension("part");
     let mut file = fs::File::create(&part)?;
     file.write_all(bytes)?;

@@ -10,7 +10,8 @@ use hookmq_access::{
     KeyError, OpenProgram, PasswordProgram, ScramProgram,
 };
 use hookmq_hooks::{
-    AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, is_rehearsed, note,
+    AssembleError, Hook, Program, ProgramKind, ProgramName, Services, StepSpec, TENANT_RULES,
+    is_rehearsed, note,
 };
 use hookmq_script::{LogLevel, RuleEngine, RuleError};
 use hookmq_wasm::{Grants, HostError, LoadError, PluginHost, PluginSettings};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use super::lent::{self, Lent};
 use super::plugin_host::plugin_host;
 use super::sandbox::{self, SANDBOX_FILE, SandboxedRule, sandbox_settings};
+use super::tenant_rules::tenant_rules_place;
 use crate::config::{Config, PluginsConfig};
 use crate::outbound::{KeySets, Outbound};
 
@@ -195,7 +197,7 @@ impl Loader {
     }
 }
 
-fn rules(config: &Config, services: &Arc<Services>) -> RuleEngine {
+pub(super) fn rules(config: &Config, services: &Arc<Services>) -> RuleEngine {
     RuleEngine::new(config.rules.limits, lent::monotonic_clock)
         .with_host(Arc::new(Lent::new(services.clone())))
         .with_log(Arc::new(log_of_rule))
@@ -219,6 +221,7 @@ pub(super) fn builtin(
         }
         ("anonymous", _) => Ok(Arc::new(AnonymousProgram::new(settings(step)?))),
         ("open", _) => Ok(Arc::new(OpenProgram::new())),
+        (TENANT_RULES, _) => Ok(tenant_rules_place()),
         ("database", Some(directory)) => Ok(Arc::new(DatabaseProgram::new(directory.clone()))),
         ("password", Some(directory)) => {
             Ok(Arc::new(PasswordProgram::new(directory.clone(), settings(step)?)))

@@ -10,7 +10,7 @@ use hookmq_hooks::{
     StepFailure, StepSpec,
 };
 use hookmq_script::{RuleOutline, failure_of_text};
-use hookmq_wasm::{Grants, Limits, PluginSettings, WasmPlugin};
+use hookmq_wasm::{Grants, Limits, LoadError, PluginSettings, WasmPlugin};
 use serde_json::{Value, json};
 
 /// The plugin, in the directory of plugins.
@@ -61,6 +61,11 @@ impl SandboxedRule {
             sha256: outline.sha256.clone(),
         };
         Self { identity, file: file.into(), outline, plugin }
+    }
+
+    /// Configures one instance, which runs the rule's own tests.
+    pub fn try_out(&self) -> Result<(), LoadError> {
+        self.plugin.try_out()
     }
 
     /// What the engine has said inside of the sandbox, as it would have outside.

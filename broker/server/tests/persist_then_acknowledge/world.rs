@@ -136,7 +136,7 @@ fn broker(store: Arc<HeldStore>, limits: Limits) -> Arc<Broker> {
         }
     });
     let (protocol, rights) = (ProtocolOptions::default(), Default::default());
-    Broker::new(pipeline.unwrap(), limits, protocol, rights, store, None, Arc::default())
+    Broker::new(pipeline.unwrap(), limits, protocol, rights, store, None, Default::default())
 }
 
 /// A change as a text: what has happened, to which message, whose.

@@ -93,6 +93,7 @@ fn client(tenant: &str) -> Arc<Client> {
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     })
 }
 

@@ -46,6 +46,14 @@ impl Shelf {
         }
     }
 
+    pub(super) fn remove_all(&mut self, keeper: Keeper<'_>) {
+        let values = self.programs[keeper.kind as usize].remove(keeper.name);
+        for (key, old) in values.into_iter().flatten() {
+            self.entries -= 1;
+            self.bytes -= key.len() + old.value.len();
+        }
+    }
+
     pub(super) fn remove(&mut self, keeper: Keeper<'_>, key: &str) {
         let programs = &mut self.programs[keeper.kind as usize];
         let Some(values) = programs.get_mut(keeper.name) else { return };

@@ -27,6 +27,21 @@ fn each_program_of_each_tenant_sees_its_own() {
 }
 
 #[test]
+fn all_that_a_program_keeps_is_forgotten_at_once_and_makes_room() {
+    let (store, now) = (store(3, 1000), Instant::now());
+    for key in ["1", "2"] {
+        store.set("a", P, key, vec![0; 9], None, now).unwrap();
+    }
+    store.set("a", Q, "1", vec![0; 9], None, now).unwrap();
+    store.forget("a", P);
+    store.forget("b", P);
+    assert_eq!((store.usage("a"), store.get("a", P, "1", now)), ((1, 10), None));
+    assert_eq!(store.get("a", Q, "1", now), Some(vec![0; 9]));
+    store.forget("a", Q);
+    assert_eq!((store.usage("a"), store.tenants.lock().shelves.len()), ((0, 0), 0));
+}
+
+#[test]
 fn values_are_forgotten_in_time_and_make_room() {
     let (store, now) = (store(2, 1000), Instant::now());
     store.set("a", P, "1", vec![], Some(SECOND), now).unwrap();

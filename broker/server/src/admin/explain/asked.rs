@@ -163,13 +163,15 @@ impl Asked {
                 Ok((client, Origin::Connected))
             }
             (_, Some(username)) => {
-                let client = self.described(username);
+                let client = self.described(admin, username);
                 Ok((Arc::new(complete(admin, pipeline, client).await?), Origin::Described))
             }
         }
     }
 
-    fn described(&self, username: &str) -> Client {
+    fn described(&self, admin: &Admin, username: &str) -> Client {
+        let rules = admin.broker.tenant_rules.as_ref();
+        let steps = rules.and_then(|rules| rules.known_cell(&self.tenant)).unwrap_or_default();
         let vouched_by = Voucher::Step("explain".into());
         let attributes = self.attributes.iter().map(|(name, value)| {
             let attribute = Attribute { value: value.clone(), vouched_by: vouched_by.clone() };
@@ -187,6 +189,7 @@ impl Asked {
             attachments: Default::default(),
             limits: Default::default(),
             budget: Default::default(),
+            steps,
         }
     }
 

@@ -30,10 +30,11 @@ fn scene() -> Scene {
         Default::default(),
         store.clone(),
         None,
-        Arc::default(),
+        Default::default(),
     );
     let tenant = broker.tenant(&"t".into());
-    let client = Client::named("t".into(), "c".into(), "u".into(), tenant.budget.clone());
+    let (budget, steps) = (tenant.budget.clone(), tenant.steps.clone());
+    let client = Client::named("t".into(), "c".into(), "u".into(), budget, steps);
     Scene { broker, tenant, client: Arc::new(client), store }
 }
 

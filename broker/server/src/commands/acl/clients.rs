@@ -154,5 +154,6 @@ fn client(
         attachments: Default::default(),
         limits: Default::default(),
         budget: Default::default(),
+        steps: Default::default(),
     }
 }

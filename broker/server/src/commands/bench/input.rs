@@ -104,6 +104,7 @@ impl Input {
             attachments: Default::default(),
             limits: Default::default(),
             budget: Default::default(),
+            steps: Default::default(),
         }))
     }
 

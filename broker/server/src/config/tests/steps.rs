@@ -20,6 +20,16 @@ fn steps_are_checked_where_they_stand() {
         ("connect", "{builtin: root}", "6:8: pipeline.connect[0].builtin: \"root\" is none; there"),
         ("connect", "{builtin: open}", "6:8: pipeline.connect[0].builtin: \"open\" is a step of a"),
         ("connect", "{builtin: database}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
+        (
+            "connect",
+            "{builtin: tenant_rules}",
+            "6:8: pipeline.connect[0].builtin: \"tenant_rules\" is a step of authorize and publish",
+        ),
+        (
+            "publish",
+            "{builtin: tenant_rules}",
+            "10:8: pipeline.publish[0].builtin: there is no file plugins/rule-engine.wasm",
+        ),
         ("connect", "{builtin: scram}", "6:8: pipeline.connect[0].builtin: it needs the sect"),
         ("connect", "{rule: x}", "6:8: pipeline.connect[0].rule: there is no file rules/x.rhai"),
         ("publish", "{plugin: x}", "10:8: pipeline.publish[0].plugin: there is no file plugins/x"),
@@ -91,6 +101,38 @@ fn steps_are_checked_where_they_stand() {
     ];
     for (hook, text, expected) in table {
         assert_problem(&step(hook, text), &format!("mq.yaml:{expected}"));
+    }
+}
+
+#[test]
+fn tenants_rules_have_one_place_in_each_hook_and_bounds_that_can_be_kept() {
+    let scene = |pipeline: &str, more: &str| {
+        let scene = Scene::new(&format!("{SOUND}{pipeline}{more}"));
+        scene.write("plugins/rule-engine.wasm", "", 0o644);
+        scene
+    };
+    let place = "{builtin: tenant_rules}";
+    let one = format!("  publish: [{place}]\n  deliver: [{place}]\n");
+    let config = scene(&one, "tenant_rules: {rules: 7, kept_bytes: 9}\n").load().unwrap();
+    assert_eq!((config.tenant_rules.rules, config.tenant_rules.kept_bytes), (7, 9));
+    assert_eq!(config.tenant_rules.rules_per_tenant, 16);
+    for (pipeline, more, expected) in [
+        (format!("  publish: [{place}, {place}]\n"), "", "publish[1].builtin: tenants' rules have"),
+        (
+            "  publish: [{builtin: tenant_rules, explain: log}]\n".into(),
+            "",
+            "publish[0].explain: what tenants' rules answer",
+        ),
+        (
+            one.clone(),
+            "tenant_rules: {rule_bytes: 70000}\n",
+            "rule_bytes: it must not be more than",
+        ),
+        (one.clone(), "tenant_rules: {rules: 0}\n", "tenant_rules.rules: must be more than 0"),
+        (one, "tenant_rules: {rule: 1}\n", "tenant_rules.rule: unknown field"),
+    ] {
+        let report = scene(&pipeline, more).report();
+        assert!(report.len() == 1 && report[0].contains(expected), "{expected}: {report:?}");
     }
 }
 
