@@ -1,5 +1,5 @@
 //! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `conformance`, `crash`,
-//! `bench`, `plugins` and `examples`.
+//! `upgrade`, `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -16,6 +16,7 @@ mod packages;
 mod plugins;
 mod run;
 mod test;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,6 +38,9 @@ usage: cargo xtask COMMAND
   crash [--minutes N] [--kills N] [--seed N]
                               the broker under load, killed at random instants; checks what it has
                               acknowledged. 10 minutes where nothing is said
+  upgrade [--from REVISION] [--changes N]
+                              an older broker and this one take turns with the same data under load; the
+                              latest release where nothing is said
   bench [--rounds N] [--seconds N] [--only TEXT]... [--compared] [--json FILE] [--write]
                               measure HookMQ beside Mosquitto; --write puts the tables into
                               docs/performance.md, --compared leaves out what only HookMQ is measured at
@@ -68,6 +72,7 @@ fn dispatch() -> Result<()> {
         Some("interleavings") if rest.is_empty() => interleavings::interleavings(&root),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("crash") => crash::crash(&root, &rest),
+        Some("upgrade") => upgrade::upgrade(&root, &rest),
         Some("bench") => bench::bench(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {
