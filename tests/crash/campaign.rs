@@ -43,11 +43,20 @@ pub struct Campaign {
 }
 
 /// What happens to the broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     Kill,
     /// All its clients lose their connections, and it goes on.
     Cut,
+    /// It is told to stop, or killed, and these go on with its data, in turn.
+    Replace(Versions),
+}
+
+/// Two brokers, the one that runs first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versions {
+    pub now: PathBuf,
+    pub next: PathBuf,
 }
 
 /// What was done.
@@ -57,6 +66,8 @@ pub struct Summary {
     kills: u32,
     /// Of `kills`, before the broker listened.
     at_start: u32,
+    /// Of `kills`, how often it was told to stop instead.
+    stops: u32,
     reckonings: u32,
     taken_over: u64,
     longest_restart: Duration,
@@ -82,13 +93,20 @@ impl Campaign {
     pub fn new(settings: Settings, fault: Fault) -> Self {
         let started = Instant::now();
         let mut rng = StdRng::seed_from_u64(settings.seed);
-        let bounds = Bounds::wide(&mut rng);
+        let yaml = Bounds::wide(&mut rng).yaml();
+        let broker = match &fault {
+            Fault::Replace(versions) => Broker::with_binary(&versions.now, &yaml, directory()),
+            Fault::Kill | Fault::Cut => Broker::with_config(&yaml, directory()),
+        };
+        let mut fleet = Fleet::new(settings.seed);
+        fleet.record.forgets_dup =
+            matches!(&fault, Fault::Replace(Versions { now, next }) if now != next);
         Self {
             settings,
             fault,
             rng,
-            broker: Broker::with_config(&bounds.yaml(), directory()),
-            fleet: Fleet::new(settings.seed),
+            broker,
+            fleet,
             started,
             address: None,
             summary: Summary { seed: settings.seed, ..Summary::default() },
@@ -181,13 +199,32 @@ impl Campaign {
         if self.fault == Fault::Cut {
             return self.fleet.cut();
         }
-        let at = Instant::now();
-        self.broker.kill();
-        self.fleet.killed(at);
+        let is_asked = matches!(self.fault, Fault::Replace(_)) && self.address.is_some();
+        match is_asked && self.rng.random_ratio(2, 3) {
+            true => self.stop(),
+            false => {
+                let at = Instant::now();
+                self.broker.kill();
+                self.fleet.killed(at);
+            }
+        }
         self.address = None;
         self.reconfigure();
-        self.broker.start();
+        match &mut self.fault {
+            Fault::Replace(Versions { now, next }) => {
+                std::mem::swap(now, next);
+                self.broker.start_other(now);
+            }
+            Fault::Kill | Fault::Cut => self.broker.start(),
+        }
         self.started = Instant::now();
+    }
+
+    fn stop(&mut self) {
+        self.summary.stops += 1;
+        let status = self.broker.terminate();
+        assert!(status.success(), "the broker was told to stop and ended with {status}");
+        self.fleet.stopped(Instant::now());
     }
 
     /// In some of its lives the broker has little room, so that kills meet what is rare otherwise.
@@ -231,7 +268,11 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { sent, acknowledged, delivered, redelivered } = self.figures;
         writeln!(f, "seed {}, {:.0?}", self.seed, self.lasted)?;
-        writeln!(f, "{} kills, {} of them at the start", self.kills, self.at_start)?;
+        write!(f, "{} kills, {} of them at the start", self.kills, self.at_start)?;
+        match self.stops {
+            0 => writeln!(f)?,
+            stops => writeln!(f, ", {stops} of them ends that it was told of")?,
+        }
         writeln!(f, "{} reckonings, the longest {:.0?}", self.reckonings, self.longest_reckoning)?;
         writeln!(f, "longest restart {:.0?}", self.longest_restart)?;
         let per_second = self.acknowledged_under_load as f64 / self.worked.as_secs_f64().max(1e-9);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use hookmq_codec::{Packet, PacketType, ProtocolVersion, Qos, TopicName};
+use hookmq_codec::{Packet, PacketType, ProtocolVersion, Qos, ReasonCode, TopicName};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::wait::DEADLINE;
 use rand::rngs::StdRng;
@@ -235,15 +235,7 @@ impl Fleet {
 
     /// The broker was killed at this instant. Takes in what it had sent.
     pub fn killed(&mut self, at: Instant) {
-        while self.open > 0 {
-            let event =
-                self.events.recv_timeout(DEADLINE).expect("the sockets of a killed process end");
-            match event.packet {
-                Some(_) => self.handle(event, Mood::Finishing),
-                None => self.open -= 1,
-            }
-        }
-        self.former = Former::default();
+        self.take_in_the_rest();
         self.record.history.note(|| "the broker is killed".into());
         for place in 0..self.members.len() {
             if !self.members[place].is_away() {
@@ -251,6 +243,32 @@ impl Fleet {
             }
         }
         self.record.history.life += 1;
+    }
+
+    /// The broker was told to stop, and has.
+    pub fn stopped(&mut self, at: Instant) {
+        self.take_in_the_rest();
+        self.record.history.note(|| "the broker has stopped".into());
+        for place in 0..self.members.len() {
+            if !self.members[place].is_away() {
+                self.on(place, Mood::Finishing, at, |member, stage| member.stopped(stage));
+            }
+        }
+        self.record.history.life += 1;
+    }
+
+    /// What a process that is gone has sent. Its farewells are no packets of a session.
+    fn take_in_the_rest(&mut self) {
+        while self.open > 0 {
+            let event =
+                self.events.recv_timeout(DEADLINE).expect("the sockets of a gone process end");
+            match &event.packet {
+                Some(packet) if is_farewell(packet) => {}
+                Some(_) => self.handle(event, Mood::Finishing),
+                None => self.open -= 1,
+            }
+        }
+        self.former = Former::default();
     }
 
     fn handle(&mut self, event: Event, mood: Mood) {
@@ -305,6 +323,12 @@ impl Fleet {
             self.record.violate(Check::Retained, wrong);
         }
     }
+}
+
+/// DISCONNECT with "server shutting down".
+fn is_farewell(packet: &[u8]) -> bool {
+    packet.first() == Some(&((PacketType::Disconnect as u8) << 4))
+        && packet.get(2) == Some(&(ReasonCode::ServerShuttingDown as u8))
 }
 
 fn must_attend(member: &Member, attendance: Attendance) -> bool {

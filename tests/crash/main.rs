@@ -15,7 +15,10 @@ mod moments;
 mod record;
 mod settings;
 
-use campaign::{Campaign, Fault};
+use std::path::PathBuf;
+
+use campaign::{Campaign, Fault, Versions};
+use hookmq_tests::broker::binary;
 use settings::Settings;
 
 #[test]
@@ -27,6 +30,19 @@ fn what_was_acknowledged_survives_every_kill() {
 #[test]
 fn a_broker_that_goes_on_keeps_its_promises() {
     run(Settings::short(12), Fault::Cut);
+}
+
+/// `HOOKMQ_OLDER_BIN` names the broker that this one takes turns with: an older one, or without it itself.
+/// One that refuses what the other has left fails the test, with its own words in the log.
+#[test]
+fn what_was_acknowledged_survives_every_change_of_the_broker() {
+    let older = std::env::var_os("HOOKMQ_OLDER_BIN");
+    let now = older.as_ref().map_or_else(binary, PathBuf::from);
+    let settings = match older {
+        Some(_) => Settings::from_environment(),
+        None => Settings::short(8),
+    };
+    run(settings, Fault::Replace(Versions { now, next: binary() }));
 }
 
 fn run(settings: Settings, fault: Fault) {

@@ -73,6 +73,8 @@ pub struct Record {
     by_topic: HashMap<String, usize>,
     recipients: Vec<Recipient>,
     pub history: History,
+    /// Whether the broker may be one that sends a message again without DUP, as older ones did.
+    pub forgets_dup: bool,
     violations: Vec<Violation>,
     pub figures: Figures,
 }
@@ -249,6 +251,7 @@ impl Record {
         let stream = &mut self.streams[key.stream];
         let qos = to.granted(&stream.topic).map(|granted| granted.min(stream.qos));
         let exactly_once = carriage.qos == Qos::ExactlyOnce;
+        let forgets_dup = self.forgets_dup;
         let latest = to.latest.entry(key.stream).or_default();
         let newest = std::mem::replace(latest, (*latest).max(key.number));
         let mut wrong = Vec::new();
@@ -286,7 +289,7 @@ impl Record {
                 ));
             } else if once && connection == carriage.connection {
                 wrong.push((Check::Duplicate, "came before on this connection".into()));
-            } else if once && to.order == Order::PerStream && !carriage.dup {
+            } else if once && to.order == Order::PerStream && !carriage.dup && !forgets_dup {
                 wrong.push((Check::Duplicate, "came before, and DUP is not set".into()));
             }
         } else if key.number < newest && to.order == Order::PerStream && copy.due == Due::Certainly

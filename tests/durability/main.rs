@@ -4,6 +4,7 @@
 
 mod abroad;
 mod backlog;
+mod clock_jumps;
 mod exchanges;
 mod failing_disk;
 mod files;

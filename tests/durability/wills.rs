@@ -63,7 +63,7 @@ impl End {
     /// 3.1.1 knows no delays, and no DISCONNECT with a will.
     fn version(self, number: usize) -> ProtocolVersion {
         let is_old = matches!(self, Self::Killed { delay: 0 } | Self::Passing | Self::Polite);
-        match is_old && number / ENDS.len() % 2 == 0 {
+        match is_old && (number / ENDS.len()).is_multiple_of(2) {
             true => ProtocolVersion::V311,
             false => ProtocolVersion::V5,
         }

@@ -77,6 +77,15 @@ pipeline:
         Self::spawn(command, directory)
     }
 
+    /// As [`Broker::with_config`], of the broker that `binary` is.
+    pub fn with_binary(binary: &Path, yaml: &str, directory: TempDir) -> Self {
+        let config = directory.path().join("hookmq.yaml");
+        std::fs::write(&config, yaml).expect("write the configuration");
+        let mut command = other(binary);
+        command.args(["run", "--config"]).arg(config);
+        Self::spawn(command, directory)
+    }
+
     /// Kills the broker, and starts it again with its configuration and its data. Its log begins anew.
     pub fn restart(&mut self) {
         self.kill();
@@ -111,6 +120,11 @@ pipeline:
     pub fn start_under(&mut self, mut program: Command) {
         program.arg(hookmq().get_program()).env("NO_COLOR", "1").env_remove("HOOKMQ_LOG");
         self.start_as(program);
+    }
+
+    /// As [`Broker::start`], of the broker that `binary` is: an older one, for instance.
+    pub fn start_other(&mut self, binary: &Path) {
+        self.start_as(other(binary));
     }
 
     fn start_as(&mut self, mut command: Command) {
@@ -262,6 +276,11 @@ fn start(mut command: Command, directory: &Path) -> Child {
 
 /// The command under test, without colours and without anybody's `HOOKMQ_LOG`.
 pub fn hookmq() -> Command {
+    other(&binary())
+}
+
+/// The program under test.
+pub fn binary() -> PathBuf {
     let binary = match std::env::var_os("HOOKMQ_BIN") {
         Some(binary) => PathBuf::from(binary),
         None => target_directory().join("debug/hookmq"),
@@ -271,6 +290,11 @@ pub fn hookmq() -> Command {
         "there is no {}: `cargo xtask test` builds it; HOOKMQ_BIN can name another",
         binary.display()
     );
+    binary
+}
+
+/// `binary`, without colours and without anybody's `HOOKMQ_LOG`.
+fn other(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env("NO_COLOR", "1").env_remove("HOOKMQ_LOG");
     command

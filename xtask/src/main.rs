@@ -1,5 +1,5 @@
 //! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `conformance`, `crash`,
-//! `bench`, `plugins` and `examples`.
+//! `upgrade`, `overload`, `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -12,10 +12,12 @@ mod languages;
 // The same file as the broker's, whose crate would bring a WebAssembly engine along.
 #[path = "../../broker/wasm/src/manifest_section.rs"]
 mod manifest_section;
+mod overload;
 mod packages;
 mod plugins;
 mod run;
 mod test;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,6 +39,11 @@ usage: cargo xtask COMMAND
   crash [--minutes N] [--kills N] [--seed N]
                               the broker under load, killed at random instants; checks what it has
                               acknowledged. 10 minutes where nothing is said
+  upgrade [--from REVISION] [--changes N]
+                              an older broker and this one take turns with the same data under load; the
+                              latest release where nothing is said
+  overload [--minutes N]      more than there is room for: what is dropped is counted, and others notice
+                              nothing. 2 minutes where nothing is said
   bench [--rounds N] [--seconds N] [--only TEXT]... [--compared] [--json FILE] [--write]
                               measure HookMQ beside Mosquitto; --write puts the tables into
                               docs/performance.md, --compared leaves out what only HookMQ is measured at
@@ -68,6 +75,8 @@ fn dispatch() -> Result<()> {
         Some("interleavings") if rest.is_empty() => interleavings::interleavings(&root),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("crash") => crash::crash(&root, &rest),
+        Some("upgrade") => upgrade::upgrade(&root, &rest),
+        Some("overload") => overload::overload(&root, &rest),
         Some("bench") => bench::bench(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {

@@ -101,6 +101,15 @@ impl Member {
         }
     }
 
+    /// The broker was told to stop and has, without publishing the will.
+    pub fn stopped(&mut self, stage: &mut Stage<'_>) {
+        let was_admitted = matches!(self.phase, Phase::Connected | Phase::Leaving);
+        self.drop_link();
+        if was_admitted {
+            self.testament.revoked(stage.record);
+        }
+    }
+
     /// The delay of a will is over, and its client has not come back.
     pub fn delay_is_over(&mut self, record: &mut Record) {
         self.testament.delay_is_over(record);

@@ -77,7 +77,7 @@ impl Testament {
         self.waiting = Some(Waiting { key, due_at, is_doubtful: false });
     }
 
-    /// DISCONNECT was sent, and the broker has closed.
+    /// DISCONNECT was sent, and the broker has closed; or it was told to stop.
     pub fn revoked(&mut self, record: &mut Record) {
         if let Some(key) = self.present.take() {
             record.cancelled(key);

@@ -289,7 +289,8 @@ impl Promises {
         for filter in filters.iter().filter(|it| it.share_name().is_some()) {
             let group = self.groups.entry(filter.clone()).or_default();
             let matching = self.unanswered.iter().copied();
-            let matching = matching.filter(|it| self.messages[*it].fits(&[filter.clone()]));
+            let matching =
+                matching.filter(|it| self.messages[*it].fits(std::slice::from_ref(filter)));
             group.doubt(&self.messages, &matching.collect::<Vec<_>>());
         }
         let own: Vec<_> = filters.iter().filter(|it| it.share_name().is_none()).cloned().collect();
