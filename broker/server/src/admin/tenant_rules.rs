@@ -161,6 +161,9 @@ fn who(caller: &Caller, headers: &HeaderMap) -> String {
 fn told(what: &str, tenant: &str, rule: &str, who: &str, error: Option<&TenantRulesError>) {
     match error {
         None => info!(?tenant, rule, ?who, "rule of a tenant {what}"),
+        // What no bound holds back is not logged: the audit record has it, at a rate.
+        Some(TenantRulesError::TooOften(_) | TenantRulesError::NoSuchRule) => {}
+        Some(TenantRulesError::Unreadable(_)) => {}
         Some(error) => {
             // Several lines of the tenant's own text, perhaps.
             let error = error.to_string();
