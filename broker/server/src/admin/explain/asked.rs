@@ -120,6 +120,13 @@ impl Asked {
         Ok((questions, origin))
     }
 
+    /// Everything that it describes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn describe(&self) -> Result<(), ApiError> {
+        let _ = (self.attempt(), self.described("kim"), self.is_about("acme"));
+        self.message(Qos::AtMostOnce).map(drop)
+    }
+
     fn attempt(&self) -> ConnectAttempt {
         ConnectAttempt {
             connection: self.connection(),
