@@ -99,6 +99,7 @@ fn copy(engine: &mut dyn Engine) -> MemoryEngine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RecordError;
 
     /// Table, key and content of each record.
     fn stored(records: &[(u8, u8, &[u8])]) -> Vec<u8> {
@@ -115,6 +116,15 @@ mod tests {
         let (_, damages) = load(engine(&bytes));
         let missing = damages.iter().filter(|it| matches!(it, Damage::NoCheckpoint { .. }));
         assert!((1..1000).contains(&missing.count()), "{} damages", damages.len());
+        records(&bytes);
+    }
+
+    #[test]
+    fn a_head_whose_generations_do_not_fit_a_key_is_none_of_ours() {
+        let head = [0, 0, 0, 0x17, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0];
+        let bytes = stored(&[(3, 0x04, &[]), (0, 0, &head)]);
+        let (_, damages) = load(engine(&bytes));
+        assert!(damages.contains(&Damage::Head(RecordError::Content)), "{damages:?}");
         records(&bytes);
     }
 
