@@ -70,7 +70,7 @@ pub fn run(command: &mut Command, what: &str) -> Result<()> {
     Ok(())
 }
 
-fn host() -> Result<String> {
+pub fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output().context("start rustc")?;
     let text = String::from_utf8(output.stdout).context("the output of rustc -vV")?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

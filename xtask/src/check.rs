@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::cargo::Cargo;
 use crate::test::in_guest_directory;
-use crate::{announce, cargo, conformance};
+use crate::{announce, cargo, conformance, fuzz};
 
 pub use self::documents::text_files;
 
@@ -35,7 +35,8 @@ pub fn check_quickly(cargo: &Cargo<'_>, root: &Path) -> Result<()> {
         return Ok(());
     }
     cargo.run(&["fmt", "--all", "--check"])?;
-    cargo.run(&["fmt", "--all", "--check", "--manifest-path", GUESTS])
+    cargo.run(&["fmt", "--all", "--check", "--manifest-path", GUESTS])?;
+    cargo.run(&["fmt", "--check", "--manifest-path", fuzz::MANIFEST])
 }
 
 pub fn lint(cargo: &Cargo<'_>, root: &Path) -> Result<()> {

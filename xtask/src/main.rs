@@ -1,5 +1,5 @@
 //! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `conformance`, `crash`,
-//! `upgrade`, `overload`, `bench`, `plugins` and `examples`.
+//! `upgrade`, `overload`, `fuzz`, `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod conformance;
 mod crash;
+mod fuzz;
 mod interleavings;
 mod languages;
 // The same file as the broker's, whose crate would bring a WebAssembly engine along.
@@ -44,6 +45,8 @@ usage: cargo xtask COMMAND
                               latest release where nothing is said
   overload [--minutes N]      more than there is room for: what is dropped is counted, and others notice
                               nothing. 2 minutes where nothing is said
+  fuzz [--seconds N] [TARGET] try what strangers and damaged disks could bring, on all targets or one; 60
+                              seconds each where nothing is said
   bench [--rounds N] [--seconds N] [--only TEXT]... [--compared] [--json FILE] [--write]
                               measure HookMQ beside Mosquitto; --write puts the tables into
                               docs/performance.md, --compared leaves out what only HookMQ is measured at
@@ -77,6 +80,7 @@ fn dispatch() -> Result<()> {
         Some("crash") => crash::crash(&root, &rest),
         Some("upgrade") => upgrade::upgrade(&root, &rest),
         Some("overload") => overload::overload(&root, &rest),
+        Some("fuzz") => fuzz::fuzz(&root, &rest),
         Some("bench") => bench::bench(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {

@@ -14,6 +14,9 @@ mod certificate;
 mod client_id;
 mod database;
 mod directory;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod name;
 mod password;
 mod permissions;

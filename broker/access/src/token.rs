@@ -29,5 +29,16 @@ pub use self::settings::{JwtSettings, KeySettings, PermissionsFrom, SettingsProb
 pub(crate) use self::template::Template;
 pub use self::url::{KeySetUrl, KeySetUrlError};
 
+/// Reads `bytes` as a key set, a PEM file and a secret.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_keys(bytes: &[u8]) {
+    let algorithms = Algorithm::ALL.into_iter().collect();
+    for published in [key::Published::No, key::Published::Yes] {
+        let _ = key::of_set(bytes, &algorithms, published);
+    }
+    let _ = key::Key::of_pem(None, bytes, &algorithms);
+    let _ = key::Key::of_secret(None, bytes, &algorithms);
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ mod caller;
 mod door;
 mod error;
 mod explain;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grants;
 mod identities;
 mod life;

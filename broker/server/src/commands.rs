@@ -14,6 +14,8 @@ mod version;
 pub use self::acl::AclCommand;
 pub use self::explain::ExplainOptions;
 pub use self::import::ImportCommand;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::import::fuzzing as import_fuzzing;
 pub use self::plugin::PluginCommand;
 pub use self::rule::RuleCommand;
 pub use self::store::StoreCommand;

@@ -12,6 +12,8 @@ mod database;
 mod document;
 mod error;
 pub(crate) mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod limits;
 mod listener;
 mod locate;

@@ -10,6 +10,9 @@ pub mod config;
 pub mod connection;
 pub mod credential;
 pub mod demo;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod listener;
 mod outbound;
 pub mod programs;

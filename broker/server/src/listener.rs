@@ -1,6 +1,8 @@
 //! Where clients arrive: sockets, the accept loop, and all that precedes CONNECT in a client's own
 //! task: PROXY header, TLS handshake, WebSocket upgrade.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod proxy;
 mod socket;
 mod steps;

@@ -52,6 +52,13 @@ pub(crate) struct Head {
     pub next_generation: u64,
 }
 
+impl Head {
+    /// A generation is half of a key: pieces of one that does not fit would stand under another's.
+    fn is_possible(&self) -> bool {
+        self.generation <= self.next_generation && self.next_generation < u64::from(u32::MAX)
+    }
+}
+
 /// A part of a queue.
 #[derive(Debug)]
 pub struct Page {
@@ -333,7 +340,8 @@ fn ranges(ids: &BTreeSet<u64>) -> Vec<RangeInclusive<u64>> {
 pub(crate) fn read_head(engine: &mut dyn Engine) -> Result<Option<Head>, Damage> {
     let record = engine.read(Table::Head, 0).map_err(|it| Damage::Engine(it.to_string()))?;
     let read = |record: &Vec<u8>| -> Result<Head, RecordError> {
-        record::read_whole(record::unseal(Table::Head, 0, record)?)
+        let head: Head = record::read_whole(record::unseal(Table::Head, 0, record)?)?;
+        if head.is_possible() { Ok(head) } else { Err(RecordError::Content) }
     };
     record.as_ref().map(read).transpose().map_err(Damage::Head)
 }

@@ -15,6 +15,9 @@ mod clock;
 mod committer;
 mod directory;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod index;
 mod ledger;

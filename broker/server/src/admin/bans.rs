@@ -41,15 +41,21 @@ pub async fn create(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (directory, database) = tables(&admin)?;
-    let Said { kind, subject, reason, expires_in_s } = read(&body)?;
-    let ban = NewBan { kind, subject, reason, seconds: expires_in_s };
-    if let Some(problem) = ban.problem() {
-        return Err(ApiError::bad_request(problem));
-    }
+    let ban = asked(&body)?;
     let made = database.create_ban(&tenant, &ban).await.map_err(unavailable)?;
     let made = made.ok_or_else(|| ApiError::conflict("the tenant has too many bans"))?;
     directory.look_now();
     Ok((StatusCode::CREATED, Json(shown(&made))))
+}
+
+/// The ban that a body asks for.
+pub(super) fn asked(body: &[u8]) -> Result<NewBan, ApiError> {
+    let Said { kind, subject, reason, expires_in_s } = read(body)?;
+    let ban = NewBan { kind, subject, reason, seconds: expires_in_s };
+    match ban.problem() {
+        Some(problem) => Err(ApiError::bad_request(problem)),
+        None => Ok(ban),
+    }
 }
 
 pub async fn lift(

@@ -20,6 +20,14 @@ use super::programs::change;
 use crate::broker::abroad::Passage;
 use crate::programs::Replayed;
 
+/// Reads a question, as far as that goes without a broker.
+#[cfg(any(test, fuzzing))]
+pub(super) fn describe(body: &[u8]) -> Result<(), ApiError> {
+    let asked: Asked =
+        serde_json::from_slice(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    asked.describe()
+}
+
 /// Answers with an explanation for each hook that the question comes to.
 pub async fn explain(
     State(admin): State<Arc<Admin>>,

@@ -49,14 +49,7 @@ pub async fn create(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (directory, database) = tables(&admin)?;
-    let Said { tenant, username, publish, subscribe, expires_in_s } = read(&body)?;
-    check_name(&tenant)?;
-    let granted_by = life::actor(&headers);
-    let seconds = expires_in_s;
-    let grant = NewTenantGrant { tenant, username, publish, subscribe, granted_by, seconds };
-    if let Some(problem) = grant.problem(&target) {
-        return Err(ApiError::bad_request(problem));
-    }
+    let grant = asked(&body, &target, life::actor(&headers))?;
     for tenant in [&target, &grant.tenant] {
         if database.tenant(tenant).await.map_err(unavailable)?.is_none() {
             return Err(ApiError::not_found(format!("there is no tenant {tenant:?}")));
@@ -66,6 +59,22 @@ pub async fn create(
     let made = made.ok_or_else(|| ApiError::conflict("too many grants lead into the tenant"))?;
     directory.look_now();
     Ok((StatusCode::CREATED, Json(shown(&made))))
+}
+
+/// The grant into `target` that a body asks for.
+pub(super) fn asked(
+    body: &[u8],
+    target: &str,
+    granted_by: String,
+) -> Result<NewTenantGrant, ApiError> {
+    let Said { tenant, username, publish, subscribe, expires_in_s } = read(body)?;
+    check_name(&tenant)?;
+    let seconds = expires_in_s;
+    let grant = NewTenantGrant { tenant, username, publish, subscribe, granted_by, seconds };
+    match grant.problem(target) {
+        Some(problem) => Err(ApiError::bad_request(problem)),
+        None => Ok(grant),
+    }
 }
 
 pub async fn withdraw(

@@ -186,6 +186,14 @@ pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// What a body asks for, of whichever tenant.
+#[cfg(any(test, fuzzing))]
+pub(super) fn asked(body: &[u8]) -> Result<TenantChange, ApiError> {
+    let said: Said = read(body)?;
+    said.name.as_deref().map_or(Ok(()), check_name)?;
+    change(said)
+}
+
 fn change(said: Said) -> Result<TenantChange, ApiError> {
     let attributes = said.attributes.map(|it| Value::Object(it).to_string());
     if attributes.as_ref().is_some_and(|it| it.contains("\\u0000")) {

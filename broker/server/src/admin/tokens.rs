@@ -24,8 +24,8 @@ const ENTROPY: usize = 32;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
-    name: String,
+pub(super) struct Said {
+    pub(super) name: String,
     /// For good without it.
     expires_in_s: Option<u32>,
 }
@@ -50,8 +50,7 @@ pub async fn create(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (_, database) = tables(&admin)?;
-    let said: Said = read(&body)?;
-    check_name(&said.name)?;
+    let said = asked(&body)?;
     if database.tenant(&tenant).await.map_err(unavailable)?.is_none() {
         return Err(no_such_tenant());
     }
@@ -64,6 +63,13 @@ pub async fn create(
     let mut answer = shown(&made.ok_or_else(taken)?);
     answer["token"] = json!(token);
     Ok((StatusCode::CREATED, Json(answer)))
+}
+
+/// The token that a body asks for.
+pub(super) fn asked(body: &[u8]) -> Result<Said, ApiError> {
+    let said: Said = read(body)?;
+    check_name(&said.name)?;
+    Ok(said)
 }
 
 pub async fn revoke(

@@ -2,6 +2,8 @@
 
 mod acl;
 mod dynsec;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod go_auth;
 mod sql;
 

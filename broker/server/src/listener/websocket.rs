@@ -208,5 +208,32 @@ impl AsyncWrite for WebSocket {
     }
 }
 
+/// The payload in `frames`, which come in reads of these lengths, in turn; the pong that is due in the end,
+/// or what has ended the connection.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_frames(
+    frames: &[u8],
+    lengths: &[usize],
+    maximum: u32,
+) -> (Vec<u8>, Option<Demand>) {
+    let mut reader = FrameReader::new(maximum);
+    let (mut payload, mut demanded, mut rest) = (Vec::new(), None, frames);
+    for length in lengths.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, behind) = rest.split_at((*length).min(rest.len()));
+        rest = behind;
+        let mut piece = piece.to_vec();
+        let (length, demand) = reader.read(&mut piece);
+        payload.extend_from_slice(&piece[..length]);
+        demanded = demand.or(demanded);
+        if matches!(demanded, Some(Demand::Close | Demand::Refuse(_))) {
+            break;
+        }
+    }
+    (payload, demanded)
+}
+
 #[cfg(test)]
 mod tests;

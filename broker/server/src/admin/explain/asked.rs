@@ -9,7 +9,7 @@ use hookmq_codec::{ProtocolVersion, Qos, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, Attribute, CertificateFacts, Client, ConnectAttempt, ConnectionFacts, Control,
-    Hook, Identity, OwnedAccess, Pipeline, ProgramKind, Question, Secret, Voucher,
+    Hook, Identity, OwnedAccess, Pipeline, ProgramKind, Question, Secret, TenantStepsCell, Voucher,
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,13 @@ impl Asked {
         Ok((questions, origin))
     }
 
+    /// Everything that it describes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn describe(&self) -> Result<(), ApiError> {
+        let _ = (self.attempt(), self.described("kim", Arc::default()), self.is_about("acme"));
+        self.message(Qos::AtMostOnce).map(drop)
+    }
+
     fn attempt(&self) -> ConnectAttempt {
         ConnectAttempt {
             connection: self.connection(),
@@ -163,15 +170,15 @@ impl Asked {
                 Ok((client, Origin::Connected))
             }
             (_, Some(username)) => {
-                let client = self.described(admin, username);
+                let rules = admin.broker.tenant_rules.as_ref();
+                let steps = rules.and_then(|rules| rules.known_cell(&self.tenant));
+                let client = self.described(username, steps.unwrap_or_default());
                 Ok((Arc::new(complete(admin, pipeline, client).await?), Origin::Described))
             }
         }
     }
 
-    fn described(&self, admin: &Admin, username: &str) -> Client {
-        let rules = admin.broker.tenant_rules.as_ref();
-        let steps = rules.and_then(|rules| rules.known_cell(&self.tenant)).unwrap_or_default();
+    fn described(&self, username: &str, steps: Arc<TenantStepsCell>) -> Client {
         let vouched_by = Voucher::Step("explain".into());
         let attributes = self.attributes.iter().map(|(name, value)| {
             let attribute = Attribute { value: value.clone(), vouched_by: vouched_by.clone() };

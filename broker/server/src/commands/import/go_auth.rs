@@ -72,7 +72,7 @@ impl GoAuthOptions {
 }
 
 /// Of Postgres and SQLite alike, with whatever stands before it.
-fn read_queries(text: &str) -> Result<ForeignQueries> {
+pub(super) fn read_queries(text: &str) -> Result<ForeignQueries> {
     let mut queries = ForeignQueries::default();
     for line in text.lines() {
         let Some((key, sql)) = line.trim().split_once(char::is_whitespace) else { continue };

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use hookmq_codec::{PacketId, ReasonCode};
-use hookmq_core::{
-    Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, Received,
-};
+use hookmq_core::{Acknowledgement, AcknowledgementKind, CommitSequence, Incoming, Received};
 
 /// A client's outgoing messages, one id each, and the session's side of them.
 pub struct Inbound {

@@ -107,8 +107,8 @@ impl Scene {
                 assert!(known.is_ok() || !self.honest);
             }
             Some(FromClient::PubRec(id)) => match self.outgoing.handle_pubrec(id, None) {
-                Ok(Release::Send) => self.to_client.push_back(ToClient::PubRel(id)),
-                Ok(Release::Refused) => unreachable!("nothing was refused"),
+                Ok(Release::Send(_)) => self.to_client.push_back(ToClient::PubRel(id)),
+                Ok(Release::Refused(_)) => unreachable!("nothing was refused"),
                 Err(_) => assert!(!self.honest),
             },
             Some(FromClient::PubComp(id)) => {
@@ -163,7 +163,10 @@ impl Scene {
     /// With no more losses, everything arrives.
     fn settle(&mut self) {
         self.reconnect(u16::MAX);
-        while self.outgoing.has_redeliveries() || !self.to_client.is_empty() || !self.to_broker.is_empty() {
+        while self.outgoing.has_redeliveries()
+            || !self.to_client.is_empty()
+            || !self.to_broker.is_empty()
+        {
             self.redeliver();
             self.client_reads();
             self.broker_reads();

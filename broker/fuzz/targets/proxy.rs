@@ -1,0 +1,7 @@
+//! A PROXY header says the same wherever reads are cut.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| hookmq::fuzzing::proxy(bytes));
