@@ -116,8 +116,8 @@ pub struct Driver<S> {
     /// Since when the socket has taken nothing of what it is offered.
     stalled: Option<Instant>,
     timer: Option<Timer>,
-    /// When what connect steps have established is no longer valid.
-    expires_at: Option<Instant>,
+    /// When what connect steps have established is no longer valid. None for good, which is the rule.
+    expires_at: Option<Box<Instant>>,
     /// What has passed in this turn.
     pub(super) traffic: Traffic<u32>,
 }
@@ -133,7 +133,7 @@ impl<S: Stream> Driver<S> {
     pub fn new(broker: Arc<Broker>, stream: S, start: Start, behind: Vec<u8>) -> Self {
         let Start { terms, tenant, client, opened, will, authentication, first_bytes } = start;
         let session = opened.handle.id;
-        let expires_at = client.limits.expires_at.map(from_now);
+        let expires_at = client.limits.expires_at.map(from_now).map(Box::new);
         Self {
             expires_at,
             publisher: Publisher::new(broker.clone(), tenant.clone(), client.clone(), session),

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use hookmq_hooks::{ProgramKind, ProgramName, Stage};
+use hookmq_store::{make_directory, sync_name};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -97,7 +98,7 @@ impl Archive {
         if self.version(name, &sha256).is_ok() {
             return Ok(sha256);
         }
-        fs::create_dir_all(self.of(name))?;
+        make_directory(&self.of(name))?;
         write(&self.file(name, &sha256), bytes)?;
         Ok(sha256)
     }
@@ -110,7 +111,7 @@ impl Archive {
         transition: &Transition,
     ) -> io::Result<()> {
         let directory = self.of(name);
-        fs::create_dir_all(&directory)?;
+        make_directory(&directory)?;
         write(&directory.join("standing.json"), &serde_json::to_vec_pretty(standing)?)?;
         let mut line = serde_json::to_vec(transition)?;
         line.push(b'\n');
@@ -186,10 +187,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)?;
-    match path.parent() {
-        Some(directory) => fs::File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
+    sync_name(path)
 }
 
 #[cfg(test)]

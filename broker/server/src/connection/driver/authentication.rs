@@ -158,7 +158,7 @@ impl<S: Stream> Driver<S> {
             return Err(Ending::Told(ReasonCode::NotAuthorized));
         }
         debug!(tenant = &*client.tenant, client_id = ?client.client_id, "client re-authenticated");
-        self.expires_at = client.limits.expires_at.map(from_now);
+        self.expires_at = client.limits.expires_at.map(from_now).map(Box::new);
         self.go_on_as(client);
         self.judge_again()
     }

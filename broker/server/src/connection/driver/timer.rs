@@ -52,7 +52,10 @@ impl<S: Stream> Driver<S> {
                 Some((deadline, Ending::Told(ReasonCode::KeepAliveTimeout)))
             }
         };
-        let expires = self.expires_at.map(|at| (at, Ending::Told(ReasonCode::MaximumConnectTime)));
+        let expires = self
+            .expires_at
+            .as_deref()
+            .map(|at| (*at, Ending::Told(ReasonCode::MaximumConnectTime)));
         waits.into_iter().chain(expires).min_by_key(|(deadline, _)| *deadline)
     }
 
