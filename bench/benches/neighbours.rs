@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 
 use hookmq_bench::lower_priority;
 use hookmq_bench::steady::{beside, steady};
-use hookmq_bench::trusting::send;
-use hookmq_codec::{
-    Connect, Packet, PacketId, PacketType, ProtocolVersion, Qos, Subscribe, SubscribeProperties,
-    SubscriptionOptions, TopicFilter,
-};
+use hookmq_bench::trusting::{send, subscribe};
+use hookmq_codec::{Connect, Packet, PacketType, ProtocolVersion, Qos};
 use hookmq_tests::broker::{Broker, add_rules, directory};
 use hookmq_tests::client::{connect, publish};
 
@@ -68,7 +65,7 @@ fn noise(broker: &Broker, sent_per_s: u32) -> f64 {
     let address = broker.address("plain");
     let publishers: Vec<_> = (0..CLIENTS).map(|it| noisy(address, &format!("{it}"))).collect();
     let mut subscriber = noisy(address, "subscriber");
-    subscribe(&mut subscriber);
+    subscribe(&mut subscriber, &["noise"]);
     let end = Instant::now() + LASTS;
     let each = sent_per_s / CLIENTS * INTERVAL.as_millis() as u32 / 1000;
     std::thread::scope(|scope| {
@@ -124,25 +121,9 @@ fn received(mut socket: &TcpStream, end: Instant) -> usize {
 fn noisy(address: SocketAddr, client_id: &str) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the broker listens");
     let connect = Connect { username: Some("noisy"), ..connect(V5, client_id) };
-    ask(&mut socket, &Packet::Connect(Box::new(connect)), PacketType::ConnAck);
+    send(&mut socket, &Packet::Connect(Box::new(connect)));
+    let mut connack = [0; 256];
+    assert!(socket.read(&mut connack).expect("an answer") > 2);
+    assert_eq!(connack[0] >> 4, PacketType::ConnAck as u8);
     socket
-}
-
-fn subscribe(socket: &mut TcpStream) {
-    let filter = TopicFilter::new("noise").expect("a filter");
-    let options = SubscriptionOptions::default();
-    let subscribe = Subscribe {
-        packet_id: PacketId::new(1).expect("not 0"),
-        filters: vec![(filter, options)],
-        properties: SubscribeProperties::default(),
-    };
-    ask(socket, &Packet::Subscribe(subscribe), PacketType::SubAck);
-}
-
-/// Sends a packet and awaits the answer, which is short.
-fn ask(socket: &mut TcpStream, packet: &Packet<'_>, answer: PacketType) {
-    send(socket, packet);
-    let mut answered = [0; 256];
-    assert!(socket.read(&mut answered).expect("an answer") > 2);
-    assert_eq!(answered[0] >> 4, answer as u8);
 }

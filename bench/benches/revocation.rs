@@ -9,10 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use hookmq_bench::trusting::{self, admitted, send};
-use hookmq_codec::{
-    Packet, PacketId, Qos, Subscribe, SubscribeProperties, SubscriptionOptions, TopicFilter,
-};
+use hookmq_bench::trusting::{self, admitted, subscribe};
 use hookmq_tests::broker::{Broker, directory};
 use hookmq_tests::company::Tables;
 use hookmq_tests::postgres::Postgres;
@@ -101,21 +98,6 @@ fn devices(address: SocketAddr, clients: usize) -> Vec<TcpStream> {
         socket
     };
     (0..clients).map(begin).collect()
-}
-
-fn subscribe(socket: &mut TcpStream, filters: &[&str]) {
-    let options =
-        SubscriptionOptions { maximum_qos: Qos::AtMostOnce, ..SubscriptionOptions::default() };
-    let filters = filters.iter().map(|it| (TopicFilter::new(*it).expect("a filter"), options));
-    let subscribe = Subscribe {
-        packet_id: PacketId::new(1).expect("not 0"),
-        filters: filters.collect(),
-        properties: SubscribeProperties::default(),
-    };
-    send(socket, &Packet::Subscribe(subscribe));
-    let mut suback = [0; 8];
-    let length = socket.read(&mut suback).expect("an answer");
-    assert_eq!(suback[length - 2..length], [0, 0], "both are granted");
 }
 
 /// When each of the devices was told something, after `began`.

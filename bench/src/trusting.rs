@@ -3,7 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use hookmq_codec::{Packet, ProtocolVersion};
+use hookmq_codec::{
+    Packet, PacketId, ProtocolVersion, Qos, Subscribe, SubscribeProperties, SubscriptionOptions,
+    TopicFilter,
+};
 use hookmq_tests::broker::{Broker, add_rules};
 use hookmq_tests::client::connect;
 use hookmq_tests::wait::wait_until;
@@ -57,4 +60,21 @@ pub fn send(socket: &mut TcpStream, packet: &Packet<'_>) {
     let mut bytes = Vec::new();
     packet.encode(ProtocolVersion::V5, &mut bytes).expect("a short packet");
     socket.write_all(&bytes).expect("the broker reads");
+}
+
+/// At QoS 0; all are granted.
+pub fn subscribe(socket: &mut TcpStream, filters: &[&str]) {
+    let options =
+        SubscriptionOptions { maximum_qos: Qos::AtMostOnce, ..SubscriptionOptions::default() };
+    let wanted = filters.iter().map(|it| (TopicFilter::new(*it).expect("a filter"), options));
+    let subscribe = Subscribe {
+        packet_id: PacketId::new(1).expect("not 0"),
+        filters: wanted.collect(),
+        properties: SubscribeProperties::default(),
+    };
+    send(socket, &Packet::Subscribe(subscribe));
+    let mut suback = [0; 256];
+    let length = socket.read(&mut suback).expect("an answer");
+    let codes = &suback[length - filters.len()..length];
+    assert!(codes.iter().all(|code| *code == 0), "all are granted");
 }
