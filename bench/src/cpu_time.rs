@@ -53,3 +53,13 @@ pub fn lower_priority() {
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
     assert_eq!(result, 0, "anybody may lower a priority");
 }
+
+/// Has the calling thread run only when nobody else would: where many threads of a low priority are ready,
+/// each of them still has slices of milliseconds, one after another.
+#[allow(unsafe_code)]
+pub fn run_when_idle() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the call reads one sched_param, and `parameters` is one. 0 is the calling thread.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
+    assert_eq!(result, 0, "anybody may lower a priority");
+}

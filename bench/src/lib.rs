@@ -19,7 +19,7 @@ use hookmq_script::{RuleEngine, RuleLimits};
 use hookmq_wasm::{Grants, HostOptions, Limits, PluginHost, PluginSettings};
 use serde_json::{Value, json};
 
-pub use cpu_time::{CpuTime, lower_priority};
+pub use cpu_time::{CpuTime, lower_priority, run_when_idle};
 
 /// The rule of the figures: it asks for topics, reads a number of the payload and compares it.
 pub const THRESHOLD: &str = include_str!("../../rules/threshold_alarm.rhai");

@@ -15,6 +15,13 @@ const INTERVAL: Duration = Duration::from_millis(2);
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
+    /// Those of several times, as of one.
+    pub fn together(times: impl IntoIterator<Item = Self>) -> Self {
+        let mut all: Vec<_> = times.into_iter().flat_map(|time| time.0).collect();
+        all.sort_unstable();
+        Self(all)
+    }
+
     /// The time that so many of a hundred stay below.
     pub fn percentile(&self, share: usize) -> Duration {
         self.0[(self.0.len() - 1) * share / 100]

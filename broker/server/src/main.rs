@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::{Context, Error, Result};
 use clap::Parser;
@@ -11,6 +12,7 @@ use hookmq::config::{Config, LogConfig, LogFormat};
 use hookmq::connection;
 use hookmq::demo;
 use hookmq::server::{Server, check_programs};
+use hookmq::tls;
 use hookmq_access::Database;
 use hookmq_wasm::compile_in_child;
 use tokio::runtime::{Builder, Runtime};
@@ -66,7 +68,8 @@ fn run(options: &RunOptions) -> Result<()> {
     if options.is_open() {
         tracing::warn!("open broker: everybody may connect, publish and subscribe to everything");
     }
-    let runtime = runtime(options.worker_threads.map(usize::from))?;
+    let has_tls = config.listeners.iter().any(|listener| listener.tls.is_some());
+    let runtime = runtime(options.worker_threads.map(usize::from), has_tls)?;
     let ended = runtime.block_on(async {
         let server = Server::build(config).await?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -111,7 +114,7 @@ fn make_demo(options: &DemoOptions) -> Result<()> {
     let made = options.run()?;
     let config = Config::load(&made.config)?;
     let Some(settings) = &config.database else { return Ok(()) };
-    runtime(Some(1))?.block_on(async {
+    runtime(Some(1), false)?.block_on(async {
         let database = Database::open(settings);
         database.migrate().await.context("create the demo's database")?;
         database.seed(demo::TENANT, demo::SEED).await.context("fill the demo's database")
@@ -119,16 +122,22 @@ fn make_demo(options: &DemoOptions) -> Result<()> {
     Ok(())
 }
 
-fn runtime(workers: Option<usize>) -> Result<Runtime> {
-    let started = AtomicUsize::new(0);
-    let mut builder = Builder::new_multi_thread();
-    if let Some(workers) = workers {
-        builder.worker_threads(workers);
-    }
-    builder
+/// `has_tls`: the workers are to shake hands.
+fn runtime(workers: Option<usize>, has_tls: bool) -> Result<Runtime> {
+    let workers = workers
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let (named, started) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
+        .on_thread_start(move || {
+            // The workers are the first threads that a runtime starts.
+            if has_tls && started.fetch_add(1, Ordering::Relaxed) < workers {
+                tls::seed_random_numbers();
+            }
+        })
         .on_thread_park(connection::rest)
-        .thread_name_fn(move || format!("worker-{}", started.fetch_add(1, Ordering::Relaxed)))
+        .thread_name_fn(move || format!("worker-{}", named.fetch_add(1, Ordering::Relaxed)))
         .build()
         .context("start the runtime")
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use tracing::warn;
@@ -145,6 +145,14 @@ impl Greeting {
     }
 }
 
+/// Gets random numbers ready on the calling thread. The library gathers the seed for each thread from the
+/// processor's jitter when it is first asked, which takes tens of milliseconds: all whom a worker serves
+/// would wait for that behind its first handshake.
+pub fn seed_random_numbers() {
+    // Without a seed now, the first handshake asks again, and fails if it must.
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut [0]);
+}
+
 impl TlsServer {
     /// `before` is the version that this one is to replace.
     fn build(
@@ -153,7 +161,7 @@ impl TlsServer {
         material: &Material,
         before: Option<&TlsServer>,
     ) -> Result<Self, TlsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let build = |(number, scope): (usize, &ScopeSettings)| {
             let before = before.and_then(|before| before.scopes.get(number));
             let builder =
