@@ -33,16 +33,23 @@ fn latency() {
     let sqlite = SqliteEngine::open(&place.path().join("s"), Synchronous::Full).unwrap();
     let store = serve(Box::new(sqlite));
     let connections = Connections::new(&*store);
+    time_each("one append to durable", || connections.one_commit(1));
+    let place = scratch();
+    let mut database = bare::Database::open(place.path());
+    time_each("one row written and synced, bare", || database.commit(1));
+}
+
+fn time_each(what: &str, mut work: impl FnMut()) {
     let mut times: Vec<Duration> = (0..3000)
         .map(|_| {
             let begin = Instant::now();
-            connections.one_commit(1);
+            work();
             begin.elapsed()
         })
         .collect();
     times.sort_unstable();
     let at = |percent: usize| times[times.len() * percent / 100 - 1];
-    println!("one append to durable: p50 {:?}, p99 {:?}", at(50), at(99));
+    println!("{what}: p50 {:?}, p99 {:?}", at(50), at(99));
 }
 
 fn throughput() {

@@ -35,9 +35,11 @@ pub enum Kind {
 pub enum Setting {
     /// Everybody may do anything, over TCP.
     Open,
-    /// The same, over TLS.
+    /// The same, and what has to outlive the process is on disk, as far as the broker does that.
+    Stored,
+    /// As `Open`, over TLS.
     Tls,
-    /// The same, over WebSocket.
+    /// As `Open`, over WebSocket.
     WebSocket,
     /// Users `u0` and so on log in, and may publish and subscribe below `devices/` and their name.
     Users(usize),

@@ -33,7 +33,7 @@ const ALONE: &[Kind] = &[Kind::HookMq];
 /// All of them; each measures for so long.
 pub fn rows(measured: Duration) -> Vec<Row> {
     let rows = Rows { measured };
-    [rows.plain(), rows.in_numbers(), rows.secured(), rows.of_its_own()]
+    [rows.plain(), rows.in_numbers(), rows.secured(), rows.durable(), rows.of_its_own()]
         .into_iter()
         .flatten()
         .collect()
@@ -104,13 +104,22 @@ impl Rows {
         ]
     }
 
+    fn durable(&self) -> Vec<Row> {
+        let durable = |pairs| Load { durable: true, ..self.pairs(pairs, Qos::AtLeastOnce) };
+        let row =
+            |name: &str, load| Row { setting: Setting::Stored, ..open(name.to_owned(), load) };
+        let at_a_rate = Load { pace: Pace::Rate(2000.0), ..durable(10) };
+        vec![
+            row("pairs 20→20, sessions on disk, QoS 1", durable(20)),
+            row("latency at 2,000/s, sessions on disk, QoS 1", at_a_rate),
+        ]
+    }
+
     fn of_its_own(&self) -> Vec<Row> {
         let alone =
             |name: String, setting, load| Row { setting, brokers: ALONE, ..open(name, load) };
-        let durable = Load { durable: true, ..self.pairs(20, Qos::AtLeastOnce) };
         let hooks = Load { form: Form::Json, ..self.pairs(20, Qos::AtMostOnce) };
-        let mut rows =
-            vec![alone("pairs 20→20, sessions on disk, QoS 1".to_owned(), Setting::Open, durable)];
+        let mut rows = Vec::new();
         for (name, guest) in
             [("rate-guard", Guest::RateGuard), ("json-transform", Guest::JsonTransform)]
         {

@@ -71,7 +71,7 @@ fn configuration(place: &Place<'_>, setting: Setting) -> Result<String> {
 rules: {dir: rules}"
             .to_owned(),
         Setting::Hooks(guest) => hooks(guest)?,
-        Setting::Open | Setting::Tls | Setting::WebSocket => OPEN.to_owned(),
+        Setting::Open | Setting::Stored | Setting::Tls | Setting::WebSocket => OPEN.to_owned(),
     };
     let database = match setting {
         Setting::Users(_) => "database: {url: \"sqlite:data/hookmq.db\"}",

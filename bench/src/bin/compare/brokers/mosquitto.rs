@@ -65,11 +65,14 @@ log_dest none
         writeln!(text, "password_file {}", file(PASSWORDS))?;
         writeln!(text, "acl_file {}", file(PERMISSIONS))?;
     }
+    if setting == Setting::Stored {
+        writeln!(text, "persistence true\npersistence_location {}", file(""))?;
+    }
     if setting == Setting::Tls {
         writeln!(text, "certfile {}\nkeyfile {}", file("server.crt"), file("server.key"))?;
     }
     ensure!(
-        matches!(setting, Setting::Open | Setting::Tls | Setting::Users(_)),
+        matches!(setting, Setting::Open | Setting::Stored | Setting::Tls | Setting::Users(_)),
         "no row asks this of Mosquitto: {setting:?}"
     );
     if rustix::process::geteuid().is_root() {
