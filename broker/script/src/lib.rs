@@ -5,6 +5,7 @@
 
 mod advice;
 mod call;
+mod compiled;
 mod engine;
 mod error;
 mod fault;
