@@ -7,7 +7,7 @@ use hookmq_script::Problem;
 use serde_json::json;
 
 use super::tenant_rules::place_hint;
-use crate::programs::{ProgramError, TenantRulesError};
+use crate::programs::{ProgramError, TenantProgramError};
 
 /// `{"error": {"code", "message", "hint", "problems"}}` with a status.
 #[derive(Debug)]
@@ -112,9 +112,9 @@ impl From<ProgramError> for ApiError {
     }
 }
 
-impl From<TenantRulesError> for ApiError {
-    fn from(error: TenantRulesError) -> Self {
-        use TenantRulesError as E;
+impl From<TenantProgramError> for ApiError {
+    fn from(error: TenantProgramError) -> Self {
+        use TenantProgramError as E;
         let message = error.to_string();
         match error {
             E::Program(error) => error.into(),

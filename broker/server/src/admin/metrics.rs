@@ -223,7 +223,7 @@ fn of_programs(text: &mut String, admin: &Admin) {
         };
     };
     admin.broker.services.metrics.for_each(&mut show);
-    if let Some(rules) = &admin.broker.tenant_rules {
+    if let Some(rules) = &admin.broker.tenant_programs {
         rules.services().metrics.for_each(&mut show);
     }
     let _ = write!(text, "# TYPE hookmq_program_counter_total counter\n{counters}");

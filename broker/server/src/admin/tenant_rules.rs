@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::tenants::{check_name, no_such_tenant, unavailable};
 use super::{Admin, life};
 use crate::broker::Broker;
-use crate::programs::{Shown, TenantRules, TenantRulesError};
+use crate::programs::{Shown, TenantProgramError, TenantPrograms};
 
 /// Bytes of a request; a rule's own bound is lower.
 const LARGEST_BODY: usize = 128 << 10;
@@ -78,7 +78,7 @@ async fn push(
     if had_row && !has_row(&admin, &tenant).await? {
         let forget = move || {
             rules.forget(&tenant);
-            Ok::<_, TenantRulesError>(())
+            Ok::<_, TenantProgramError>(())
         };
         beside(forget).await?;
         return Err(no_such_tenant());
@@ -120,12 +120,12 @@ async fn remove(
 }
 
 /// The rules of all tenants, where the pipeline has a place for them.
-fn rules(admin: &Admin) -> Result<Arc<TenantRules>, ApiError> {
+fn rules(admin: &Admin) -> Result<Arc<TenantPrograms>, ApiError> {
     let missing = || {
         let message = "the pipeline has no place for tenants' rules";
         ApiError::conflict(message).with_hint(place_hint("publish"))
     };
-    admin.broker.tenant_rules.clone().ok_or_else(missing)
+    admin.broker.tenant_programs.clone().ok_or_else(missing)
 }
 
 /// The line of the configuration that makes a place for tenants' rules.
@@ -158,12 +158,12 @@ fn who(caller: &Caller, headers: &HeaderMap) -> String {
     }
 }
 
-fn told(what: &str, tenant: &str, rule: &str, who: &str, error: Option<&TenantRulesError>) {
+fn told(what: &str, tenant: &str, rule: &str, who: &str, error: Option<&TenantProgramError>) {
     match error {
         None => info!(?tenant, rule, ?who, "rule of a tenant {what}"),
         // What no bound holds back is not logged: the audit record has it, at a rate.
-        Some(TenantRulesError::TooOften(_) | TenantRulesError::NoSuchRule) => {}
-        Some(TenantRulesError::Unreadable(_)) => {}
+        Some(TenantProgramError::TooOften(_) | TenantProgramError::NoSuchRule) => {}
+        Some(TenantProgramError::Unreadable(_)) => {}
         Some(error) => {
             // Several lines of the tenant's own text, perhaps.
             let error = error.to_string();
@@ -175,7 +175,7 @@ fn told(what: &str, tenant: &str, rule: &str, who: &str, error: Option<&TenantRu
 /// Changes rules beside the connections' workers, a few tenants at a time; others wait.
 async fn change<T: Send + 'static>(
     admin: &Admin,
-    change: impl FnOnce() -> Result<T, TenantRulesError> + Send + 'static,
+    change: impl FnOnce() -> Result<T, TenantProgramError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let turn = admin.tenant_changes.clone().acquire_owned().await.map_err(|_| ApiError::busy())?;
     let change = move || {
@@ -188,7 +188,7 @@ async fn change<T: Send + 'static>(
 
 /// Looks at rules beside the connections' workers: a change of the tenant's may be under way.
 async fn beside<T: Send + 'static>(
-    look: impl FnOnce() -> Result<T, TenantRulesError> + Send + 'static,
+    look: impl FnOnce() -> Result<T, TenantProgramError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let looking = tokio::task::spawn_blocking(look);
     Ok(looking.await.map_err(|error| ApiError::internal(error.to_string()))??)
@@ -196,6 +196,6 @@ async fn beside<T: Send + 'static>(
 
 /// Whose state is told in the metrics, beside what the rules themselves count.
 pub(super) fn figures(broker: &Broker) -> Option<(usize, u32)> {
-    let rules = broker.tenant_rules.as_ref()?;
+    let rules = broker.tenant_programs.as_ref()?;
     Some((rules.count(), rules.instances()))
 }

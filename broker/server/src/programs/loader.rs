@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::lent::{self, Lent};
 use super::plugin_host::plugin_host;
 use super::sandbox::{self, SANDBOX_FILE, SandboxedRule, sandbox_settings};
-use super::tenant_rules::tenant_rules_place;
+use super::tenant_programs::tenant_rules_place;
 use crate::config::{Config, PluginsConfig};
 use crate::outbound::{KeySets, Outbound};
 

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use self::archive::{Archive, Kept};
 use self::bounds::FIGURES;
-pub use self::bounds::{TenantRulesError, TenantRulesOptions};
+pub use self::bounds::{TenantProgramError, TenantRulesOptions};
 use self::held::{Held, State};
 pub use self::made::tenant_rules_place;
 use self::made::{Made, Maker, Places};
@@ -42,7 +42,7 @@ use crate::config::Config;
 const DIRECTORY: &str = "tenant-rules";
 
 /// The rules of all tenants.
-pub struct TenantRules {
+pub struct TenantPrograms {
     maker: Maker,
     options: TenantRulesOptions,
     archive: Archive,
@@ -51,7 +51,7 @@ pub struct TenantRules {
     count: AtomicUsize,
 }
 
-impl TenantRules {
+impl TenantPrograms {
     /// Prepares the sandbox, and reads what is kept. None where the pipeline has no place for them. A rule
     /// that does not load fails whenever it is asked.
     ///
@@ -113,18 +113,18 @@ impl TenantRules {
         rule: &str,
         text: &[u8],
         who: &str,
-    ) -> Result<(Shown, bool), TenantRulesError> {
+    ) -> Result<(Shown, bool), TenantProgramError> {
         let held = self.held(tenant);
         let mut state = held.readable()?;
         self.admit_change(&mut state)?;
         let (size, most) = (text.len(), self.options.rule_bytes);
         if size > most {
-            return Err(TenantRulesError::TooLong { size, most });
+            return Err(TenantProgramError::TooLong { size, most });
         }
         let source = std::str::from_utf8(text).map_err(|_| ProgramError::NotText)?;
         let is_new = !state.rules.contains_key(rule);
         if is_new && state.rules.len() >= self.options.rules_per_tenant {
-            return Err(TenantRulesError::TooMany(state.rules.len()));
+            return Err(TenantProgramError::TooMany(state.rules.len()));
         }
         self.put(tenant, rule, source, who, &held, &mut state)?;
         Ok((state.shown(tenant, rule)?, is_new))
@@ -139,12 +139,12 @@ impl TenantRules {
         tenant: &str,
         rule: &str,
         who: &str,
-    ) -> Result<Shown, TenantRulesError> {
-        let held = self.known(tenant).ok_or(TenantRulesError::NoSuchRule)?;
+    ) -> Result<Shown, TenantProgramError> {
+        let held = self.known(tenant).ok_or(TenantProgramError::NoSuchRule)?;
         let mut state = held.readable()?;
         self.admit_change(&mut state)?;
-        let present = state.rules.get(rule).ok_or(TenantRulesError::NoSuchRule)?;
-        let previous = present.kept.previous.clone().ok_or(TenantRulesError::NoPrevious)?;
+        let present = state.rules.get(rule).ok_or(TenantProgramError::NoSuchRule)?;
+        let previous = present.kept.previous.clone().ok_or(TenantProgramError::NoPrevious)?;
         self.put(&tenant.into(), rule, &previous, who, &held, &mut state)?;
         state.shown(tenant, rule)
     }
@@ -153,14 +153,14 @@ impl TenantRules {
     ///
     /// # Errors
     /// Where there is none, or it cannot be made to last.
-    pub fn delete(&self, tenant: &str, rule: &str) -> Result<(), TenantRulesError> {
-        let held = self.known(tenant).ok_or(TenantRulesError::NoSuchRule)?;
+    pub fn delete(&self, tenant: &str, rule: &str) -> Result<(), TenantProgramError> {
+        let held = self.known(tenant).ok_or(TenantProgramError::NoSuchRule)?;
         let mut state = held.readable()?;
         if !state.rules.contains_key(rule) {
-            return Err(TenantRulesError::NoSuchRule);
+            return Err(TenantProgramError::NoSuchRule);
         }
         let kept = state.kept().filter(|(name, _)| *name != rule).collect();
-        self.archive.keep(tenant, &kept).map_err(TenantRulesError::Archive)?;
+        self.archive.keep(tenant, &kept).map_err(TenantProgramError::Archive)?;
         state.rules.remove(rule);
         self.count.fetch_sub(1, Ordering::Relaxed);
         held.put_in_force(&state, &self.maker)?;
@@ -187,8 +187,8 @@ impl TenantRules {
     ///
     /// # Errors
     /// Where there is none, or nobody can say.
-    pub fn show(&self, tenant: &str, rule: &str) -> Result<Shown, TenantRulesError> {
-        let held = self.known(tenant).ok_or(TenantRulesError::NoSuchRule)?;
+    pub fn show(&self, tenant: &str, rule: &str) -> Result<Shown, TenantProgramError> {
+        let held = self.known(tenant).ok_or(TenantProgramError::NoSuchRule)?;
         held.readable()?.shown(tenant, rule)
     }
 
@@ -196,7 +196,7 @@ impl TenantRules {
     ///
     /// # Errors
     /// Where nobody can say.
-    pub fn list(&self, tenant: &str) -> Result<Vec<Shown>, TenantRulesError> {
+    pub fn list(&self, tenant: &str) -> Result<Vec<Shown>, TenantProgramError> {
         let Some(held) = self.known(tenant) else { return Ok(vec![]) };
         let state = held.readable()?;
         state.rules.keys().map(|rule| state.shown(tenant, rule)).collect()
@@ -230,7 +230,7 @@ impl TenantRules {
         who: &str,
         held: &Held,
         state: &mut State,
-    ) -> Result<(), TenantRulesError> {
+    ) -> Result<(), TenantProgramError> {
         let before = state.rules.get(rule).map(|made| made.kept.clone());
         if before.as_ref().is_some_and(|kept| kept.source == source) {
             return Ok(());
@@ -245,7 +245,7 @@ impl TenantRules {
         let room = self.reserve(is_new)?;
         let mut all: BTreeMap<_, _> = state.kept().collect();
         all.insert(rule, &kept);
-        self.archive.keep(tenant, &all).map_err(TenantRulesError::Archive)?;
+        self.archive.keep(tenant, &all).map_err(TenantProgramError::Archive)?;
         room.take();
         state.rules.insert(rule.into(), made);
         held.put_in_force(state, &self.maker)?;
@@ -253,21 +253,21 @@ impl TenantRules {
     }
 
     /// A place among the rules of all tenants, given back unless it is taken.
-    fn reserve(&self, is_new: bool) -> Result<Room<'_>, TenantRulesError> {
+    fn reserve(&self, is_new: bool) -> Result<Room<'_>, TenantProgramError> {
         let most = self.options.rules;
         let more = |count| (count < most).then_some(count + 1);
         let count = &self.count;
         if is_new && count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            return Err(TenantRulesError::Full(most));
+            return Err(TenantProgramError::Full(most));
         }
         Ok(Room(is_new.then_some(count)))
     }
 
-    fn admit_change(&self, state: &mut State) -> Result<(), TenantRulesError> {
+    fn admit_change(&self, state: &mut State) -> Result<(), TenantProgramError> {
         let most = self.options.pushes_per_minute;
         match state.pace.admits(most, Instant::now()) {
             true => Ok(()),
-            false => Err(TenantRulesError::TooOften(most)),
+            false => Err(TenantProgramError::TooOften(most)),
         }
     }
 
@@ -316,7 +316,7 @@ impl TenantRules {
     }
 
     fn restored(&self, tenant: &Arc<str>, rule: &str, kept: Kept) -> Made {
-        let made = kept.check().map_err(TenantRulesError::Unreadable).and_then(|()| {
+        let made = kept.check().map_err(TenantProgramError::Unreadable).and_then(|()| {
             let outline = self.maker.outline(rule, &kept.source)?;
             self.maker.make(tenant, rule, kept.clone(), outline)
         });

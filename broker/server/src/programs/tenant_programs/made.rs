@@ -15,7 +15,7 @@ use hookmq_wasm::{Limits, PluginHost, Prepared};
 
 use super::super::loader::ProgramError;
 use super::super::sandbox::{SandboxedRule, plugin_settings};
-use super::TenantRulesError;
+use super::TenantProgramError;
 use super::archive::Kept;
 use super::shown::Tail;
 
@@ -97,14 +97,14 @@ impl Maker {
         &self,
         rule: &str,
         source: &str,
-    ) -> Result<RuleOutline, TenantRulesError> {
+    ) -> Result<RuleOutline, TenantProgramError> {
         let outline = self.engine.outline(&file(rule), source).map_err(ProgramError::Rule)?;
         if outline.hooks.connect {
-            return Err(TenantRulesError::Connect);
+            return Err(TenantProgramError::Connect);
         }
         let asked = Hook::ALL.into_iter().filter(|hook| outline.hooks.contains(*hook));
         match { asked }.find(|hook| self.places.at(*hook).is_none()) {
-            Some(hook) => Err(TenantRulesError::NoPlace(hook)),
+            Some(hook) => Err(TenantProgramError::NoPlace(hook)),
             None => Ok(outline),
         }
     }
@@ -116,7 +116,7 @@ impl Maker {
         rule: &str,
         kept: Kept,
         outline: RuleOutline,
-    ) -> Result<Made, TenantRulesError> {
+    ) -> Result<Made, TenantProgramError> {
         let (name, file, tail) = (full_name(tenant, rule), file(rule), Arc::<Tail>::default());
         let settings = plugin_settings(&name, &file, &kept.source, self.limits);
         let plugin = self.host.start(&self.sandbox, settings, tail.clone());

@@ -46,7 +46,7 @@ impl Default for TenantRulesOptions {
 
 /// Why a tenant's rule is not put in force, or not found.
 #[derive(Debug, thiserror::Error)]
-pub enum TenantRulesError {
+pub enum TenantProgramError {
     #[error("the pipeline has no place for tenants' rules in {0:?}")]
     NoPlace(Hook),
     #[error("a tenant's rule has no `connect`: no tenant says who comes in")]

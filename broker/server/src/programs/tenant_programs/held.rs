@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::super::loader::ProgramError;
 use super::archive::Kept;
 use super::made::{Made, Maker};
-use super::{Shown, TenantRulesError};
+use super::{Shown, TenantProgramError};
 
 /// One tenant's rules.
 #[derive(Default)]
@@ -56,11 +56,11 @@ impl Held {
     }
 
     /// The state, where anybody can say what it is.
-    pub(super) fn readable(&self) -> Result<MutexGuard<'_, State>, TenantRulesError> {
+    pub(super) fn readable(&self) -> Result<MutexGuard<'_, State>, TenantProgramError> {
         let state = self.state.lock();
         match &state.unreadable {
             None => Ok(state),
-            Some(reason) => Err(TenantRulesError::Unreadable(reason.clone())),
+            Some(reason) => Err(TenantProgramError::Unreadable(reason.clone())),
         }
     }
 
@@ -77,8 +77,8 @@ impl State {
         self.rules.iter().map(|(rule, made)| (&**rule, &made.kept))
     }
 
-    pub(super) fn shown(&self, tenant: &str, rule: &str) -> Result<Shown, TenantRulesError> {
-        let made = self.rules.get(rule).ok_or(TenantRulesError::NoSuchRule)?;
+    pub(super) fn shown(&self, tenant: &str, rule: &str) -> Result<Shown, TenantProgramError> {
+        let made = self.rules.get(rule).ok_or(TenantProgramError::NoSuchRule)?;
         Ok(Shown::new(tenant, rule, made))
     }
 }
