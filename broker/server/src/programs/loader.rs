@@ -168,6 +168,7 @@ impl Loader {
                 let settings = PluginSettings {
                     name: Some(name.name.to_string()),
                     alias: None,
+                    home: None,
                     config: settings.clone(),
                     limits: self.plugins.limits_of(&name.name),
                     grants,
