@@ -34,7 +34,9 @@ use self::loader::builtin;
 pub use self::loader::{Loader, ProgramError};
 pub use self::plugin_host::COMPILED;
 pub use self::sandbox::{SANDBOX_FILE, sandbox_settings};
-pub use self::tenant_programs::{Shown, TenantProgramError, TenantPrograms, TenantRulesOptions};
+pub use self::tenant_programs::{
+    Pushing, Shown, TenantPluginsOptions, TenantProgramError, TenantPrograms, TenantRulesOptions,
+};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {

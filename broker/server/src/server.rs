@@ -61,8 +61,7 @@ impl Server {
         )
         .map_err(|errors| step_errors(&config, errors))?;
         let tenant_programs = TenantPrograms::load(&config, &pipeline)
-            .map_err(|error| anyhow!(error.told()).context("the rules of tenants"))?
-            .map(Arc::new);
+            .map_err(|error| anyhow!(error.told()).context("the rules of tenants"))?;
         let mut recovery = Recovery::open(&config.store)
             .with_context(|| format!("open the store in {}", config.store.directory.display()))?;
         let remains = Remains::read(&mut recovery)?;

@@ -1,52 +1,40 @@
-//! What makes a step of a tenant's text, in the sandbox alone.
+//! What makes a step of what a tenant has pushed, in the sandbox alone.
 
 use std::sync::Arc;
 
-use hookmq_codec::TopicFilter;
-use hookmq_core::Message;
 use hookmq_hooks::{
-    Access, AuthorizeVerdict, BreakerOptions, Breakers, Client, Condition, Control, DeliverVerdict,
-    Explain, FailureKind, Hook, HookSet, Keeper, Meter, Pipeline, Program, ProgramIdentity,
-    ProgramKind, ProgramName, PublishAnswer, Recorder, RecorderOptions, Services, StepFailure,
-    StepParts, StepSpec, TENANT_RULES, TenantAccount, Version,
+    BreakerOptions, Breakers, Condition, Control, Explain, Hook, Keeper, Program, ProgramKind,
+    ProgramName, Services, StepParts, StepSpec, TenantAccount, Version,
 };
 use hookmq_script::{RuleEngine, RuleOutline};
-use hookmq_wasm::{Limits, PluginHost, Prepared};
+use hookmq_wasm::{
+    ApartLimits, Limits, MachineCode, Manifest, PluginHost, PluginSettings, Prepared, WasmPlugin,
+};
 
 use super::super::loader::ProgramError;
-use super::super::sandbox::{SandboxedRule, plugin_settings};
+use super::super::sandbox::{SandboxedRule, plugin_settings, sandbox_grants};
 use super::TenantProgramError;
-use super::archive::Kept;
+use super::archive::{Kept, KeptPlugin, KeptRule};
+use super::bounds::{TOPICS, TenantPluginsOptions};
+use super::broken::Broken;
+use super::places::Places;
+use super::shelf::Shelf;
 use super::shown::Tail;
 
-/// The places that the operator gives tenants' rules, with what all of them do there.
-pub(super) struct Places {
-    authorize: Option<Place>,
-    publish: Option<Place>,
-    deliver: Option<Place>,
-    /// Nothing is recorded: what one tenant's clients send is not the operator's to look at.
-    recorder: Arc<Recorder>,
-}
-
-struct Place {
-    spec: StepSpec,
-    /// Of all tenants' rules together: one for each of thousands would be too many.
-    meter: Arc<Meter>,
-}
-
-/// Makes rules of texts.
+/// Makes programs of texts and artefacts.
 pub(super) struct Maker {
     pub(super) sandbox: Prepared,
     pub(super) host: PluginHost,
     pub(super) engine: RuleEngine,
-    /// What tenants' rules keep and count, apart from what the operator's programs do.
+    /// What tenants' programs keep and count, apart from what the operator's do.
     pub(super) services: Arc<Services>,
     pub(super) limits: Limits,
     pub(super) breaker: BreakerOptions,
     pub(super) places: Places,
+    pub(super) plugins: TenantPluginsOptions,
 }
 
-/// A rule as it is in force.
+/// A program as it is in force.
 pub(super) struct Made {
     pub(super) kept: Kept,
     program: Runs,
@@ -58,37 +46,9 @@ pub(super) struct Made {
 
 enum Runs {
     Sandboxed(Arc<SandboxedRule>),
+    Plugin(Arc<WasmPlugin>),
     /// It does not load, and fails.
-    Broken(Arc<BrokenRule>),
-}
-
-impl Places {
-    pub(super) fn of(pipeline: &Pipeline) -> Self {
-        let place = |hook| {
-            let step = pipeline.steps(hook).iter().find(|step| step.is_place())?;
-            Some(Place { spec: step.spec.clone(), meter: step.active.meter.clone() })
-        };
-        let nothing = RecorderOptions { questions: 0, ..RecorderOptions::default() };
-        Self {
-            authorize: place(Hook::Authorize),
-            publish: place(Hook::Publish),
-            deliver: place(Hook::Deliver),
-            recorder: Arc::new(Recorder::new(nothing)),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        Hook::ALL.into_iter().all(|hook| self.at(hook).is_none())
-    }
-
-    fn at(&self, hook: Hook) -> Option<&Place> {
-        match hook {
-            Hook::Connect => None,
-            Hook::Authorize => self.authorize.as_ref(),
-            Hook::Publish => self.publish.as_ref(),
-            Hook::Deliver => self.deliver.as_ref(),
-        }
-    }
+    Broken(Arc<Broken>),
 }
 
 impl Maker {
@@ -100,21 +60,59 @@ impl Maker {
     ) -> Result<RuleOutline, TenantProgramError> {
         let outline = self.engine.outline(&file(rule), source).map_err(ProgramError::Rule)?;
         if outline.hooks.connect {
-            return Err(TenantProgramError::Connect);
+            return Err(TenantProgramError::Connect(ProgramKind::Rule));
         }
-        let asked = Hook::ALL.into_iter().filter(|hook| outline.hooks.contains(*hook));
-        match { asked }.find(|hook| self.places.at(*hook).is_none()) {
+        match self.places.missing(outline.hooks) {
             Some(hook) => Err(TenantProgramError::NoPlace(hook)),
             None => Ok(outline),
         }
     }
 
+    /// What an artefact says of itself, where a plugin of a tenant may say so. Nothing is compiled.
+    pub(super) fn manifest(&self, artefact: &[u8]) -> Result<Manifest, TenantProgramError> {
+        let manifest = Manifest::of_artefact(artefact).map_err(ProgramError::Plugin)?;
+        if manifest.hooks.connect {
+            return Err(TenantProgramError::Connect(ProgramKind::Plugin));
+        }
+        let beyond = beyond(&manifest);
+        if !beyond.is_empty() {
+            return Err(TenantProgramError::NotOffered(beyond));
+        }
+        let count = manifest.topics.len().max(manifest.capabilities.emit.len());
+        if count > TOPICS {
+            return Err(TenantProgramError::TooManyTopics { count });
+        }
+        match self.places.missing(manifest.hooks) {
+            Some(hook) => Err(TenantProgramError::NoPlace(hook)),
+            None => Ok(manifest),
+        }
+    }
+
+    /// An artefact as it was compiled before, if it was by this version of the broker.
+    pub(super) fn find(
+        &self,
+        artefact: &[u8],
+        shelf: &Shelf,
+    ) -> Result<Option<Prepared>, ProgramError> {
+        Ok(self.host.prepare_kept(artefact, shelf.directory())?)
+    }
+
+    /// Compiles an artefact; one at a time.
+    pub(super) fn compile(&self, artefact: &[u8]) -> Result<(Prepared, MachineCode), ProgramError> {
+        let limits = ApartLimits {
+            time: self.plugins.compile_time,
+            memory_bytes: self.plugins.compile_memory_bytes,
+            compiled_bytes: self.plugins.disk_bytes_per_tenant,
+        };
+        Ok(self.host.prepare_apart(artefact, limits)?)
+    }
+
     /// Makes a rule, of which nothing has run yet.
-    pub(super) fn make(
+    pub(super) fn make_rule(
         &self,
         tenant: &str,
         rule: &str,
-        kept: Kept,
+        kept: KeptRule,
         outline: RuleOutline,
     ) -> Result<Made, TenantProgramError> {
         let (name, file, tail) = (full_name(tenant, rule), file(rule), Arc::<Tail>::default());
@@ -122,28 +120,34 @@ impl Maker {
         let plugin = self.host.start(&self.sandbox, settings, tail.clone());
         let plugin = plugin.map_err(ProgramError::Plugin)?;
         let program = Arc::new(SandboxedRule::new(&name, &file, outline, plugin));
-        Ok(self.made(kept, Runs::Sandboxed(program), tail))
+        Ok(self.made(Kept::Rule(kept), Runs::Sandboxed(program), tail))
     }
 
-    /// What fails in the place of a rule that does not load.
-    pub(super) fn broken(&self, tenant: &str, rule: &str, kept: Kept, reason: String) -> Made {
-        let filters = kept.topics.iter().filter_map(|it| TopicFilter::new(&**it).ok());
-        let broken = BrokenRule {
-            identity: ProgramIdentity {
-                kind: ProgramKind::Rule,
-                name: full_name(tenant, rule),
-                version: String::new(),
-                sha256: kept.sha256.clone(),
-            },
-            hooks: HookSet {
-                connect: false,
-                authorize: kept.authorize,
-                publish: kept.publish,
-                deliver: kept.deliver,
-            },
-            topics: filters.collect(),
-            reason,
+    /// Makes a plugin, of which nothing has run yet.
+    pub(super) fn make_plugin(
+        &self,
+        tenant: &str,
+        name: &str,
+        kept: KeptPlugin,
+        prepared: &Prepared,
+    ) -> Result<Made, TenantProgramError> {
+        let (tail, full_name) = (Arc::<Tail>::default(), full_name(tenant, name));
+        let settings = PluginSettings {
+            name: None,
+            alias: Some(ProgramName { kind: ProgramKind::Plugin, name: full_name.into() }),
+            home: Some(tenant.into()),
+            config: kept.version.config.clone(),
+            limits: self.limits,
+            grants: sandbox_grants(),
         };
+        let plugin = self.host.start(prepared, settings, tail.clone());
+        let plugin = Arc::new(plugin.map_err(ProgramError::Plugin)?);
+        Ok(self.made(Kept::Plugin(kept), Runs::Plugin(plugin), tail))
+    }
+
+    /// What fails in the place of a program that does not load.
+    pub(super) fn broken(&self, tenant: &str, name: &str, kept: Kept, reason: String) -> Made {
+        let broken = Broken::new(full_name(tenant, name), &kept, reason);
         self.made(kept, Runs::Broken(Arc::new(broken)), Arc::default())
     }
 
@@ -152,7 +156,7 @@ impl Maker {
         Made { kept, program, breakers, account: Arc::default(), tail }
     }
 
-    /// The rule at each of its places.
+    /// The program at each of its places.
     pub(super) fn steps(
         &self,
         made: &Made,
@@ -162,7 +166,7 @@ impl Maker {
             let place = self.places.at(hook)?;
             let name = program.identity().name.as_str().into();
             let spec = StepSpec {
-                program: ProgramName { kind: ProgramKind::Rule, name },
+                program: ProgramName { kind: made.kept.kind(), name },
                 // The place has its own.
                 condition: Condition::default(),
                 control: Control::Required,
@@ -181,20 +185,20 @@ impl Maker {
         made.kept.hooks().filter_map(step).collect::<Vec<_>>().into_iter()
     }
 
-    /// Forgets what a rule has kept and counted.
-    pub(super) fn forget(&self, tenant: &str, rule: &str) {
-        let name = full_name(tenant, rule);
-        let keeper = Keeper { kind: ProgramKind::Rule, name: &name };
-        self.services.key_value.forget(tenant, keeper);
+    /// Forgets what a program has kept and counted.
+    pub(super) fn forget(&self, tenant: &str, kind: ProgramKind, name: &str) {
+        let name = full_name(tenant, name);
+        self.services.key_value.forget(tenant, Keeper { kind, name: &name });
         self.services.metrics.forget(&name);
     }
 }
 
 impl Made {
-    /// Configures one instance, which runs the rule's own tests.
+    /// Configures one instance; a rule runs its own tests there.
     pub(super) fn try_out(&self) -> Result<(), ProgramError> {
         match &self.program {
             Runs::Sandboxed(rule) => Ok(rule.try_out()?),
+            Runs::Plugin(plugin) => Ok(plugin.try_out()?),
             Runs::Broken(_) => Ok(()),
         }
     }
@@ -202,15 +206,16 @@ impl Made {
     fn program(&self) -> Arc<dyn Program> {
         match &self.program {
             Runs::Sandboxed(rule) => rule.clone(),
-            Runs::Broken(rule) => rule.clone(),
+            Runs::Plugin(plugin) => plugin.clone(),
+            Runs::Broken(broken) => broken.clone(),
         }
     }
 
     /// Why it does not load.
     pub(super) fn problem(&self) -> Option<&str> {
         match &self.program {
-            Runs::Sandboxed(_) => None,
-            Runs::Broken(rule) => Some(&rule.reason),
+            Runs::Sandboxed(_) | Runs::Plugin(_) => None,
+            Runs::Broken(broken) => Some(&broken.reason),
         }
     }
 
@@ -221,77 +226,27 @@ impl Made {
     }
 }
 
-/// What the rest of the broker calls the rule: no rule of the operator's has a slash in its name.
-fn full_name(tenant: &str, rule: &str) -> String {
-    format!("{tenant}/{rule}")
+/// What a manifest asks for beyond what a rule may do. A wish for whatever is granted is one for more, too.
+fn beyond(manifest: &Manifest) -> Vec<String> {
+    let asked = &manifest.capabilities;
+    let mut beyond = asked.not_granted(&sandbox_grants());
+    for (name, is_open) in [
+        ("http *", !asked.http.is_empty() && asked.http.named().is_empty()),
+        ("secrets *", !asked.secrets.is_empty() && asked.secrets.named().is_empty()),
+    ] {
+        if is_open {
+            beyond.push(name.into());
+        }
+    }
+    beyond
 }
 
-/// What problems call it.
+/// What the rest of the broker calls the program: none of the operator's has a slash in its name.
+fn full_name(tenant: &str, name: &str) -> String {
+    format!("{tenant}/{name}")
+}
+
+/// What problems call a rule.
 fn file(rule: &str) -> String {
     format!("{rule}.rhai")
-}
-
-/// A rule that was accepted once and does not load any more.
-struct BrokenRule {
-    identity: ProgramIdentity,
-    hooks: HookSet,
-    topics: Vec<TopicFilter>,
-    reason: String,
-}
-
-impl BrokenRule {
-    fn failure(&self) -> StepFailure {
-        StepFailure::new(FailureKind::Error, format!("it does not load: {}", self.reason))
-    }
-}
-
-impl Program for BrokenRule {
-    fn identity(&self) -> &ProgramIdentity {
-        &self.identity
-    }
-
-    fn hooks(&self) -> HookSet {
-        self.hooks
-    }
-
-    fn topics(&self) -> &[TopicFilter] {
-        &self.topics
-    }
-
-    fn authorize(&self, _: &Arc<Client>, _: &Access<'_>) -> Result<AuthorizeVerdict, StepFailure> {
-        Err(self.failure())
-    }
-
-    fn publish(&self, _: &Arc<Client>, _: &Message) -> Result<PublishAnswer, StepFailure> {
-        Err(self.failure())
-    }
-
-    fn deliver(&self, _: &Arc<Client>, _: &Message) -> Result<DeliverVerdict, StepFailure> {
-        Err(self.failure())
-    }
-}
-
-/// The step that holds the place. It is never asked itself.
-pub fn tenant_rules_place() -> Arc<dyn Program> {
-    let name = TENANT_RULES.into();
-    let (version, sha256) = (String::new(), String::new());
-    let kind = ProgramKind::Builtin;
-    Arc::new(PlaceProgram(ProgramIdentity { kind, name, version, sha256 }))
-}
-
-struct PlaceProgram(ProgramIdentity);
-
-impl Program for PlaceProgram {
-    fn identity(&self) -> &ProgramIdentity {
-        &self.0
-    }
-
-    fn hooks(&self) -> HookSet {
-        HookSet { connect: false, authorize: true, publish: true, deliver: true }
-    }
-
-    // What counts is what the tenant's rules say; nothing would be said more often than something.
-    fn authorize_is_cacheable(&self) -> bool {
-        true
-    }
 }
