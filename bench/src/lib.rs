@@ -100,8 +100,14 @@ pub fn plugin(name: &str, config: Value) -> Arc<dyn Program> {
     let emit = vec![TopicFilter::new("#").expect("# is a filter")];
     let grants =
         Grants { log: true, clock: true, metric: true, kv: true, emit, ..Grants::default() };
-    let settings =
-        PluginSettings { name: None, alias: None, config, grants, limits: Limits::default() };
+    let settings = PluginSettings {
+        name: None,
+        alias: None,
+        home: None,
+        config,
+        grants,
+        limits: Limits::default(),
+    };
     Arc::new(host.load(&artefact, settings).expect("the plugin loads"))
 }
 

@@ -2,7 +2,7 @@
 
 mod admin;
 mod answers;
-mod crafted;
+pub mod crafted;
 mod files;
 mod hooks;
 mod imports;

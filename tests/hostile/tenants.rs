@@ -1,5 +1,7 @@
 //! A tenant that uses more than it may: it is held back, and no other tenant.
 
+mod own;
+
 use std::net::SocketAddr;
 
 use hookmq_codec::{ProtocolVersion, Qos};

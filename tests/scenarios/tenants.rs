@@ -1,5 +1,6 @@
 //! Tenants by the admin API and the command line.
 
+mod plugins;
 mod rules;
 mod tokens;
 

@@ -25,6 +25,10 @@ impl AdminClient {
         Self::new(self.address, token)
     }
 
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The status and the body, which is a string where it is not JSON.
     pub fn get(&self, path: &str) -> (u16, Value) {
         self.request("GET", path, &[])

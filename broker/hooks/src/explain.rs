@@ -79,7 +79,7 @@ impl Tracer<'_> {
             if traces.iter().all(|trace| trace.position != position) {
                 let why = match wants(step) {
                     true if position > last => "a step before it has decided",
-                    true if step.is_place() => "the tenant has no rule for it",
+                    true if step.is_place() => "the tenant has no rule or plugin for it",
                     _ => "its conditions do not fit",
                 };
                 traces.push(StepTrace {

@@ -129,7 +129,7 @@ impl Pipeline {
         if chain.steps.is_empty() {
             return StepSet::default();
         }
-        if chain.has_places() && client.steps.generation() > 0 {
+        if chain.has_places() && (own.is_some() || client.steps.has_steps(hook)) {
             let own = own.cloned().unwrap_or_else(|| client.steps.load());
             return chain.select_both(hook, own, client, topic);
         }
@@ -141,7 +141,7 @@ impl Pipeline {
     #[inline]
     pub fn may_ask(&self, hook: Hook, client: &Client) -> bool {
         let chain = self.chain(hook);
-        chain.programs > 0 || chain.has_places() && client.steps.generation() > 0
+        chain.programs > 0 || chain.has_places() && client.steps.has_steps(hook)
     }
 
     /// The step that is meant by one of `steps`.
@@ -165,7 +165,7 @@ impl Pipeline {
     /// The authorize steps to ask. A filter is due to every step whose topics it touches.
     pub(crate) fn select_for_access(&self, client: &Client, access: &Access<'_>) -> StepSet {
         let mut steps = StepSet::default();
-        let own = (self.authorize.has_places() && client.steps.generation() > 0)
+        let own = (self.authorize.has_places() && client.steps.has_steps(Hook::Authorize))
             .then(|| client.steps.load());
         for (place, step) in (0..).zip(&self.authorize.steps) {
             if !step.is_place() {

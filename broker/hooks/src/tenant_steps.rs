@@ -56,6 +56,16 @@ impl TenantSteps {
         Ok(assembled)
     }
 
+    /// Steps at the hook that are left alone for a while, because they have failed too often.
+    pub fn open_breakers(&self, hook: Hook) -> usize {
+        let steps = self.chain(hook).into_iter().flat_map(|chain| &chain.steps);
+        steps.map(|step| step.active.breakers.open().len()).sum()
+    }
+
+    fn is_empty(&self, hook: Hook) -> bool {
+        self.chain(hook).is_none_or(|chain| chain.steps.is_empty())
+    }
+
     pub(crate) fn chain(&self, hook: Hook) -> Option<&Chain> {
         match hook {
             Hook::Connect => None,
@@ -92,24 +102,42 @@ impl TenantSteps {
 /// A tenant's own steps in force, shared by all its clients.
 pub struct TenantStepsCell {
     current: ArcSwap<TenantSteps>,
-    /// Of `current`; read before each message, so it stands apart from the pointer.
-    generation: Generation,
+    /// Of `current`: its number, and a bit for each hook that it has steps for. Read before each message,
+    /// so it stands apart from the pointer.
+    mark: Generation,
+}
+
+/// Bits of a mark that are not the number.
+const HOOKS: u32 = 3;
+
+/// The bit of a hook in a mark; 0 where tenants have no steps.
+const fn bit(hook: Hook) -> u64 {
+    match hook {
+        Hook::Connect => 0,
+        Hook::Authorize => 1,
+        Hook::Publish => 1 << 1,
+        Hook::Deliver => 1 << 2,
+    }
 }
 
 impl Default for TenantStepsCell {
     fn default() -> Self {
-        Self {
-            current: ArcSwap::from_pointee(TenantSteps::default()),
-            generation: Generation::new(0),
-        }
+        Self { current: ArcSwap::from_pointee(TenantSteps::default()), mark: Generation::new(0) }
     }
 }
 
 impl TenantStepsCell {
-    /// Counts up with every change. 0: the tenant has never had any.
+    /// Counts up with every change.
     #[inline]
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.mark.load(Ordering::Acquire) >> HOOKS
+    }
+
+    /// Whether the tenant has steps for the hook: most have none, and their messages pass as if there were
+    /// no place for any.
+    #[inline]
+    pub fn has_steps(&self, hook: Hook) -> bool {
+        self.mark.load(Ordering::Acquire) & bit(hook) != 0
     }
 
     pub fn load(&self) -> Arc<TenantSteps> {
@@ -119,9 +147,11 @@ impl TenantStepsCell {
     /// Puts `steps` in force for every call of the tenant that starts from now on. Changes follow one
     /// another.
     pub fn store(&self, steps: TenantSteps) {
-        let generation = self.generation.load(Ordering::Acquire) + 1;
+        let hooks = Hook::ALL.into_iter().filter(|hook| !steps.is_empty(*hook));
+        let hooks: u64 = hooks.map(bit).sum();
+        let generation = self.generation() + 1;
         self.current.store(Arc::new(steps));
-        self.generation.store(generation, Ordering::Release);
+        self.mark.store(generation << HOOKS | hooks, Ordering::Release);
     }
 }
 

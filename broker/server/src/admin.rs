@@ -13,6 +13,8 @@ mod life;
 mod metrics;
 mod programs;
 mod state;
+mod tenant_plugins;
+mod tenant_programs;
 mod tenant_rules;
 mod tenants;
 mod tls;
@@ -60,6 +62,7 @@ pub struct Admin {
     pub changes: Arc<Semaphore>,
     /// As `changes`, of what tenants change themselves, which keeps no operator waiting.
     tenant_changes: Arc<Semaphore>,
+    tenant_pushes: tenant_plugins::Queue,
 }
 
 /// Changes at a time. Each has a thread and perhaps an upload while it waits for those before it; further
@@ -96,6 +99,7 @@ impl Admin {
             patience: settings.patience,
             changes,
             tenant_changes: Arc::new(Semaphore::new(TENANT_CHANGES)),
+            tenant_pushes: tenant_plugins::Queue::default(),
         })
     }
 
@@ -131,7 +135,8 @@ impl Admin {
             .route("/explain", post(explain::explain))
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .merge(programs)
-            .merge(tenant_rules::routes());
+            .merge(tenant_rules::routes())
+            .merge(tenant_plugins::routes());
         Router::new()
             .nest("/api/v1", api)
             .fallback(async || ApiError::not_found("there is nothing under this path"))

@@ -54,7 +54,7 @@ use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 use crate::admission::Admission;
 use crate::audit::{Audit, Foreign};
-use crate::programs::TenantRules;
+use crate::programs::TenantPrograms;
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
 pub struct Broker {
@@ -73,7 +73,7 @@ pub struct Broker {
     /// Where permissions come from, if not from the pipeline's programs alone.
     directory: Option<Directory>,
     /// Present where the pipeline has a place for them.
-    pub tenant_rules: Option<Arc<TenantRules>>,
+    pub tenant_programs: Option<Arc<TenantPrograms>>,
     tenants: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
     next_session_id: AtomicU64,
     /// Messages in the store from here on are of this start.
@@ -90,7 +90,7 @@ pub struct Broker {
 #[derive(Default)]
 pub struct BesidePipeline {
     pub services: Arc<Services>,
-    pub tenant_rules: Option<Arc<TenantRules>>,
+    pub tenant_programs: Option<Arc<TenantPrograms>>,
 }
 
 /// A step that fails for every message is named in the log this often.
@@ -106,7 +106,7 @@ impl Broker {
         directory: Option<Directory>,
         beside: BesidePipeline,
     ) -> Arc<Self> {
-        let BesidePipeline { services, tenant_rules } = beside;
+        let BesidePipeline { services, tenant_programs } = beside;
         let memory = Arc::new(Memory::of(&limits));
         Arc::new(Self {
             pipeline: PipelineCell::new(pipeline),
@@ -121,7 +121,7 @@ impl Broker {
             started: Instant::now(),
             directory,
             services,
-            tenant_rules,
+            tenant_programs,
             tenants: RwLock::default(),
             next_session_id: AtomicU64::new(1),
             first_id: AtomicU64::new(0),
@@ -139,7 +139,7 @@ impl Broker {
         let mut tenants = self.tenants.write();
         let new = || {
             let (memory, store) = (self.memory.clone(), self.store.clone());
-            let steps = self.tenant_rules.as_ref().map(|rules| rules.cell(name));
+            let steps = self.tenant_programs.as_ref().map(|rules| rules.cell(name));
             let steps = steps.unwrap_or_default();
             let tenant = Tenant::new(name.clone(), &self.limits, memory, store, steps);
             let tenant = Arc::new(tenant);

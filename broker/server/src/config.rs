@@ -26,6 +26,7 @@ mod rights;
 mod steps;
 mod store;
 mod sys;
+mod tenant_plugins;
 mod tenant_rules;
 
 use std::collections::BTreeMap;
@@ -54,7 +55,7 @@ use crate::broker::limits::Limits;
 use crate::broker::protocol::ProtocolOptions;
 use crate::broker::rights::RightsOptions;
 use crate::broker::sys::SysOptions;
-use crate::programs::{StepOptions, TenantRulesOptions};
+use crate::programs::{StepOptions, TenantPluginsOptions, TenantRulesOptions};
 
 /// All that the broker is told, checked.
 #[derive(Debug, Clone)]
@@ -80,6 +81,7 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Bounds of the rules that tenants own.
     pub tenant_rules: TenantRulesOptions,
+    pub tenant_plugins: TenantPluginsOptions,
     pub pipeline: Blueprint,
     /// What all plugins and rules are subject to.
     pub steps: StepOptions,
@@ -209,6 +211,7 @@ impl Config {
             },
             rules: RulesConfig { dir: data_dir.join("rules"), limits: RuleLimits::default() },
             tenant_rules: TenantRulesOptions::default(),
+            tenant_plugins: TenantPluginsOptions::default(),
             pipeline: Blueprint {
                 connect: vec![open("anonymous")],
                 authorize: vec![open("open")],

@@ -10,7 +10,7 @@ mod life;
 mod loader;
 mod plugin_host;
 mod sandbox;
-mod tenant_rules;
+mod tenant_programs;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,7 +34,9 @@ use self::loader::builtin;
 pub use self::loader::{Loader, ProgramError};
 pub use self::plugin_host::COMPILED;
 pub use self::sandbox::{SANDBOX_FILE, sandbox_settings};
-pub use self::tenant_rules::{Shown, TenantRules, TenantRulesError, TenantRulesOptions};
+pub use self::tenant_programs::{
+    Pushing, Shown, TenantPluginsOptions, TenantProgramError, TenantPrograms, TenantRulesOptions,
+};
 
 /// Every program that the pipeline uses, and the means to load new versions of it.
 pub struct Programs {

@@ -23,7 +23,7 @@ use crate::broker::{BesidePipeline, Broker};
 use crate::broker::{abroad, bans, mappings, memory, rights, sweep, tenancy};
 use crate::config::{Bind, Config, ConfigError};
 use crate::listener::Listener;
-use crate::programs::{COMPILED, Loader, Programs, StepError, TenantRules};
+use crate::programs::{COMPILED, Loader, Programs, StepError, TenantPrograms};
 use crate::tls::Keyring;
 
 /// A broker with all its sockets bound, not yet accepting.
@@ -60,9 +60,8 @@ impl Server {
             directory.as_ref(),
         )
         .map_err(|errors| step_errors(&config, errors))?;
-        let tenant_rules = TenantRules::load(&config, &pipeline)
-            .map_err(|error| anyhow!(error.told()).context("the rules of tenants"))?
-            .map(Arc::new);
+        let tenant_programs = TenantPrograms::load(&config, &pipeline)
+            .map_err(|error| anyhow!(error.told()).context("the rules of tenants"))?;
         let mut recovery = Recovery::open(&config.store)
             .with_context(|| format!("open the store in {}", config.store.directory.display()))?;
         let remains = Remains::read(&mut recovery)?;
@@ -78,7 +77,7 @@ impl Server {
             config.rights.clone(),
             store.clone(),
             directory.clone(),
-            BesidePipeline { services, tenant_rules },
+            BesidePipeline { services, tenant_programs },
         );
         broker.restore(remains);
         let tls = config.listeners.iter().filter_map(|listener| listener.tls.clone()).collect();

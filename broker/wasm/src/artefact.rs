@@ -26,17 +26,32 @@ impl<'a> Artefact<'a> {
         if bytes.len() > limit {
             return Err(LoadError::TooLarge { size: bytes.len(), limit });
         }
-        let outline = Outline::of(bytes)?;
-        let manifest = outline.manifest()?;
-        outline.check_imports(&manifest.capabilities)?;
-        let component = match outline.encoding {
-            Encoding::Component => Cow::Borrowed(bytes),
-            Encoding::Module => Cow::Owned(to_component(bytes)?),
-        };
-        if !exports_hooks(&component)? {
+        let manifest = checked(bytes)?;
+        let component = component(bytes)?;
+        if !has_hooks(&Outline::of(&component)?.exports)? {
             return Err(LoadError::NoHooks);
         }
         Ok(Self { manifest, component, sha256: hex::encode(Sha256::digest(bytes)) })
+    }
+}
+
+/// The manifest of an artefact that imports nothing but what there is, and what it asks for. No more of
+/// it is looked at than that.
+pub(crate) fn checked(bytes: &[u8]) -> Result<Manifest, LoadError> {
+    let outline = Outline::of(bytes)?;
+    let manifest = outline.manifest()?;
+    outline.check_imports(&manifest.capabilities)?;
+    if outline.encoding == Encoding::Component && !has_hooks(&outline.exports)? {
+        return Err(LoadError::NoHooks);
+    }
+    Ok(manifest)
+}
+
+/// What is compiled of an artefact.
+pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
+    match Parser::is_core_wasm(bytes) {
+        true => Ok(Cow::Owned(to_component(bytes)?)),
+        false => Ok(Cow::Borrowed(bytes)),
     }
 }
 
@@ -153,10 +168,9 @@ impl Import<'_> {
     }
 }
 
-/// Whether the component exports the hooks of the supported version.
-fn exports_hooks(component: &[u8]) -> Result<bool, LoadError> {
-    let exports = Outline::of(component)?.exports;
-    for export in &exports {
+/// Whether a component exports the hooks of the supported version.
+fn has_hooks(exports: &[&str]) -> Result<bool, LoadError> {
+    for export in exports {
         if let Some((_, version)) =
             export.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@'))
             && version != VERSION

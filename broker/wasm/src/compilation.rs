@@ -4,8 +4,9 @@ mod cache;
 mod child;
 
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,8 +15,9 @@ use wasmtime::component::Component;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use self::cache::Cache;
+use self::child::MAX_COMPILED_BYTES;
 pub use self::child::compile_in_child;
-use crate::LoadError;
+use crate::{LoadError, artefact};
 
 const MAX_WASM_STACK: usize = 512 << 10;
 
@@ -48,6 +50,15 @@ pub struct CompileLimits {
     pub memory_bytes: u64,
     /// Of all files in the cache; the oldest go.
     pub cache_bytes: u64,
+}
+
+/// What one compilation for a stranger may take, where [`CompileLimits`] do not allow less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApartLimits {
+    pub time: Duration,
+    pub memory_bytes: u64,
+    /// Of what comes of it.
+    pub compiled_bytes: u64,
 }
 
 impl Default for CompileLimits {
@@ -83,13 +94,57 @@ impl Compiler {
         {
             return Ok(component);
         }
-        let compiled = child::compile(options, component)?;
+        let compiled = child::compile(options, component, MAX_COMPILED_BYTES)?;
         let component = load(engine, &compiled).map_err(failed)?;
         if let Err(error) = cache.keep(&key, &compiled) {
             tracing::warn!(directory = ?options.cache, %error, "compiled plugins are not kept");
         }
         Ok(component)
     }
+
+    /// Compiles what a stranger has written, as far as that is to be had within `limits`, and keeps
+    /// nothing of it. What makes a component of a core module has no more than that either.
+    pub(crate) fn compile_apart(
+        &self,
+        engine: &Engine,
+        artefact: &[u8],
+        limits: ApartLimits,
+    ) -> Result<(Component, Vec<u8>), LoadError> {
+        let _turn = self.turn.lock();
+        let compiled = match &self.compilation {
+            Compilation::Child(ours) => {
+                let ApartLimits { time, memory_bytes, compiled_bytes } = limits;
+                let limits = CompileLimits {
+                    time: time.min(ours.limits.time),
+                    memory_bytes: memory_bytes.min(ours.limits.memory_bytes),
+                    ..ours.limits
+                };
+                let options = ChildCompilation { limits, ..ours.clone() };
+                child::compile(&options, artefact, compiled_bytes.min(MAX_COMPILED_BYTES))?
+            }
+            Compilation::InProcess => {
+                let component = artefact::component(artefact)?;
+                in_process(|| engine.precompile_component(&component))?
+            }
+        };
+        Ok((load(engine, &compiled).map_err(failed)?, compiled))
+    }
+}
+
+/// What was compiled and kept before, and fits this engine.
+pub(crate) fn find_kept(engine: &Engine, shelf: &Path, name: &str) -> Option<Component> {
+    let compiled = Cache { directory: shelf, bytes: u64::MAX }.find(name)?;
+    load(engine, &compiled).ok()
+}
+
+/// Keeps what was compiled under `name`, whole or not at all.
+pub(crate) fn keep(shelf: &Path, name: &str, compiled: &[u8]) -> io::Result<()> {
+    Cache { directory: shelf, bytes: u64::MAX }.keep(name, compiled)
+}
+
+/// What that takes on the disk.
+pub(crate) fn kept_bytes(compiled: &[u8]) -> u64 {
+    (cache::DIGEST_BYTES + compiled.len()) as u64
 }
 
 /// What a compiled component must have in common with the engine that runs it.

@@ -41,6 +41,8 @@ pub enum LoadError {
     Compile(String),
     #[error("the plugin takes more than {seconds} s or {mebibytes} MiB to compile")]
     TooMuchToCompile { seconds: f32, mebibytes: u64 },
+    #[error("the plugin has more than {limit} bytes when it is compiled")]
+    CompiledTooLarge { limit: u64 },
     #[error("the plugin does not fit the contract: {0}")]
     Contract(String),
     #[error("the plugin does not start: {0}")]

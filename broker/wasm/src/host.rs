@@ -1,13 +1,16 @@
 //! The engine that all plugins share, and the way of an artefact into it.
 
+mod apart;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use hookmq_hooks::{ProgramIdentity, ProgramKind, ProgramName, Services};
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+pub use self::apart::MachineCode;
 use crate::artefact::Artefact;
 use crate::compilation::{self, Compiler};
 use crate::contract::PluginPre;
@@ -105,12 +108,21 @@ impl PluginHost {
 
     fn compiled(&self, artefact: Artefact<'_>) -> Result<Prepared, LoadError> {
         let component = self.compiler.compile(&self.engine, &artefact.component)?;
+        self.linked(artefact.manifest, artefact.sha256, &component)
+    }
+
+    fn linked(
+        &self,
+        manifest: Manifest,
+        sha256: String,
+        component: &Component,
+    ) -> Result<Prepared, LoadError> {
         let component = self
             .linker
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .and_then(PluginPre::new)
             .map_err(|error| LoadError::Contract(format!("{error:#}")))?;
-        Ok(Prepared { manifest: artefact.manifest, sha256: artefact.sha256, component })
+        Ok(Prepared { manifest, sha256, component })
     }
 
     fn make(
@@ -120,18 +132,19 @@ impl PluginHost {
         config: String,
         journal: Option<Arc<dyn Journal>>,
     ) -> Result<WasmPlugin, LoadError> {
-        let identity = ProgramIdentity {
-            kind: ProgramKind::Plugin,
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            sha256: sha256.clone(),
-        };
         let limits = manifest.limit(self.options.limits.min(settings.limits));
         let name = settings.alias.unwrap_or_else(|| ProgramName {
             kind: ProgramKind::Plugin,
             name: manifest.name.as_str().into(),
         });
+        let identity = ProgramIdentity {
+            kind: name.kind,
+            name: name.name.to_string(),
+            version: manifest.version.clone(),
+            sha256: sha256.clone(),
+        };
         let own = Arc::new(Own {
+            home: settings.home.unwrap_or_default(),
             limits,
             grants: used(manifest, settings.grants),
             log: GuestLog::new(name.name.to_string(), journal),

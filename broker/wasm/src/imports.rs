@@ -109,7 +109,7 @@ impl GuestState {
             return None;
         }
         // An instance is configured before it is known whether its tenant will call.
-        let tenant = if self.hook.is_some() { &*self.tenant } else { "" };
+        let tenant = if self.hook.is_some() { &*self.tenant } else { &*self.own.home };
         let ProgramName { kind, name } = &self.own.name;
         Some((&self.own.services.key_value, tenant, Keeper { kind: *kind, name }))
     }

@@ -73,6 +73,8 @@ fn arm(store: &mut Store<GuestState>) {
 pub(crate) struct Own {
     /// What it keeps and counts stands under this.
     pub(crate) name: ProgramName,
+    /// The tenant that owns it; empty where it is the operator's.
+    pub(crate) home: Arc<str>,
     pub(crate) limits: Limits,
     /// What it asks for, which is granted.
     pub(crate) grants: Grants,

@@ -33,10 +33,12 @@ mod pool;
 mod workers;
 
 pub use capabilities::{Capabilities, Grants, Wish};
-pub use compilation::{ChildCompilation, Compilation, CompileLimits, compile_in_child};
+pub use compilation::{
+    ApartLimits, ChildCompilation, Compilation, CompileLimits, compile_in_child,
+};
 pub use error::{HostError, LoadError};
 pub use guest_log::Journal;
-pub use host::{PluginHost, Prepared};
+pub use host::{MachineCode, PluginHost, Prepared};
 pub use http::{HttpClient, HttpError, HttpLimits, HttpRequest, HttpResponse, Method};
 pub use manifest::{Fields, Manifest, ManifestError};
 pub use manifest_section::{MANIFEST_SECTION, with_manifest};

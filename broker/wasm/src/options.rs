@@ -1,5 +1,6 @@
 //! What the operator sets: limits, grants, and a plugin's own configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookmq_hooks::ProgramName;
@@ -101,8 +102,11 @@ impl Limits {
 pub struct PluginSettings {
     /// The plugin that they are for: no other gets its configuration and its grants.
     pub name: Option<String>,
-    /// What its figures, kept values and log lines stand under, instead of itself.
+    /// What it is called, and its figures, kept values and log lines stand under, instead of its own name.
     pub alias: Option<ProgramName>,
+    /// The tenant that owns it, if one does: it is tried out for nobody else, and what it keeps while it is
+    /// configured is that tenant's.
+    pub home: Option<Arc<str>>,
     /// Handed to the plugin as JSON; null lets it use its defaults.
     pub config: serde_json::Value,
     /// Cut down further by the host's limits and by those that the manifest asks for.

@@ -132,7 +132,7 @@ impl Template {
         let Some(slot) = budget.slot() else {
             return Err(LoadError::Start("all instances of the plugin host are busy".into()));
         };
-        self.instantiate("".into(), slot).map(drop).map_err(|failure| match failure {
+        self.instantiate(self.own.home.clone(), slot).map(drop).map_err(|failure| match failure {
             StartFailure::Refused(reason) => LoadError::Configuration(reason),
             StartFailure::Failed(failure) => LoadError::Start(failure.message),
         })

@@ -14,7 +14,8 @@ use hookmq_tests::broker::{Broker, directory, plugins};
 use hookmq_tests::client::{Client, connect, packet_id, publish};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wasm_encoder::{CustomSection, Section};
+use wasm_encoder::{CustomSection, RawSection, Section};
+use wasmparser::{Parser, Payload};
 
 pub const MIB: u64 = 1 << 20;
 
@@ -230,6 +231,20 @@ pub fn with_manifest(artefact: &[u8], manifest: &str) -> Vec<u8> {
         CustomSection { name: "hookmq-manifest".into(), data: manifest.as_bytes().into() };
     section.append_to(&mut bytes);
     bytes
+}
+
+/// A core module with this manifest in the place of its own.
+pub fn remanifested(module: &[u8], manifest: &str) -> Vec<u8> {
+    let mut bytes = module[..8].to_vec();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.expect("a module");
+        let is_manifest =
+            matches!(&payload, Payload::CustomSection(it) if it.name() == "hookmq-manifest");
+        if let Some((id, range)) = payload.as_section().filter(|_| !is_manifest) {
+            RawSection { id, data: &module[range] }.append_to(&mut bytes);
+        }
+    }
+    with_manifest(&bytes, manifest)
 }
 
 /// A directory with these plugins, and a secret.

@@ -1,7 +1,7 @@
 //! Rules that tenants own.
 
 mod bounds;
-mod lasting;
+pub mod lasting;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 
 use super::{VERSIONS, client, post};
 
-const EVERYWHERE: &str = "[{builtin: tenant_rules}]";
+pub(super) const EVERYWHERE: &str = "[{builtin: tenant_rules}]";
 
 /// A broker with tables and the tenants `a` and `b`, whose rules have the places that `pipeline` gives
 /// them; `sections` stand beside it.
-fn broker_with(pipeline: &str, sections: &str, rules: &[(&str, &str)]) -> Broker {
+pub(super) fn broker_with(pipeline: &str, sections: &str, rules: &[(&str, &str)]) -> Broker {
     let directory = directory();
     add_rules(directory.path(), rules);
     let plugins = plugins();
@@ -48,7 +48,7 @@ pipeline:
 }
 
 /// With a place in every hook, and all else open.
-fn broker() -> Broker {
+pub(super) fn broker() -> Broker {
     let pipeline = format!(
         "  authorize: [{{builtin: tenant_rules}}, {{builtin: open}}]
   publish: {EVERYWHERE}
@@ -58,7 +58,7 @@ fn broker() -> Broker {
 }
 
 /// The API as a tenant's own token has it.
-fn own(broker: &Broker, tenant: &str) -> AdminClient {
+pub(super) fn own(broker: &Broker, tenant: &str) -> AdminClient {
     let admin = broker.admin();
     let path = format!("/api/v1/tenants/{tenant}/tokens");
     let (status, made) = post(&admin, &path, json!({"name": "dev"}));
@@ -71,18 +71,18 @@ fn path(tenant: &str, rule: &str) -> String {
 }
 
 #[track_caller]
-fn push(admin: &AdminClient, tenant: &str, rule: &str, text: &str) -> Value {
+pub(super) fn push(admin: &AdminClient, tenant: &str, rule: &str, text: &str) -> Value {
     let (status, shown) = admin.put(&path(tenant, rule), text.as_bytes());
     assert!(status == 200 || status == 201, "{status} {shown}");
     shown
 }
 
-fn newest(broker: &Broker, tenant: &str, client_id: &str) -> Client {
+pub(super) fn newest(broker: &Broker, tenant: &str, client_id: &str) -> Client {
     client(broker, tenant, VERSIONS[1], client_id)
 }
 
 /// Publishes with QoS 1; the code of the acknowledgement.
-fn send(client: &mut Client, topic: &str, payload: &[u8]) -> ReasonCode {
+pub(super) fn send(client: &mut Client, topic: &str, payload: &[u8]) -> ReasonCode {
     client.publish(publish(topic, payload, Qos::AtLeastOnce))
 }
 

@@ -73,27 +73,44 @@ fn they_are_asked_at_their_place_and_by_their_own_tenant_alone() {
 }
 
 #[test]
-fn a_message_that_moves_stays_on_the_steps_that_it_has_begun_on() {
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+fn a_tenant_without_steps_for_a_hook_is_as_one_that_never_had_any() {
+    let asked = Arc::default();
     let cell = Arc::<TenantStepsCell>::default();
-    let later = |names: &[&str]| {
-        let steps =
+    let client = client_of(&cell);
+    let [publish, authorize] =
+        [Hook::Publish, Hook::Authorize].map(|hook| assemble(hook, vec![place()]));
+    let has =
+        || (publish.may_ask(Hook::Publish, &client), authorize.may_ask(Hook::Authorize, &client));
+    let rule = own(Hook::Publish, "rule", moving(&asked, "rule", None, || ()));
+    cell.store(TenantSteps::assemble([rule]).unwrap());
+    assert_eq!(has(), (true, false));
+    let generation = cell.generation();
+    cell.store(TenantSteps::default());
+    assert_eq!((has(), cell.generation()), ((false, false), generation + 1));
+}
+
+#[test]
+fn a_message_that_moves_stays_on_the_steps_that_it_has_begun_on() {
+    for names in [&["new"][..], &[]] {
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let cell = Arc::<TenantStepsCell>::default();
+        let later =
             names.iter().map(|name| own(Hook::Publish, name, moving(&asked, name, None, || ())));
-        TenantSteps::assemble(steps).unwrap()
-    };
-    // While the first is asked, a change takes it away: what was the second is the first now.
-    let (changed, replaced) = (cell.clone(), Mutex::new(Some(later(&["new"]))));
-    let change = move || changed.store(replaced.lock().take().unwrap());
-    let first = own(Hook::Publish, "first", moving(&asked, "first", Some("u"), change));
-    let second = own(Hook::Publish, "second", moving(&asked, "second", None, || ()));
-    cell.store(TenantSteps::assemble([first, second]).unwrap());
-    let before = cell.generation();
-    let pipeline = assemble(Hook::Publish, vec![place()]);
-    publish(&pipeline, &client_of(&cell), "t");
-    assert_eq!(std::mem::take(&mut *asked.lock()), ["first", "second"]);
-    assert_eq!(cell.generation(), before + 1);
-    publish(&pipeline, &client_of(&cell), "t");
-    assert_eq!(*asked.lock(), ["new"]);
+        // While the first is asked, a change takes both away.
+        let later = Mutex::new(Some(TenantSteps::assemble(later).unwrap()));
+        let changed = cell.clone();
+        let change = move || changed.store(later.lock().take().unwrap());
+        let first = own(Hook::Publish, "first", moving(&asked, "first", Some("u"), change));
+        let second = own(Hook::Publish, "second", moving(&asked, "second", None, || ()));
+        cell.store(TenantSteps::assemble([first, second]).unwrap());
+        let before = cell.generation();
+        let pipeline = assemble(Hook::Publish, vec![place()]);
+        publish(&pipeline, &client_of(&cell), "t");
+        assert_eq!(std::mem::take(&mut *asked.lock()), ["first", "second"]);
+        assert_eq!(cell.generation(), before + 1);
+        publish(&pipeline, &client_of(&cell), "t");
+        assert_eq!(*asked.lock(), names);
+    }
 }
 
 #[test]

@@ -43,6 +43,12 @@ impl Caller {
                 "/api/v1/tenants/{name}/rules/{rule}",
             )
             | (Method::POST, "/api/v1/tenants/{name}/rules/{rule}/rollback") => is_own("name"),
+            (Method::GET | Method::HEAD, "/api/v1/tenants/{name}/plugins")
+            | (
+                Method::GET | Method::HEAD | Method::PUT | Method::DELETE,
+                "/api/v1/tenants/{name}/plugins/{plugin}",
+            )
+            | (Method::POST, "/api/v1/tenants/{name}/plugins/{plugin}/rollback") => is_own("name"),
             (Method::DELETE, "/api/v1/clients/{tenant}/{client_id}") => is_own("tenant"),
             (Method::GET | Method::HEAD, "/api/v1/clients") => true,
             (Method::POST, "/api/v1/explain") => true,

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use hookmq_script::Problem;
 use serde_json::json;
 
-use super::tenant_rules::place_hint;
-use crate::programs::{ProgramError, TenantRulesError};
+use super::tenant_programs::place_hint;
+use crate::programs::{ProgramError, TenantProgramError};
 
 /// `{"error": {"code", "message", "hint", "problems"}}` with a status.
 #[derive(Debug)]
@@ -93,6 +93,10 @@ impl ApiError {
     }
 }
 
+/// What a plugin of a tenant may ask for.
+const OFFERED: &str = "a tenant's plugin may have log, clock, metric, kv, and emit below topics that do not \
+                       begin with `$`";
+
 impl From<ProgramError> for ApiError {
     fn from(error: ProgramError) -> Self {
         let (message, hint) = (error.to_string(), error.hint());
@@ -112,9 +116,9 @@ impl From<ProgramError> for ApiError {
     }
 }
 
-impl From<TenantRulesError> for ApiError {
-    fn from(error: TenantRulesError) -> Self {
-        use TenantRulesError as E;
+impl From<TenantProgramError> for ApiError {
+    fn from(error: TenantProgramError) -> Self {
+        use TenantProgramError as E;
         let message = error.to_string();
         match error {
             E::Program(error) => error.into(),
@@ -122,11 +126,17 @@ impl From<TenantRulesError> for ApiError {
                 let hook = format!("{hook:?}").to_lowercase();
                 Self::conflict(message).with_hint(place_hint(&hook))
             }
-            E::TooMany(_) | E::Full(_) | E::NoPrevious => Self::conflict(message),
-            E::TooLong { .. } => Self::too_large(message),
-            E::TooOften(_) => Self::too_many(message),
-            E::NoSuchRule => Self::not_found(message),
-            E::Connect => Self::refused(message),
+            E::TooMany { .. }
+            | E::Full { .. }
+            | E::TooMuchDisk { .. }
+            | E::DiskFull(_)
+            | E::Taken(_)
+            | E::NoPrevious(_) => Self::conflict(message),
+            E::TooLong { .. } | E::ConfigTooLong { .. } => Self::too_large(message),
+            E::TooOften(_) | E::Pushing => Self::too_many(message),
+            E::NoSuch(_) => Self::not_found(message),
+            E::NotOffered(_) => Self::refused(message).with_hint(OFFERED.into()),
+            E::Connect(_) | E::TooManyTopics { .. } | E::Config(_) => Self::refused(message),
             E::Unreadable(_) | E::Archive(_) => Self::internal(message),
         }
     }

@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use hookmq_hooks::{
-    BUCKETS, FailureKind, Hook, Pipeline, ProgramMetric, Step, VerdictKind, Version,
+    BUCKETS, FailureKind, Hook, Pipeline, ProgramKind, ProgramMetric, Step, VerdictKind, Version,
 };
 
-use super::{Admin, tenant_rules};
+use super::Admin;
 use crate::admission::Bound;
 use crate::broker::meter;
 use crate::tls::Fault;
@@ -84,22 +84,19 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         let (fault, count) = (fault.name(), metrics.certificates_ended[fault as usize].value());
         let _ = writeln!(text, "hookmq_certificates_ended_total{{fault=\"{fault}\"}} {count}");
     }
-    steps(&mut text, &admin.broker.pipeline.load());
+    steps(&mut text, &admin);
     tenants(&mut text, &admin);
     quotas(&mut text, &admin);
     of_programs(&mut text, &admin);
-    if let Some((rules, instances)) = tenant_rules::figures(&admin.broker) {
-        let _ = writeln!(text, "# TYPE hookmq_tenant_rules gauge\nhookmq_tenant_rules {rules}");
-        text.push_str("# TYPE hookmq_tenant_rule_instances gauge\n");
-        let _ = writeln!(text, "hookmq_tenant_rule_instances {instances}");
-    }
+    tenant_programs(&mut text, &admin);
     store::write(&mut text, admin.broker.store.figures());
     store::write_promise(&mut text, &admin.broker.protocol.promise);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 /// Per step and version. Writing to a string does not fail.
-fn steps(text: &mut String, pipeline: &Pipeline) {
+fn steps(text: &mut String, admin: &Admin) {
+    let pipeline = admin.broker.pipeline.load();
     let mut series: Vec<(String, &Version)> = Vec::new();
     for hook in Hook::ALL {
         for (position, step) in (1..).zip(pipeline.steps(hook)) {
@@ -156,8 +153,29 @@ fn steps(text: &mut String, pipeline: &Pipeline) {
     };
     gauge(text, "instances", &|it| it.program.footprint().instances.into());
     gauge(text, "memory_bytes", &|it| it.program.footprint().bytes);
-    gauge(text, "open_breakers", &|it| it.breakers.open().len() as u64);
+    open_breakers(text, admin, &pipeline);
     checks(text, &series);
+}
+
+/// A place of tenants' programs has those of all of them.
+fn open_breakers(text: &mut String, admin: &Admin, pipeline: &Pipeline) {
+    text.push_str("# TYPE hookmq_step_open_breakers gauge\n");
+    let of_tenants = |hook| {
+        let programs = admin.broker.tenant_programs.as_ref();
+        programs.map_or(0, |programs| programs.open_breakers(hook))
+    };
+    for hook in Hook::ALL {
+        for (position, step) in (1..).zip(pipeline.steps(hook)) {
+            for version in step.versions() {
+                let labels = labels(step, position, version);
+                let open = match step.is_place() {
+                    true => of_tenants(hook),
+                    false => version.breakers.open().len(),
+                };
+                let _ = writeln!(text, "hookmq_step_open_breakers{{{labels}}} {open}");
+            }
+        }
+    }
 }
 
 /// Of steps that try passwords.
@@ -196,6 +214,19 @@ fn tenants(text: &mut String, admin: &Admin) {
     }
 }
 
+/// How many programs tenants have, and what these take.
+fn tenant_programs(text: &mut String, admin: &Admin) {
+    let Some(programs) = &admin.broker.tenant_programs else { return };
+    for (name, value) in [
+        ("rules", programs.count(ProgramKind::Rule)),
+        ("plugins", programs.count(ProgramKind::Plugin)),
+        ("plugin_disk_bytes", programs.disk_bytes()),
+        ("rule_instances", programs.instances().into()),
+    ] {
+        let _ = writeln!(text, "# TYPE hookmq_tenant_{name} gauge\nhookmq_tenant_{name} {value}");
+    }
+}
+
 /// How often tenants have reached the bounds of their quotas.
 fn quotas(text: &mut String, admin: &Admin) {
     let tenants = admin.broker.tenants();
@@ -223,7 +254,7 @@ fn of_programs(text: &mut String, admin: &Admin) {
         };
     };
     admin.broker.services.metrics.for_each(&mut show);
-    if let Some(rules) = &admin.broker.tenant_rules {
+    if let Some(rules) = &admin.broker.tenant_programs {
         rules.services().metrics.for_each(&mut show);
     }
     let _ = write!(text, "# TYPE hookmq_program_counter_total counter\n{counters}");

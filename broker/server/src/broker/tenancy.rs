@@ -61,7 +61,7 @@ impl Broker {
 
     /// Ends all connections and sessions of a tenant, without their wills, and forgets what it retains.
     pub fn clear_tenant(self: &Arc<Self>, name: &str) {
-        if let Some(rules) = &self.tenant_rules {
+        if let Some(rules) = &self.tenant_programs {
             rules.forget(name);
         }
         let Some(tenant) = self.used_tenant(name) else { return };

@@ -1,5 +1,6 @@
 //! `hookmq tenant`: the tenants of a running broker.
 
+mod plugin;
 mod rule;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +9,7 @@ use hookmq_access::Quota;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+use self::plugin::PluginCommand;
 use self::rule::RuleCommand;
 use super::api::Api;
 
@@ -44,6 +46,9 @@ pub enum TenantCommand {
     /// The rules that the tenant owns.
     #[command(subcommand)]
     Rule(RuleCommand),
+    /// The plugins that the tenant owns.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the grants that let principals of other tenants in, and those of its own principals.
     Grants(Named),
     /// Let a principal of another tenant in. It is in force at once; print it.
@@ -153,6 +158,7 @@ impl TenantCommand {
             Self::Disable(named) => named.ask(Method::PATCH, &json!({"enabled": false})),
             Self::Token(command) => command.run(),
             Self::Rule(command) => command.run(),
+            Self::Plugin(command) => command.run(),
             Self::Grants(named) => {
                 let path = format!("{}/grants", named.path());
                 print(&named.api.request(Method::GET, &path, vec![])?["items"])

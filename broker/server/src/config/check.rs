@@ -14,7 +14,7 @@ use super::document::{AdminDocument, Document, RulesDocument, TlsDocument};
 use super::error::{ConfigError, KeyPath, Position, Problem, Segment, Source};
 use super::{
     AdminConfig, Config, LogConfig, RulesConfig, database, nesting, pipeline, plugins, quotas,
-    rights, tenant_rules,
+    rights, tenant_plugins, tenant_rules,
 };
 use crate::admin::Patience;
 use crate::broker::limits::Limits;
@@ -42,6 +42,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
     let quotas = quotas::check(&mut check, document.quotas);
     let promise = document.store.promise(&mut check, &listeners);
     let tenant_rules = tenant_rules::check(&mut check, &document.tenant_rules);
+    let tenant_plugins = tenant_plugins::check(&mut check, &document.tenant_plugins);
     let surroundings = pipeline::Surroundings {
         listeners: &listeners,
         plugins: &plugins,
@@ -72,6 +73,7 @@ pub(super) fn check(source: Source) -> Result<Config, ConfigError> {
         plugins,
         rules,
         tenant_rules,
+        tenant_plugins,
         pipeline,
         steps: document.steps.into(),
         log: LogConfig { level: document.log.level, format: document.log.format },

@@ -21,6 +21,7 @@ use super::rights::RightsDocument;
 use super::steps::{BudgetsDocument, StepsDocument};
 use super::store::StoreDocument;
 use super::sys::SysDocument;
+use super::tenant_plugins::TenantPluginsDocument;
 use super::tenant_rules::TenantRulesDocument;
 use super::{LogFormat, LogLevel};
 
@@ -40,6 +41,7 @@ pub(super) struct Document {
     pub plugins: PluginsDocument,
     pub rules: RulesDocument,
     pub tenant_rules: TenantRulesDocument,
+    pub tenant_plugins: TenantPluginsDocument,
     pub pipeline: PipelineDocument,
     pub steps: StepsDocument,
     pub budgets: BudgetsDocument,
@@ -64,6 +66,7 @@ impl Default for Document {
             plugins: PluginsDocument::default(),
             rules: RulesDocument::default(),
             tenant_rules: TenantRulesDocument::default(),
+            tenant_plugins: TenantPluginsDocument::default(),
             pipeline: PipelineDocument::default(),
             steps: StepsDocument::default(),
             budgets: BudgetsDocument::default(),

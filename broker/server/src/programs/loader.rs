@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::lent::{self, Lent};
 use super::plugin_host::plugin_host;
 use super::sandbox::{self, SANDBOX_FILE, SandboxedRule, sandbox_settings};
-use super::tenant_rules::tenant_rules_place;
+use super::tenant_programs::tenant_rules_place;
 use crate::config::{Config, PluginsConfig};
 use crate::outbound::{KeySets, Outbound};
 
@@ -168,6 +168,7 @@ impl Loader {
                 let settings = PluginSettings {
                     name: Some(name.name.to_string()),
                     alias: None,
+                    home: None,
                     config: settings.clone(),
                     limits: self.plugins.limits_of(&name.name),
                     grants,

@@ -26,21 +26,19 @@ pub fn is_sandboxed(step: &StepSpec) -> bool {
 }
 
 /// What a rule may do natively, it may do here.
-pub fn plugin_settings(name: &str, file: &str, source: &str, limits: Limits) -> PluginSettings {
+pub fn sandbox_grants() -> Grants {
     let all = TopicFilter::new("#").expect("# is a filter");
+    Grants { log: true, clock: true, metric: true, kv: true, emit: vec![all], ..Grants::default() }
+}
+
+pub fn plugin_settings(name: &str, file: &str, source: &str, limits: Limits) -> PluginSettings {
     PluginSettings {
         name: Some("rule-engine".into()),
         alias: Some(ProgramName { kind: ProgramKind::Rule, name: name.into() }),
+        home: None,
         config: json!({"file": file, "source": source}),
         limits,
-        grants: Grants {
-            log: true,
-            clock: true,
-            metric: true,
-            kv: true,
-            emit: vec![all],
-            ..Grants::default()
-        },
+        grants: sandbox_grants(),
     }
 }
 

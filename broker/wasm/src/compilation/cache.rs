@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::child::MAX_COMPILED_BYTES;
 
-const DIGEST_BYTES: usize = 32;
+pub(super) const DIGEST_BYTES: usize = 32;
 
 pub(super) struct Cache<'a> {
     pub(super) directory: &'a Path,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use super::{ChildCompilation, CompileLimits, engine_config, in_process};
-use crate::LoadError;
+use crate::{LoadError, artefact};
 
 /// The most that is taken of a child's output.
 pub(super) const MAX_COMPILED_BYTES: u64 = 256 << 20;
@@ -25,8 +25,12 @@ const MAX_OPEN_FILES: u64 = 16;
 /// The broker's threads go first.
 const NICENESS: i32 = 5;
 
-/// Has `component` compiled.
-pub(super) fn compile(options: &ChildCompilation, component: &[u8]) -> Result<Vec<u8>, LoadError> {
+/// Has an artefact compiled, to no more than `most` bytes.
+pub(super) fn compile(
+    options: &ChildCompilation,
+    artefact: &[u8],
+    most: u64,
+) -> Result<Vec<u8>, LoadError> {
     let ChildCompilation { program, limits, .. } = options;
     let failed = |error: io::Error| LoadError::Compile(format!("the compiler: {error}"));
     let mut child = Command::new(program)
@@ -43,12 +47,15 @@ pub(super) fn compile(options: &ChildCompilation, component: &[u8]) -> Result<Ve
         .map_err(failed)?;
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
-        scope.spawn(|| feed(input, component));
-        let output = scope.spawn(|| read_bounded(output, MAX_COMPILED_BYTES));
+        scope.spawn(|| feed(input, artefact));
+        let output = scope.spawn(|| read_bounded(output, most + 1));
         let errors = scope.spawn(|| read_bounded(errors, MAX_ERROR_BYTES));
         let status = wait(&mut child, Instant::now() + limits.time).map_err(failed)?;
         let said = errors.join().unwrap_or_default();
         match (status.success(), output.join()) {
+            (_, Ok(compiled)) if compiled.len() as u64 > most => {
+                Err(LoadError::CompiledTooLarge { limit: most })
+            }
             (true, Ok(compiled)) => Ok(compiled),
             _ => Err(refusal(status, &said, limits)),
         }
@@ -56,9 +63,9 @@ pub(super) fn compile(options: &ChildCompilation, component: &[u8]) -> Result<Ve
 }
 
 /// A child that has had enough does not read on, which its status tells.
-fn feed(input: Option<ChildStdin>, component: &[u8]) {
+fn feed(input: Option<ChildStdin>, artefact: &[u8]) {
     if let Some(mut input) = input {
-        let _ = input.write_all(component);
+        let _ = input.write_all(artefact);
     }
 }
 
@@ -109,8 +116,8 @@ fn refusal(status: ExitStatus, said: &[u8], limits: &CompileLimits) -> LoadError
     })
 }
 
-/// What the child does: limits itself, reads a component from standard input, and writes what it
-/// compiles to standard output.
+/// What the child does: limits itself, reads a component or a core module from standard input, and
+/// writes what it compiles to standard output.
 ///
 /// # Errors
 /// Where it does not compile, or a limit cannot be set.
@@ -118,9 +125,10 @@ pub fn compile_in_child(cpu_seconds: u64, memory_bytes: u64) -> Result<(), Strin
     // What a panic has to say, the answer says.
     std::panic::set_hook(Box::new(|_| {}));
     limit(cpu_seconds, memory_bytes).map_err(|error| format!("limits: {error}"))?;
-    let mut component = Vec::new();
-    let read = io::stdin().lock().read_to_end(&mut component);
+    let mut artefact = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut artefact);
     read.map_err(|error| format!("read the component: {error}"))?;
+    let component = artefact::component(&artefact).map_err(|error| error.to_string())?;
     let compile = || Engine::new(&engine_config())?.precompile_component(&component);
     let compiled = in_process(compile).map_err(|error| match error {
         LoadError::Compile(reason) => reason,

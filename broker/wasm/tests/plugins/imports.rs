@@ -61,8 +61,14 @@ pub fn host_of(options: HostOptions) -> PluginHost {
 }
 
 pub fn load_from(host: &PluginHost, config: Value) -> Result<WasmPlugin, LoadError> {
-    let settings =
-        PluginSettings { name: None, alias: None, config, limits: patient(), grants: grants() };
+    let settings = PluginSettings {
+        name: None,
+        alias: None,
+        home: None,
+        config,
+        limits: patient(),
+        grants: grants(),
+    };
     host.load(&asker(), settings)
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apart;
 mod artefacts;
 mod cancellation;
 mod components;
@@ -64,7 +65,7 @@ fn settings(config: Value) -> PluginSettings {
     let emit = vec![TopicFilter::new("granted/#").unwrap()];
     let grants =
         Grants { log: true, clock: true, metric: true, kv: true, emit, ..Grants::default() };
-    PluginSettings { name: None, alias: None, config, grants, limits: patient() }
+    PluginSettings { name: None, alias: None, home: None, config, grants, limits: patient() }
 }
 
 fn load(name: &str, config: Value) -> Result<WasmPlugin, LoadError> {

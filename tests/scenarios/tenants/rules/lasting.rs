@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::*;
 use crate::tenants::{run, said};
 
-fn marks(mark: &str) -> String {
+pub(crate) fn marks(mark: &str) -> String {
     format!("fn publish(client, message) {{ message.payload = \"{mark}\"; }}")
 }
 
 /// What a message becomes.
-fn becomes(broker: &Broker, tenant: &str) -> String {
+pub(crate) fn becomes(broker: &Broker, tenant: &str) -> String {
     let mut client = newest(broker, tenant, "probe");
     client.subscribe("t", Qos::AtMostOnce);
     send(&mut client, "t", b"raw");
@@ -20,7 +20,7 @@ fn becomes(broker: &Broker, tenant: &str) -> String {
     String::from_utf8_lossy(message.payload).into_owned()
 }
 
-fn restarted(broker: &mut Broker) -> AdminClient {
+pub(crate) fn restarted(broker: &mut Broker) -> AdminClient {
     broker.kill();
     broker.start();
     let admin = broker.admin();

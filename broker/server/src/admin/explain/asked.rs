@@ -170,7 +170,7 @@ impl Asked {
                 Ok((client, Origin::Connected))
             }
             (_, Some(username)) => {
-                let rules = admin.broker.tenant_rules.as_ref();
+                let rules = admin.broker.tenant_programs.as_ref();
                 let steps = rules.and_then(|rules| rules.known_cell(&self.tenant));
                 let client = self.described(username, steps.unwrap_or_default());
                 Ok((Arc::new(complete(admin, pipeline, client).await?), Origin::Described))

@@ -75,8 +75,8 @@ fn path(named: &Named, rule: &str, rest: &str) -> String {
     format!("{}/rules/{}{rest}", named.path(), segment(rule))
 }
 
-/// One line of a list.
-fn tell(rule: &Value) {
+/// One line of a list, of rules or of plugins.
+pub(super) fn tell(rule: &Value) {
     let texts = |value: &Value| {
         let texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
         texts.collect::<Vec<_>>().join(" ")

@@ -116,6 +116,10 @@ fn tenants_rules_have_one_place_in_each_hook_and_bounds_that_can_be_kept() {
     let config = scene(&one, "tenant_rules: {rules: 7, kept_bytes: 9}\n").load().unwrap();
     assert_eq!((config.tenant_rules.rules, config.tenant_rules.kept_bytes), (7, 9));
     assert_eq!(config.tenant_rules.rules_per_tenant, 16);
+    let plugins = "tenant_plugins: {plugins_per_tenant: 0, compile_time_ms: 1500}\n";
+    let config = scene(&one, plugins).load().unwrap().tenant_plugins;
+    assert_eq!((config.plugins_per_tenant, config.compile_time.as_millis()), (0, 1500));
+    assert_eq!((config.plugins, config.plugin_bytes), (1000, 4 << 20));
     for (pipeline, more, expected) in [
         (format!("  publish: [{place}, {place}]\n"), "", "publish[1].builtin: tenants' rules have"),
         (
@@ -129,7 +133,13 @@ fn tenants_rules_have_one_place_in_each_hook_and_bounds_that_can_be_kept() {
             "rule_bytes: it must not be more than",
         ),
         (one.clone(), "tenant_rules: {rules: 0}\n", "tenant_rules.rules: must be more than 0"),
-        (one, "tenant_rules: {rule: 1}\n", "tenant_rules.rule: unknown field"),
+        (one.clone(), "tenant_rules: {rule: 1}\n", "tenant_rules.rule: unknown field"),
+        (
+            one.clone(),
+            "tenant_plugins: {plugins_per_tenant: 1001}\n",
+            "plugins_per_tenant: it must not be more than 1000",
+        ),
+        (one, "tenant_plugins: {plugins: 0}\n", "tenant_plugins.plugins: must be more than 0"),
     ] {
         let report = scene(&pipeline, more).report();
         assert!(report.len() == 1 && report[0].contains(expected), "{expected}: {report:?}");

@@ -1,96 +1,42 @@
-//! What survives a restart: the rules of each tenant in one file, written whole or not at all.
+//! What survives a restart: the programs of each tenant in one file, written whole or not at all.
 //!
-//! `<data_dir>/tenant-rules/<SHA-256 of the tenant's name>.json`; a tenant's name may hold anything.
+//! `<data_dir>/tenant-rules/<SHA-256 of the tenant's name>.json`; a tenant's name may hold anything. The
+//! artefacts of plugins are in a directory beside it, see [`Shelf`].
+
+mod kept;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use hookmq_hooks::Hook;
-use hookmq_script::RuleOutline;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::super::archive::{digest, write};
+use super::shelf::Shelf;
 
-/// A rule as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    pub source: String,
-    /// Of the source, lower-case hex.
-    pub sha256: String,
-    /// What a rollback puts in force.
-    pub previous: Option<String>,
-    /// RFC 3339, UTC.
-    pub pushed_at: String,
-    /// In their own words.
-    pub pushed_by: String,
-    /// Those of the rule, and its topics: if it does not load some day, it fails where it was asked.
-    pub authorize: bool,
-    pub publish: bool,
-    pub deliver: bool,
-    pub topics: Vec<String>,
-}
-
-impl Kept {
-    pub fn new(
-        source: &str,
-        previous: Option<String>,
-        pushed_at: String,
-        who: &str,
-        outline: &RuleOutline,
-    ) -> Self {
-        let hooks = outline.hooks;
-        Self {
-            source: source.to_owned(),
-            sha256: outline.sha256.clone(),
-            previous,
-            pushed_at,
-            pushed_by: who[..who.floor_char_boundary(LONGEST_NAME)].to_owned(),
-            authorize: hooks.authorize,
-            publish: hooks.publish,
-            deliver: hooks.deliver,
-            topics: outline.topics.iter().map(|filter| filter.as_str().to_owned()).collect(),
-        }
-    }
-
-    /// That the text is what was pushed.
-    pub fn check(&self) -> Result<(), String> {
-        match digest(self.source.as_bytes()) == self.sha256 {
-            true => Ok(()),
-            false => Err("the text has changed on the disk".into()),
-        }
-    }
-
-    pub fn hooks(&self) -> impl Iterator<Item = Hook> {
-        let hooks = [
-            (Hook::Authorize, self.authorize),
-            (Hook::Publish, self.publish),
-            (Hook::Deliver, self.deliver),
-        ];
-        hooks.into_iter().filter_map(|(hook, has)| has.then_some(hook))
-    }
-}
-
-/// Bytes of what a person says who they are.
-const LONGEST_NAME: usize = 128;
+pub use self::kept::{Kept, KeptPlugin, KeptRule, PluginVersion, Pushed};
 
 /// The file of one tenant.
 #[derive(Serialize)]
 struct Page<'a> {
     tenant: &'a str,
-    rules: &'a BTreeMap<&'a str, &'a Kept>,
+    rules: BTreeMap<&'a str, &'a KeptRule>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    plugins: BTreeMap<&'a str, &'a KeptPlugin>,
 }
 
 #[derive(Deserialize)]
 struct OwnedPage {
     tenant: String,
-    rules: BTreeMap<String, Kept>,
+    rules: BTreeMap<String, KeptRule>,
+    #[serde(default)]
+    plugins: BTreeMap<String, KeptPlugin>,
 }
 
-/// The directory of all tenants' rules.
+/// The directory of all tenants' programs.
 pub struct Archive {
     directory: PathBuf,
     /// Why files are not read, by their stems. Whose they are is found out when the tenant is named.
@@ -104,16 +50,20 @@ impl Archive {
         Ok(Self { directory: directory.to_owned(), unreadable: Mutex::default() })
     }
 
-    /// The rules of every tenant. A file that cannot be read is remembered, and left as it is.
+    /// The programs of every tenant. A file that cannot be read is remembered, and left as it is.
     pub fn all(&self) -> io::Result<Vec<(String, BTreeMap<String, Kept>)>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
+            if path.is_dir() {
+                self.remove_orphan(&path);
+                continue;
+            }
             if path.extension().is_none_or(|it| it != "json") {
                 continue;
             }
             match read(&path) {
-                Ok(page) => all.push((page.tenant, page.rules)),
+                Ok(page) => all.push((page.tenant, page.programs)),
                 Err(reason) => {
                     let file = path.display();
                     error!(%file, reason, "the rules of a tenant cannot be read: its steps fail");
@@ -123,6 +73,11 @@ impl Archive {
             }
         }
         Ok(all)
+    }
+
+    /// Where the tenant's artefacts are.
+    pub fn shelf(&self, tenant: &str) -> Shelf {
+        Shelf::new(self.directory.join(digest(tenant.as_bytes())))
     }
 
     /// Why the tenant's file could not be read.
@@ -135,15 +90,22 @@ impl Archive {
         unreadable.get(&digest(tenant.as_bytes())).cloned()
     }
 
-    /// Makes these the tenant's rules, durably.
-    pub fn keep(&self, tenant: &str, rules: &BTreeMap<&str, &Kept>) -> io::Result<()> {
-        if rules.is_empty() {
+    /// Makes these the tenant's programs, durably.
+    pub fn keep(&self, tenant: &str, programs: &BTreeMap<&str, &Kept>) -> io::Result<()> {
+        if programs.is_empty() {
             return self.forget(tenant);
         }
-        write(&self.file(tenant), &serde_json::to_vec(&Page { tenant, rules })?)
+        let mut page = Page { tenant, rules: BTreeMap::new(), plugins: BTreeMap::new() };
+        for (name, kept) in programs {
+            match kept {
+                Kept::Rule(rule) => drop(page.rules.insert(name, rule)),
+                Kept::Plugin(plugin) => drop(page.plugins.insert(name, plugin)),
+            }
+        }
+        write(&self.file(tenant), &serde_json::to_vec(&page)?)
     }
 
-    /// Forgets the tenant's rules, durably.
+    /// Forgets the tenant's programs, durably; its artefacts are to be [tidied](Shelf::tidy) away.
     pub fn forget(&self, tenant: &str) -> io::Result<()> {
         let file = self.file(tenant);
         match fs::remove_file(&file) {
@@ -154,30 +116,52 @@ impl Archive {
         hookmq_store::sync_name(&file)
     }
 
+    /// Removes the artefacts of a tenant that has no file: its first push was cut short, or its end.
+    fn remove_orphan(&self, directory: &Path) {
+        if directory.with_extension("json").exists() {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(directory) {
+            let directory = directory.display();
+            warn!(%directory, %error, "plugins of no tenant stay in the data directory");
+        }
+    }
+
     fn file(&self, tenant: &str) -> PathBuf {
         self.directory.join(format!("{}.json", digest(tenant.as_bytes())))
     }
 }
 
-fn read(path: &Path) -> Result<OwnedPage, String> {
+/// What a file says.
+struct Read {
+    tenant: String,
+    programs: BTreeMap<String, Kept>,
+}
+
+fn read(path: &Path) -> Result<Read, String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
     let page: OwnedPage = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     let stem = path.file_stem().and_then(|it| it.to_str());
-    match stem == Some(&*digest(page.tenant.as_bytes())) {
-        true => Ok(page),
-        false => Err("it names another tenant than its name does".into()),
+    if stem != Some(&*digest(page.tenant.as_bytes())) {
+        return Err("it names another tenant than its name does".into());
     }
+    let OwnedPage { tenant, rules, plugins } = page;
+    let rules = rules.into_iter().map(|(name, rule)| (name, Kept::Rule(rule)));
+    let mut programs: BTreeMap<_, _> = rules.collect();
+    for (name, plugin) in plugins {
+        if programs.insert(name, Kept::Plugin(plugin)).is_some() {
+            return Err("a rule and a plugin have the same name".into());
+        }
+    }
+    Ok(Read { tenant, programs })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kept(source: &str) -> Kept {
-        Kept {
-            source: source.into(),
-            sha256: digest(source.as_bytes()),
-            previous: None,
+    fn pushed() -> Pushed {
+        Pushed {
             pushed_at: "2030-01-01T00:00:00Z".into(),
             pushed_by: "somebody".into(),
             authorize: false,
@@ -185,6 +169,28 @@ mod tests {
             deliver: false,
             topics: vec!["a/#".into()],
         }
+    }
+
+    fn kept_rule(source: &str) -> KeptRule {
+        let sha256 = digest(source.as_bytes());
+        KeptRule { source: source.into(), sha256, previous: None, pushed: pushed() }
+    }
+
+    fn kept(source: &str) -> Kept {
+        Kept::Rule(kept_rule(source))
+    }
+
+    fn kept_plugin() -> Kept {
+        let version = |config| PluginVersion {
+            sha256: digest(b"artefact"),
+            version: "1.0.0".into(),
+            config,
+            bytes: 8,
+            compiled_bytes: 80,
+        };
+        let (config, previous) = (serde_json::json!({"prefix": 1}), version(Default::default()));
+        let previous = Some(previous);
+        Kept::Plugin(KeptPlugin { version: version(config), previous, pushed: pushed() })
     }
 
     #[test]
@@ -206,6 +212,28 @@ mod tests {
     }
 
     #[test]
+    fn rules_and_plugins_of_a_tenant_are_in_one_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Archive::open(directory.path()).unwrap();
+        let (rule, plugin) = (kept("x"), kept_plugin());
+        archive.keep("acme", &BTreeMap::from([("r", &rule), ("p", &plugin)])).unwrap();
+        // What a broker without plugins has written.
+        let rules = BTreeMap::from([("r", kept_rule("x"))]);
+        let page = serde_json::json!({"tenant": "globex", "rules": rules});
+        fs::write(archive.file("globex"), page.to_string()).unwrap();
+        for tenant in ["acme", "initech"] {
+            archive.shelf(tenant).keep(&digest(b"artefact"), b"artefact").unwrap();
+        }
+        let mut all = archive.all().unwrap();
+        all.sort_by_key(|(tenant, _)| tenant.len());
+        assert_eq!(all[0].1, BTreeMap::from([("p".into(), plugin), ("r".into(), rule.clone())]));
+        assert_eq!(all[1].1, BTreeMap::from([("r".into(), rule)]));
+        // Whose first push was cut short.
+        assert!(archive.shelf("initech").read(&digest(b"artefact")).is_err());
+        assert!(archive.shelf("acme").read(&digest(b"artefact")).is_ok());
+    }
+
+    #[test]
     fn what_cannot_be_read_is_known_for_the_tenants() {
         let directory = tempfile::tempdir().unwrap();
         let archive = Archive::open(directory.path()).unwrap();
@@ -224,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_text_that_has_changed_on_the_disk_is_refused() {
-        let mut kept = kept("one");
+        let mut kept = kept_rule("one");
         assert_eq!(kept.check(), Ok(()));
         kept.source = "two".into();
         assert!(kept.check().is_err());

@@ -1,28 +1,32 @@
-//! What a tenant is shown of its rules.
+//! What a tenant is shown of its programs.
 
 use std::collections::VecDeque;
 
 use hookmq_hooks::{Hook, LastFailure};
 use hookmq_wasm::Journal;
 use parking_lot::Mutex;
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::Level;
 
+use super::archive::{Kept, PluginVersion};
 use super::made::Made;
 
-/// A rule as its tenant sees it.
+/// A rule or a plugin as its tenant sees it.
 #[derive(Debug, serde::Serialize)]
 pub struct Shown {
     pub tenant: String,
     pub name: String,
     pub sha256: String,
+    #[serde(flatten)]
+    pub plugin: Option<ShownPlugin>,
     pub hooks: Vec<Hook>,
     /// None of them means all.
     pub topics: Vec<String>,
     pub pushed_at: String,
     pub pushed_by: String,
-    /// Whether there is a text to go back to.
+    /// Whether there is a version to go back to.
     pub has_previous: bool,
     /// Why it does not load, and fails.
     pub problem: Option<String>,
@@ -36,23 +40,38 @@ pub struct Shown {
     /// What this version has logged last, oldest first; not in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<Told>,
-    /// Not in a list.
+    /// Of a rule; not in a list.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,
 }
 
+/// What plugins alone have.
+#[derive(Debug, serde::Serialize)]
+pub struct ShownPlugin {
+    /// As its manifest says.
+    pub version: String,
+    pub bytes: u64,
+    pub compiled_bytes: u64,
+    pub config: Value,
+}
+
 impl Shown {
-    pub(super) fn new(tenant: &str, rule: &str, made: &Made) -> Self {
-        let (kept, account) = (&made.kept, &made.account);
+    pub(super) fn new(tenant: &str, name: &str, made: &Made) -> Self {
+        let (kept, pushed, account) = (&made.kept, made.kept.pushed(), &made.account);
+        let (plugin, source) = match kept {
+            Kept::Rule(rule) => (None, rule.source.clone()),
+            Kept::Plugin(plugin) => (Some(ShownPlugin::new(&plugin.version)), String::new()),
+        };
         Self {
             tenant: tenant.to_owned(),
-            name: rule.to_owned(),
-            sha256: kept.sha256.clone(),
+            name: name.to_owned(),
+            sha256: kept.sha256().to_owned(),
+            plugin,
             hooks: kept.hooks().collect(),
-            topics: kept.topics.clone(),
-            pushed_at: kept.pushed_at.clone(),
-            pushed_by: kept.pushed_by.clone(),
-            has_previous: kept.previous.is_some(),
+            topics: pushed.topics.clone(),
+            pushed_at: pushed.pushed_at.clone(),
+            pushed_by: pushed.pushed_by.clone(),
+            has_previous: kept.has_previous(),
             problem: made.problem().map(str::to_owned),
             calls: account.calls(),
             failures: account.failures(),
@@ -60,7 +79,7 @@ impl Shown {
             last_failure: account.last_failure(),
             left_alone: made.left_alone(),
             log: made.tail.lines(),
-            source: kept.source.clone(),
+            source,
         }
     }
 
@@ -71,7 +90,14 @@ impl Shown {
     }
 }
 
-/// A line that a rule has logged.
+impl ShownPlugin {
+    fn new(version: &PluginVersion) -> Self {
+        let PluginVersion { version, config, bytes, compiled_bytes, .. } = version.clone();
+        Self { version, bytes, compiled_bytes, config }
+    }
+}
+
+/// A line that a program has logged.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Told {
     /// RFC 3339, UTC.
@@ -80,12 +106,12 @@ pub struct Told {
     pub line: String,
 }
 
-/// The last lines of a rule's log. They are the tenant's: in the broker's log tenants could write as much
+/// The last lines of a program's log. They are the tenant's: in the broker's log tenants could write as much
 /// as they like.
 #[derive(Default)]
 pub(super) struct Tail(Mutex<VecDeque<Told>>);
 
-/// Lines that are kept, and bytes of each: there may be many thousands of rules.
+/// Lines that are kept, and bytes of each: there may be many thousands of programs.
 const LINES: usize = 16;
 const LONGEST: usize = 256;
 
