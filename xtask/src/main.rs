@@ -1,5 +1,5 @@
-//! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `conformance`, `crash`,
-//! `upgrade`, `overload`, `fuzz`, `bench`, `plugins` and `examples`.
+//! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `simulate`, `conformance`,
+//! `crash`, `upgrade`, `overload`, `fuzz`, `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -17,6 +17,7 @@ mod overload;
 mod packages;
 mod plugins;
 mod run;
+mod simulate;
 mod test;
 mod upgrade;
 
@@ -36,6 +37,9 @@ usage: cargo xtask COMMAND
                               of the MQTT specifications without a test
   interleavings               run what threads hand over in every order of its steps, or every order
                               with few interruptions
+  simulate [--seeds N] [--seed N]
+                              the whole broker with simulated network, clock and disk: 5000 seeds where
+                              nothing is said, or the one that is named
   conformance                 run the tests that show normative statements and write docs/conformance.md
   crash [--minutes N] [--kills N] [--seed N]
                               the broker under load, killed at random instants; checks what it has
@@ -76,6 +80,7 @@ fn dispatch() -> Result<()> {
         Some("test") => test::test(&root, &rest),
         Some("check") if rest.is_empty() => check::check(&root),
         Some("interleavings") if rest.is_empty() => interleavings::interleavings(&root),
+        Some("simulate") => simulate::simulate(&root, &rest),
         Some("conformance") if rest.is_empty() => conformance::conformance(&root),
         Some("crash") => crash::crash(&root, &rest),
         Some("upgrade") => upgrade::upgrade(&root, &rest),

@@ -54,6 +54,7 @@ use self::tenant::{Recipients, Tenant};
 use self::timers::Timers;
 use crate::admission::Admission;
 use crate::audit::{Audit, Foreign};
+use crate::clock;
 use crate::programs::TenantPrograms;
 
 /// The state behind every listener. Connections hold it and call it from their own tasks.
@@ -118,7 +119,7 @@ impl Broker {
             rights,
             metrics: Metrics::default(),
             store,
-            started: Instant::now(),
+            started: clock::now(),
             directory,
             services,
             tenant_programs,
@@ -174,7 +175,7 @@ impl Broker {
         let Some(will) = self.keep_for_abroad(tenant, will) else { return false };
         let lifetime = will.expiry_interval.map(|seconds| Duration::from_secs(seconds.into()));
         let parts = NewMessage {
-            expires_at: lifetime.map(|lifetime| Instant::now() + lifetime),
+            expires_at: lifetime.map(|lifetime| clock::now() + lifetime),
             ..will.message.parts()
         };
         let client = will.client.clone();
@@ -257,7 +258,7 @@ impl Broker {
 
     /// Whether to write about `step` now, and how often it was not written about.
     fn may_report(&self, step: &str) -> Option<u64> {
-        let now = Instant::now();
+        let now = clock::now();
         let mut reported = self.reported.lock();
         match reported.get_mut(step) {
             None => {

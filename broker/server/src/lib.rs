@@ -5,6 +5,7 @@ pub mod admission;
 pub mod audit;
 pub mod broker;
 pub mod cli;
+mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;

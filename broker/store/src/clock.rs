@@ -18,9 +18,21 @@ pub struct WallClock {
     pub unix: UnixMillis,
 }
 
+/// What is asked in place of the system's clocks, where something is.
+static SIMULATED: OnceLock<fn() -> WallClock> = OnceLock::new();
+
+/// Has `clock` be asked for the time from now on, in the whole process and for good: for simulations.
+/// The first who says so is heeded.
+pub fn simulate_clock(clock: fn() -> WallClock) {
+    SIMULATED.get_or_init(|| clock);
+}
+
 impl WallClock {
     pub fn now() -> Self {
-        Self { instant: Instant::now(), unix: UnixMillis::now() }
+        match SIMULATED.get() {
+            Some(clock) => clock(),
+            None => Self { instant: Instant::now(), unix: UnixMillis::now() },
+        }
     }
 
     pub fn unix(&self, at: Instant) -> UnixMillis {
@@ -42,6 +54,9 @@ impl UnixMillis {
     /// while it runs, nothing lasts longer or shorter because a clock is set.
     pub fn now() -> Self {
         static FIRST: OnceLock<WallClock> = OnceLock::new();
+        if let Some(clock) = SIMULATED.get() {
+            return clock().unix;
+        }
         let first = FIRST.get_or_init(|| {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             WallClock { instant: Instant::now(), unix: Self(millis(since)) }

@@ -179,6 +179,27 @@ impl Store for DurableStore {
     }
 }
 
+/// What the thread does, step by step, where the caller is its clock: see
+/// [`Recovery::serve_in_steps`](crate::Recovery::serve_in_steps).
+pub struct Steps(Committer);
+
+impl Steps {
+    /// Writes a transaction of what was appended, wakes who waits for it, and answers what was asked.
+    /// It does not wait. False once the store was closed and has written all.
+    ///
+    /// # Errors
+    /// The disk has failed: nothing is acknowledged from now on.
+    pub fn step(&mut self) -> Result<bool, StoreFailure> {
+        let Self(committer) = self;
+        let work = committer.shared.intake.take(true, None);
+        let ended = committer.turn(work);
+        if !matches!(ended, Ok(true)) {
+            committer.shared.intake.fail();
+        }
+        ended.map_err(|error| StoreFailure(error.to_string()))
+    }
+}
+
 /// The thread's side.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -232,21 +253,36 @@ impl Committer {
         Ok(Arc::new(DurableStore { shared, thread: Mutex::new(Some(thread)) }))
     }
 
+    pub(crate) fn into_steps(mut self) -> (Arc<DurableStore>, Steps) {
+        self.watch_space();
+        let store = DurableStore { shared: self.shared.clone(), thread: Mutex::new(None) };
+        (Arc::new(store), Steps(self))
+    }
+
     fn run(&mut self) -> Result<(), EngineError> {
         loop {
             let patience = self.shared.intake.is_full().then_some(FULL_DISK);
-            let Work { commits, questions, room, stopping } =
-                self.shared.intake.take(self.ledger.is_busy(), patience);
-            if !commits.is_empty() || self.ledger.is_busy() {
-                self.commit(&commits)?;
-            }
-            self.watch_space();
-            self.wake(room);
-            questions.into_iter().for_each(|question| answer(&mut self.ledger, question));
-            if stopping && self.shared.intake.is_drained() {
-                return self.ledger.finish(UnixMillis::now());
+            let work = self.shared.intake.take(self.ledger.is_busy(), patience);
+            if !self.turn(work)? {
+                return Ok(());
             }
         }
+    }
+
+    /// Does what was taken; false where the store has stopped behind it.
+    fn turn(&mut self, work: Work) -> Result<bool, EngineError> {
+        let Work { commits, questions, room, stopping } = work;
+        if !commits.is_empty() || self.ledger.is_busy() {
+            self.commit(&commits)?;
+        }
+        self.watch_space();
+        self.wake(room);
+        questions.into_iter().for_each(|question| answer(&mut self.ledger, question));
+        if stopping && self.shared.intake.is_drained() {
+            self.ledger.finish(UnixMillis::now())?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     fn commit(&mut self, commits: &[Vec<Change>]) -> Result<(), EngineError> {

@@ -37,9 +37,10 @@ use hookmq_core::CommitSequence;
 pub use change::{
     Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
 };
-pub use clock::{UnixMillis, WallClock};
+pub use clock::{UnixMillis, WallClock, simulate_clock};
 pub use committer::{
-    DurableStore, Figures, InFlightAnswer, Question, StoreFailure, WRITING_BOUNDS, WaitingAnswer,
+    DurableStore, Figures, InFlightAnswer, Question, Steps, StoreFailure, WRITING_BOUNDS,
+    WaitingAnswer,
 };
 pub use directory::{DirectoryError, Space, make_directory, sync_name};
 pub use held::HeldStore;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tracing::warn;
 
-use crate::committer::{Committer, DurableStore, StoreFailure};
+use crate::committer::{Committer, DurableStore, Steps, StoreFailure};
 use crate::directory::{Directory, DirectoryError, Space};
 use crate::engine::{Engine, EngineError, MemoryEngine, SqliteEngine, Synchronous};
 use crate::index::Index;
@@ -236,6 +236,12 @@ impl Recovery {
         let Self { ledger, directory, durability, bounds, space, .. } = self;
         let committer = Committer::new(ledger, directory, durability, bounds, space);
         committer.start(Box::new(on_failure)).map_err(OpenError::Thread)
+    }
+
+    /// As [`Self::serve`], without a thread: what it would do is done when the caller says so.
+    pub fn serve_in_steps(self) -> (Arc<DurableStore>, Steps) {
+        let Self { ledger, directory, durability, bounds, space, .. } = self;
+        Committer::new(ledger, directory, durability, bounds, space).into_steps()
     }
 
     /// A store without a directory that was read already.

@@ -33,6 +33,9 @@ pub struct SessionHandle {
     /// Counts connections; what was scheduled under an older one is void.
     pub(crate) epoch: AtomicU32,
     pub(super) slot: Mutex<Slot>,
+    /// The connection that has the session's state, if one has it: not always the one in the slot, which
+    /// may be waiting for it.
+    holder: Mutex<Weak<Control>>,
 }
 
 /// Who has the session's state.
@@ -43,8 +46,8 @@ pub(super) enum Slot {
         session: Box<Session>,
         will: Option<Box<Will>>,
     },
-    /// Who wanted the session has given up: this connection, which has been asked for it, still has it.
-    Leaving(Weak<Control>),
+    /// Who wanted the session has given up: its holder, which has been asked for it, still has it.
+    Leaving,
     /// The session is over.
     Ended,
 }
@@ -62,17 +65,24 @@ pub struct Control {
     judge: AtomicBool,
     inquiry: Mutex<Option<Inquiry>>,
     request: Mutex<Option<Request>>,
-    /// Who has the session for which this connection waits.
-    holder: Mutex<Option<Weak<Control>>>,
 }
 
 /// Where a connection is to tell the filters that its session is subscribed to.
 pub type Inquiry = oneshot::Sender<Vec<(TopicFilter, Qos)>>;
 
+/// A newer connection, which waits for the session.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pub reply: oneshot::Sender<Box<Session>>,
+    pub control: Weak<Control>,
+    /// Whether it begins another session.
+    pub ends_session: bool,
+}
+
 /// What a connection is to do at once.
 #[derive(Debug)]
 pub(super) enum Request {
-    TakeOver { reply: oneshot::Sender<Box<Session>>, ends_session: bool },
+    TakeOver(Successor),
     Disconnect(ReasonCode),
 }
 
@@ -98,6 +108,10 @@ impl SessionHandle {
         account: Arc<QueuedBytes>,
         slot: Slot,
     ) -> Self {
+        let holder = match &slot {
+            Slot::Online(control) => Arc::downgrade(control),
+            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => Weak::new(),
+        };
         Self {
             id,
             key,
@@ -108,6 +122,7 @@ impl SessionHandle {
             doomed: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             slot: Mutex::new(slot),
+            holder: Mutex::new(holder),
         }
     }
 
@@ -153,7 +168,7 @@ impl SessionHandle {
     pub(super) fn take_shared(&self, shared: SharedId) -> Vec<Message> {
         match &mut *self.slot.lock() {
             Slot::Offline { session, .. } => session.outgoing.take_shared(shared),
-            Slot::Online(_) | Slot::Leaving(_) | Slot::Ended => Vec::new(),
+            Slot::Online(_) | Slot::Leaving | Slot::Ended => Vec::new(),
         }
     }
 
@@ -161,7 +176,7 @@ impl SessionHandle {
     pub(super) fn mark(&self) -> Option<Mark> {
         match &*self.slot.lock() {
             Slot::Offline { .. } => self.mailbox.mark(),
-            Slot::Online(_) | Slot::Leaving(_) | Slot::Ended => None,
+            Slot::Online(_) | Slot::Leaving | Slot::Ended => None,
         }
     }
 
@@ -173,7 +188,7 @@ impl SessionHandle {
     pub(super) fn traffic(&self) -> [u64; 4] {
         match &*self.slot.lock() {
             Slot::Online(control) => control.traffic.sum(),
-            Slot::Offline { .. } | Slot::Leaving(_) | Slot::Ended => [0; 4],
+            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => [0; 4],
         }
     }
 
@@ -181,7 +196,7 @@ impl SessionHandle {
     pub fn client(&self) -> Option<Arc<Client>> {
         match &*self.slot.lock() {
             Slot::Online(control) => Some(control.client.lock().clone()),
-            Slot::Offline { .. } | Slot::Leaving(_) | Slot::Ended => None,
+            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => None,
         }
     }
 
@@ -213,18 +228,41 @@ impl SessionHandle {
     }
 }
 
-impl Slot {
-    /// Whether the connection, which has the session, decides what becomes of it.
-    pub(super) fn is_left_to(&self, control: &Arc<Control>) -> bool {
-        match self {
-            Self::Online(owner) => Arc::ptr_eq(owner, control),
-            Self::Leaving(owner) => owner.as_ptr() == Arc::as_ptr(control),
-            Self::Offline { .. } | Self::Ended => false,
+impl SessionHandle {
+    /// Whether the connection, which has the session, decides what becomes of it. `slot` is the session's.
+    pub(super) fn is_left_to(&self, slot: &Slot, control: &Arc<Control>) -> bool {
+        match slot {
+            Slot::Online(owner) => Arc::ptr_eq(owner, control),
+            Slot::Leaving => self.holder.lock().as_ptr() == Arc::as_ptr(control),
+            Slot::Offline { .. } | Slot::Ended => false,
         }
     }
-}
 
-impl SessionHandle {
+    /// Nobody had the session's state, and `control` has it now.
+    pub(super) fn set_holder(&self, control: &Arc<Control>) {
+        *self.holder.lock() = Arc::downgrade(control);
+    }
+
+    /// Whether the connection that had the session's state is gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.holder.lock().strong_count() == 0
+    }
+
+    /// Gives the session's state to `successor`, or back where that has given up.
+    pub(super) fn hand_to(
+        &self,
+        successor: Successor,
+        session: Box<Session>,
+    ) -> Option<Box<Session>> {
+        // Under the lock: at no moment is the state with somebody who is not its holder.
+        let mut holder = self.holder.lock();
+        let refused = successor.reply.send(session).err();
+        if refused.is_none() {
+            *holder = successor.control;
+        }
+        refused
+    }
+
     /// Asks the connection to end, if `why` has a code for who is connected; gives what came with it.
     pub fn disconnect_where<T>(
         &self,
@@ -245,18 +283,7 @@ impl Control {
         let (pending, judge) = (AtomicBool::new(false), AtomicBool::new(false));
         let (inquiry, request) = (Mutex::default(), Mutex::default());
         let (client, traffic) = (Mutex::new(client), TenantTraffic::default());
-        let holder = Mutex::default();
-        Self { client, _place: place, traffic, pending, judge, inquiry, request, holder }
-    }
-
-    /// Who has the session whose place this connection has taken.
-    pub(super) fn holder(self: &Arc<Self>) -> Weak<Self> {
-        self.holder.lock().clone().unwrap_or_else(|| Arc::downgrade(self))
-    }
-
-    /// The session is with `holder`, or where there is none with this connection.
-    pub(super) fn set_holder(&self, holder: Option<Weak<Self>>) {
-        *self.holder.lock() = holder;
+        Self { client, _place: place, traffic, pending, judge, inquiry, request }
     }
 
     /// The client as it has authenticated again.
@@ -267,7 +294,7 @@ impl Control {
     /// A take-over replaces a request to end; nothing replaces a take-over.
     pub(super) fn ask(&self, request: Request) {
         let mut place = self.request.lock();
-        if !matches!(*place, Some(Request::TakeOver { .. })) {
+        if !matches!(*place, Some(Request::TakeOver(_))) {
             *place = Some(request);
         }
         self.pending.store(true, Ordering::Release);
@@ -285,7 +312,7 @@ impl Control {
     #[cold]
     fn pending(&self) -> Option<Asked> {
         match &*self.request.lock() {
-            Some(Request::TakeOver { ends_session, .. }) => {
+            Some(Request::TakeOver(Successor { ends_session, .. })) => {
                 Some(Asked::TakeOver { ends_session: *ends_session })
             }
             Some(Request::Disconnect(reason_code)) => Some(Asked::Disconnect(*reason_code)),
@@ -306,10 +333,10 @@ impl Control {
         self.inquiry.lock().take()
     }
 
-    /// Where the session is to be sent, if a newer connection waits for it, and whether it ends there.
-    pub(super) fn successor(&self) -> Option<(oneshot::Sender<Box<Session>>, bool)> {
+    /// Where the session is to be sent, if a newer connection waits for it.
+    pub(super) fn successor(&self) -> Option<Successor> {
         match self.request.lock().take() {
-            Some(Request::TakeOver { reply, ends_session }) => Some((reply, ends_session)),
+            Some(Request::TakeOver(successor)) => Some(successor),
             _ => None,
         }
     }

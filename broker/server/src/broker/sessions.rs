@@ -5,7 +5,7 @@ mod leaving;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookmq_codec::ReasonCode;
 use hookmq_core::{CommitSequence, Delivery, NEVER_EXPIRES, Recovered, Session};
@@ -16,10 +16,11 @@ use tokio::sync::oneshot;
 use super::Broker;
 use super::meter::{Bound, Place};
 use super::publisher::Will;
-use super::session_handle::{Control, Request, SessionHandle, Slot};
+use super::session_handle::{Control, Request, SessionHandle, Slot, Successor};
 use super::share::Share;
 use super::tenant::Tenant;
 use super::timers::Event;
+use crate::clock;
 
 /// A connection's claim on a session.
 pub struct OpenedSession {
@@ -89,7 +90,6 @@ impl Broker {
                     self.give_up(tenant, &handle, &control);
                     return Err(ReasonCode::ServerBusy);
                 };
-                control.set_holder(None);
                 (handle, Some(session))
             }
         };
@@ -133,10 +133,10 @@ impl Broker {
         handle.mailbox.set_offline(unsent, handle.in_store());
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
-        if !slot.is_left_to(&control) {
+        if !handle.is_left_to(&slot, &control) {
             drop(slot);
             drop(sessions);
-            match self.hand_over(tenant, &control, session, &mut will) {
+            match self.hand_over(tenant, &handle, &control, session, &mut will) {
                 None => return,
                 // Nobody has it but this connection.
                 Some(unclaimed) => session = unclaimed,
@@ -160,7 +160,7 @@ impl Broker {
             let epoch = handle.epoch.load(Ordering::Acquire);
             drop(slot);
             drop(sessions);
-            let now = Instant::now();
+            let now = clock::now();
             let expiry = Duration::from_secs(expiry_interval.into());
             let expires_at = (expiry_interval != NEVER_EXPIRES).then(|| now + expiry);
             self.schedule(&handle, epoch, expires_at, delay.map(|delay| now + delay));
@@ -250,8 +250,8 @@ impl Broker {
         }
         let handle = handle.clone();
         let mut slot = handle.slot.lock();
-        if let Slot::Leaving(holder) = &*slot {
-            if holder.strong_count() == 0 {
+        if let Slot::Leaving = &*slot {
+            if handle.is_abandoned() {
                 // It has gone without leaving, and the session with it.
                 *slot = Slot::Ended;
                 sessions.remove(&client.client_id);
@@ -261,16 +261,20 @@ impl Broker {
         }
         handle.epoch.fetch_add(1, Ordering::AcqRel);
         let found = match std::mem::replace(&mut *slot, Slot::Online(control.clone())) {
-            Slot::Offline { session, will } => Found::Waiting(handle.clone(), session, will),
+            Slot::Offline { session, will } => {
+                handle.set_holder(control);
+                Found::Waiting(handle.clone(), session, will)
+            }
             Slot::Online(owner) => {
                 let (reply, receiver) = oneshot::channel();
-                control.set_holder(Some(owner.holder()));
-                owner.ask(Request::TakeOver { reply, ends_session: clean_start });
+                let control = Arc::downgrade(control);
+                let successor = Successor { reply, control, ends_session: clean_start };
+                owner.ask(Request::TakeOver(successor));
                 handle.mailbox.wake();
                 Found::InUse(handle.clone(), receiver)
             }
             // Ended sessions leave the map under the same lock, and who leaves has been looked at.
-            Slot::Ended | Slot::Leaving(_) => return Err(ReasonCode::ServerBusy),
+            Slot::Ended | Slot::Leaving => return Err(ReasonCode::ServerBusy),
         };
         drop(slot);
         Ok(found)
@@ -297,9 +301,10 @@ impl Broker {
         if !owned {
             drop(sessions);
             // A third connection was quicker and waits for the session of this one.
-            if let Some((successor, _)) = control.successor() {
+            if let Some(successor) = control.successor() {
                 // If it has given up meanwhile, there is nothing of worth in here.
-                let _ = successor.send(Box::new(Session::new(self.limits.receive_maximum)));
+                let fresh = Box::new(Session::new(self.limits.receive_maximum));
+                let _ = handle.hand_to(successor, fresh);
             }
             self.unsubscribe_all(tenant, handle, &mut old);
             return Err(ReasonCode::SessionTakenOver);
@@ -314,7 +319,7 @@ impl Broker {
         let _sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
         if matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control)) {
-            *slot = Slot::Leaving(control.holder());
+            *slot = Slot::Leaving;
         }
     }
 

@@ -1,7 +1,6 @@
 //! What the tables and the configuration say of tenants, put in force for those that are in use.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use hookmq_access::{Directory, Quota};
 use hookmq_codec::ReasonCode;
@@ -13,6 +12,7 @@ use super::Broker;
 use super::limits::Limits;
 use super::meter::{Bound, Place};
 use super::tenant::Tenant;
+use crate::clock;
 
 impl Broker {
     /// What the tables say of a tenant, and else the configuration.
@@ -38,7 +38,7 @@ impl Broker {
         }
         let own = tenant.session(&client.client_id);
         let takes_over = own.is_some_and(|it| it.username == client.username && it.is_online());
-        Place::take(tenant, takes_over, Instant::now()).map_err(|bound| {
+        Place::take(tenant, takes_over, clock::now()).map_err(|bound| {
             let reason = match bound {
                 Bound::ConnectsPerSecond => "the tenant's clients connect too often",
                 _ => "the tenant has as many connections as it may",

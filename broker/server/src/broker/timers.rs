@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::Broker;
 use super::session_handle::SessionHandle;
+use crate::clock;
 
 /// Something due to a session at an instant, void when the client has connected since.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Timers {
     /// Carries the events out as they fall due, for as long as the task lives.
     pub async fn run(broker: Arc<Broker>) {
         loop {
-            while let Some(event) = broker.timers.pop_due(Instant::now()) {
+            while let Some(event) = broker.timers.pop_due(clock::now()) {
                 broker.handle_timer(event);
             }
             let earlier = broker.timers.earlier.notified();
@@ -86,6 +87,7 @@ impl Timers {
                 None => earlier.await,
                 // Both branches only wait, so either may be dropped.
                 Some(at) => tokio::select! {
+                    biased;
                     () = tokio::time::sleep_until(at.into()) => {}
                     () = earlier => {}
                 },

@@ -14,6 +14,7 @@ use super::driver::{Driver, Terms};
 use crate::broker::meter::Bound;
 use crate::broker::share::Share;
 use crate::broker::topic_cache::TopicCache;
+use crate::clock;
 
 /// Why no more was delivered in this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,10 @@ impl<S: Stream> Driver<S> {
     /// then from the mailbox, then from shared subscriptions.
     #[inline]
     pub(super) fn deliver(&mut self) -> Stopped {
-        let given = self.tenant.meter.outgoing.allowance(Instant::now);
+        let given = self.tenant.meter.outgoing.allowance(clock::now);
         self.sendable = given;
         let stopped = self.deliver_all();
-        self.tenant.meter.outgoing.settle(given, self.sendable, Instant::now);
+        self.tenant.meter.outgoing.settle(given, self.sendable, clock::now);
         if stopped == Stopped::HeldBack {
             self.hold(Bound::Outgoing);
         }
@@ -88,7 +89,7 @@ impl<S: Stream> Driver<S> {
                     return Stopped::Empty;
                 }
             }
-            let now = *now.get_or_insert_with(Instant::now);
+            let now = *now.get_or_insert_with(clock::now);
             while let Some(delivery) = self.batch.front() {
                 if self.out.len() >= WRITE_SIZE {
                     return Stopped::OutputFull;
@@ -108,7 +109,7 @@ impl<S: Stream> Driver<S> {
 
     /// Fetches this member's part from each shared subscription.
     fn deliver_shared(&mut self) -> Stopped {
-        let now = Instant::now();
+        let now = clock::now();
         let session = self.opened.handle.id;
         let mut more = false;
         for place in 0..self.opened.shares.len() {
@@ -184,7 +185,7 @@ impl<S: Stream> Driver<S> {
     /// Sends again what an earlier connection left in flight, in its order, with DUP `[MQTT-3.3.1-1]`.
     /// None: that was all.
     fn redeliver(&mut self) -> Option<Stopped> {
-        let now = Instant::now();
+        let now = clock::now();
         loop {
             if self.out.len() >= WRITE_SIZE {
                 return Some(Stopped::OutputFull);

@@ -41,6 +41,7 @@ use crate::broker::publisher::{Publisher, Will};
 use crate::broker::session_handle::Asked;
 use crate::broker::sessions::OpenedSession;
 use crate::broker::tenant::Tenant;
+use crate::clock;
 
 /// What the client asked for and was granted, as far as the driver needs to know.
 #[derive(Debug, Clone)]
@@ -160,7 +161,7 @@ impl<S: Stream> Driver<S> {
             owed: None,
             stores: false,
             authentication,
-            last_packet: Instant::now(),
+            last_packet: clock::now(),
             stalled: None,
             timer: None,
             traffic: Traffic::default(),
@@ -321,7 +322,7 @@ impl<S: Stream> Driver<S> {
 
     #[cold]
     fn stall<T>(&mut self) -> Poll<T> {
-        self.stalled.get_or_insert_with(Instant::now);
+        self.stalled.get_or_insert_with(clock::now);
         Poll::Pending
     }
 
@@ -329,7 +330,7 @@ impl<S: Stream> Driver<S> {
     /// that its silence says nothing.
     fn moved(&mut self) {
         if self.stalled.take().is_some() {
-            self.last_packet = Instant::now();
+            self.last_packet = clock::now();
         }
     }
 }

@@ -48,18 +48,19 @@ impl Broker {
     pub(super) fn hand_over(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
+        handle: &SessionHandle,
         control: &Control,
         session: Box<Session>,
         will: &mut Option<Box<Will>>,
     ) -> Option<Box<Session>> {
-        let Some((successor, ends_session)) = control.successor() else { return Some(session) };
+        let Some(successor) = control.successor() else { return Some(session) };
         // The client is back before the delay is over, unless its session is another.
-        if (ends_session || !session.outlives_connection())
+        if (successor.ends_session || !session.outlives_connection())
             && let Some(will) = will.take()
         {
             self.publish_will(tenant, *will);
         }
-        successor.send(session).err()
+        handle.hand_to(successor, session)
     }
 
     /// Removes what an ended session has left in the tenant and, with the commit that it gives, in the

@@ -120,6 +120,23 @@ async fn so_does_one_for_which_several_have_waited() {
 }
 
 #[tokio::test]
+async fn one_that_was_handed_on_stays_with_whoever_has_it_now() {
+    let scene = scene();
+    let slow = scene.begin().await;
+    let (first, second) = (scene.claim(), scene.claim());
+    scene.leave(slow);
+    scene.give_up(second);
+    assert_eq!(scene.open().await.err(), Some(ReasonCode::ServerBusy));
+    assert_eq!(scene.ends(), 0, "the first has it");
+    let Claim { control, handle, reply } = first;
+    let session = reply.await.unwrap();
+    let opened = OpenedSession { handle, control, session, present: true, shares: Vec::new() };
+    scene.leave(opened);
+    assert!(scene.open().await.unwrap().present);
+    assert_eq!(scene.ends(), 0);
+}
+
+#[tokio::test]
 async fn a_session_whose_connection_has_gone_without_leaving_it_ends() {
     let scene = scene();
     drop(scene.begin().await);

@@ -1,7 +1,5 @@
 //! Whether a client is to be asked who it is, and once that is known, whether it is kept out.
 
-use std::time::Instant;
-
 use hookmq_access::Ban;
 use hookmq_codec::{Connect, ReasonCode};
 use hookmq_hooks::{Client, ConnectionFacts};
@@ -9,6 +7,7 @@ use hookmq_hooks::{Client, ConnectionFacts};
 use super::{Identified, Refusal, Refused, refusal};
 use crate::admission::{Claim, ClaimedName};
 use crate::broker::Broker;
+use crate::clock;
 
 /// Goes through the connect steps, `asked`, with a client that is not kept out before them, and looks
 /// afterwards whether it is.
@@ -44,7 +43,7 @@ fn before_steps(
     let of_client_id = ClaimedName::ClientId(connect.client_id);
     let name = connect.username.map_or(of_client_id, ClaimedName::Username);
     let claim = backoff.claim(peer.ip(), &facts.listener, name);
-    match backoff.may_try(claim, Instant::now()) {
+    match backoff.may_try(claim, clock::now()) {
         true => Ok(Some(claim)),
         false => Err(held_back(broker, "too many failed authentications; try again later")),
     }
@@ -57,7 +56,7 @@ fn note_answer(broker: &Broker, claim: Claim, identified: &Identified) {
     };
     match identified {
         Ok(_) => broker.admission.backoff.succeeded(claim),
-        Err(refusal) if failed(refusal) => broker.admission.backoff.failed(claim, Instant::now()),
+        Err(refusal) if failed(refusal) => broker.admission.backoff.failed(claim, clock::now()),
         Err(_) => {}
     }
 }
@@ -70,7 +69,7 @@ async fn after_steps(broker: &Broker, client: &Client) -> Result<(), Box<Refusal
         // Nobody can say that it is not banned.
         Err(error) => return Err(refusal(ReasonCode::ServerUnavailable, error.to_string())),
     }
-    match broker.admission.flapping.may_enter(client, Instant::now()) {
+    match broker.admission.flapping.may_enter(client, clock::now()) {
         true => Ok(()),
         false => Err(held_back(broker, "the client connects too often; try again later")),
     }

@@ -8,6 +8,7 @@ use hookmq_store::Room;
 
 use super::Driver;
 use crate::broker::meter::Bound;
+use crate::clock;
 use crate::connection::Stream;
 use crate::connection::ending::Ending;
 
@@ -31,7 +32,7 @@ impl<S: Stream> Driver<S> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Ending>> {
-        if self.tenant.meter.incoming.allowance(Instant::now).is_spent() {
+        if self.tenant.meter.incoming.allowance(clock::now).is_spent() {
             self.hold(Bound::Incoming);
             return Poll::Pending;
         }
@@ -53,7 +54,7 @@ impl<S: Stream> Driver<S> {
             return false;
         }
         store.wake_when_room(waker);
-        let until = Instant::now() + AT_THE_LATEST;
+        let until = clock::now() + AT_THE_LATEST;
         let held = self.held.get_or_insert_with(|| Box::new(Held { until, is_unread: true }));
         held.is_unread = true;
         true
@@ -68,7 +69,7 @@ impl<S: Stream> Driver<S> {
             Bound::Outgoing => &meter.outgoing,
             _ => &meter.incoming,
         };
-        let until = meter.again_at(flow, Instant::now());
+        let until = meter.again_at(flow, clock::now());
         let held = self.held.get_or_insert_with(|| Box::new(Held { until, is_unread: false }));
         held.until = held.until.min(until);
         held.is_unread |= bound == Bound::Incoming;

@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use hookmq_codec::{PacketType, decode_within, frame, needed};
 use tokio::io::ReadBuf;
 
 use super::Driver;
+use crate::clock;
 use crate::connection::Stream;
 use crate::connection::buffers::{READ_SIZE, with_read_buffer};
 use crate::connection::ending::Ending;
@@ -75,7 +75,7 @@ impl<S: Stream> Driver<S> {
     /// Handles the packets that are whole, as far as the tenant's quota allows; gives the length of
     /// these.
     pub(super) fn take_in(&mut self, bytes: &[u8]) -> Result<usize, Ending> {
-        let now = Instant::now();
+        let now = clock::now();
         let given = self.tenant.meter.incoming.allowance(|| now);
         let mut left = given;
         let mut used = 0;

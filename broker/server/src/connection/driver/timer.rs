@@ -8,6 +8,7 @@ use hookmq_codec::ReasonCode;
 use tokio::time::Sleep;
 
 use super::Driver;
+use crate::clock;
 use crate::connection::Stream;
 use crate::connection::ending::Ending;
 
@@ -17,7 +18,7 @@ pub(super) fn from_now(milliseconds: u64) -> Instant {
     let left = moment.and_then(|moment| moment.duration_since(SystemTime::now()).ok());
     // Longer than any connection lasts.
     let longest = Duration::from_secs(100 * 365 * 24 * 3600);
-    Instant::now() + left.unwrap_or_default().min(longest)
+    clock::now() + left.unwrap_or_default().min(longest)
 }
 
 /// A timer that is set anew only when it has gone off or must go off sooner.
@@ -70,7 +71,7 @@ impl<S: Stream> Driver<S> {
             timer.reset(deadline);
         }
         while timer.sleep.as_mut().poll(context).is_ready() {
-            let now = Instant::now();
+            let now = clock::now();
             if ends_at.is_some_and(|at| now >= at)
                 && let Some(ending) = ending
             {
