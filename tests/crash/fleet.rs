@@ -23,6 +23,9 @@ const WHIM: Duration = Duration::from_millis(4);
 /// Without any packet for so long, nothing more comes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// With packets coming all the while, which on a busy disk may be thousands that wait for it.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// A shorter delay of a will is waited for.
 const SHORT_DELAY_S: u32 = 10;
 
@@ -167,7 +170,7 @@ impl Fleet {
     /// Waits until all is done that was begun, and all has come that must.
     pub fn finish(&mut self) {
         self.all_act(Mood::Finishing);
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + LONGEST;
         while Instant::now() < deadline {
             let waiting = match self.is_finished() {
                 true => Duration::ZERO,
