@@ -5,7 +5,6 @@
 
 mod advice;
 mod call;
-mod compiled;
 mod engine;
 mod error;
 mod fault;

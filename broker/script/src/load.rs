@@ -8,17 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use hookmq_codec::TopicFilter;
 use hookmq_hooks::{HookSet, ProgramIdentity, ProgramKind};
 use rhai::{
-    AST, ASTFlags, ASTNode, Array, Dynamic, Expr, Map, OptimizationLevel, Position, Scope, Stmt,
+    AST, ASTFlags, ASTNode, Array, Dynamic, Engine, Expr, Map, OptimizationLevel, Position, Scope,
+    Stmt,
 };
 use sha2::{Digest, Sha256};
 
 use crate::advice::syntax_problem;
 use crate::call::Setting;
-use crate::compiled::{Compiled, Copies, Recipe};
 use crate::error::Source;
 use crate::fault::Failure;
 use crate::functions::{Patterns, is_changeable};
-use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, TestOutcome, call};
+use crate::rule::Spares;
+use crate::{Problem, Rule, RuleEngine, RuleError, RuleOutline, TestOutcome, call, objects};
 
 /// The functions that a rule may define for the pipeline, with their parameters, in the order of
 /// [`hookmq_hooks::Hook::ALL`].
@@ -40,30 +41,24 @@ struct Outline {
 }
 
 /// A rule that is in order, but for its tests.
-struct Prepared<'a> {
+struct Prepared {
+    name: String,
     hooks: HookSet,
     topics: Vec<TopicFilter>,
-    recipe: Recipe<'a>,
-    compiled: Compiled,
+    engine: Engine,
+    ast: AST,
     authorize_is_cacheable: bool,
     version: String,
-}
-
-impl Prepared<'_> {
-    fn run_tests(&self, source: Source<'_>) -> Vec<TestOutcome> {
-        own_tests::run(self.recipe.rules, &self.compiled.engine, &self.compiled.ast, source)
-    }
 }
 
 pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, RuleError> {
     let source = Source { file, text };
     let prepared = prepare(rules, source)?;
-    let outcomes = prepared.run_tests(source);
+    let outcomes = own_tests::run(rules, &prepared.engine, &prepared.ast, source);
     finish(outcomes.into_iter().filter_map(|outcome| outcome.problem).collect())?;
-    let Prepared { hooks, topics, recipe, compiled, authorize_is_cacheable, version } = prepared;
-    let copies =
-        Copies::new(compiled, &recipe).map_err(|error| one(syntax_problem(source, &error)))?;
-    let name = recipe.name;
+    let Prepared { name, hooks, topics, engine, mut ast, authorize_is_cacheable, version } =
+        prepared;
+    ast.retain_functions(|_, _, name, _| !name.starts_with("test_"));
     let sha256 = hex::encode(Sha256::digest(text));
     Ok(Rule {
         identity: ProgramIdentity { kind: ProgramKind::Rule, name, version, sha256 },
@@ -72,7 +67,9 @@ pub(crate) fn load(rules: &RuleEngine, file: &str, text: &str) -> Result<Rule, R
         hooks,
         functions: HOOKS.map(|(name, _)| (name, source.position_of_function(name))),
         topics,
-        copies,
+        engine,
+        ast,
+        spares: Spares::default(),
         authorize_is_cacheable,
         clock: rules.clock,
         deadline: rules.limits.deadline,
@@ -87,10 +84,10 @@ pub(crate) fn test(
 ) -> Result<Vec<TestOutcome>, RuleError> {
     let source = Source { file, text };
     let prepared = prepare(rules, source)?;
-    Ok(prepared.run_tests(source))
+    Ok(own_tests::run(rules, &prepared.engine, &prepared.ast, source))
 }
 
-fn prepare<'a>(rules: &'a RuleEngine, source: Source<'a>) -> Result<Prepared<'a>, RuleError> {
+fn prepare(rules: &RuleEngine, source: Source<'_>) -> Result<Prepared, RuleError> {
     let name = rule_name(source, rules.limits.source_size)?;
     let tree = parse(rules, source)?;
     let (outline, problems) = Outline::of(&tree, source);
@@ -100,20 +97,16 @@ fn prepare<'a>(rules: &'a RuleEngine, source: Source<'a>) -> Result<Prepared<'a>
     finish(functions::check(rules, &tree, &outline, source))?;
 
     let patterns = Patterns::default();
-    let recipe = Recipe {
-        rules,
-        name,
-        text: source.text,
-        constants,
-        properties: outline.properties.clone(),
-        patterns,
-    };
-    let compiled = recipe.compile().map_err(|error| one(syntax_problem(source, &error)))?;
-    finish(prepare_patterns(&recipe.patterns, &compiled.ast, source))?;
-    let constants = &recipe.constants;
+    let mut engine = rules.build(&name, &constants, &patterns);
+    objects::register_fields(&mut engine, outline.properties.iter().map(String::as_str));
+    let mut ast = engine
+        .compile_with_scope(&constants, source.text)
+        .map_err(|error| one(syntax_problem(source, &error)))?;
+    ast.clear_statements();
+    finish(prepare_patterns(&patterns, &ast, source))?;
     let version = constants.get_value::<String>("VERSION").unwrap_or_default();
     let authorize_is_cacheable = outline.is_cacheable();
-    Ok(Prepared { hooks: hooks(&tree), topics, recipe, compiled, authorize_is_cacheable, version })
+    Ok(Prepared { name, hooks: hooks(&tree), topics, engine, ast, authorize_is_cacheable, version })
 }
 
 /// As [`load`], as far as it goes without running anything.

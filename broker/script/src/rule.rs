@@ -7,12 +7,11 @@ use hookmq_codec::TopicFilter;
 use hookmq_core::Message;
 use hookmq_hooks::{
     Access, AuthorizeVerdict, BoxFuture, Client, ConnectAttempt, ConnectVerdict, DeliverVerdict,
-    FailureKind, Hook, HookSet, Program, ProgramIdentity, PublishAnswer, StepFailure,
+    FailureKind, Hook, HookSet, Kept, Program, ProgramIdentity, PublishAnswer, StepFailure,
 };
-use rhai::{Dynamic, EvalContext, Position, Scope};
+use rhai::{AST, Caches, Dynamic, Engine, EvalContext, GlobalRuntimeState, Position, Scope};
 
 use crate::call::{self, Clock};
-use crate::compiled::{Copies, State};
 use crate::fault::Failure;
 use crate::objects::access::AccessFacts;
 use crate::objects::attempt::AttemptRef;
@@ -29,7 +28,9 @@ pub struct Rule {
     /// The name of each hook's function and where it stands, in the order of [`Hook::ALL`].
     pub(crate) functions: [(&'static str, Position); 4],
     pub(crate) topics: Vec<TopicFilter>,
-    pub(crate) copies: Copies,
+    pub(crate) engine: Engine,
+    pub(crate) ast: AST,
+    pub(crate) spares: Spares,
     pub(crate) authorize_is_cacheable: bool,
     pub(crate) clock: Clock,
     pub(crate) deadline: Duration,
@@ -49,16 +50,22 @@ impl Rule {
     ) -> Result<Dynamic, StepFailure> {
         let (name, place) = &self.functions[hook as usize];
         call::begin_for(tenant, self.clock, self.deadline);
-        let compiled = self.copies.own();
-        let mut state = compiled.state();
-        let (State { global, caches }, mut scope) = (&mut state, Scope::new());
-        let answer = EvalContext::new(&compiled.engine, global, caches, &mut scope, None)
+        let mut spare = self.spares.take().unwrap_or_else(|| self.new_state());
+        let (State { global, caches }, mut scope) = (&mut spare, Scope::new());
+        let answer = EvalContext::new(&self.engine, global, caches, &mut scope, None)
             .call_fn_raw(name, false, false, arguments);
         let value = answer
             .map_err(|error| Failure::from_error(*error).into_step_failure(&self.file, *place))?;
-        compiled.give_back(state);
+        spare.global.num_operations = 0;
+        self.spares.give_back(spare);
         Verdict::tell(&value, &self.file, (name, *place));
         Ok(value)
+    }
+
+    fn new_state(&self) -> State {
+        let mut global = self.engine.new_global_runtime_state();
+        global.lib.push(self.ast.shared_lib().clone());
+        State { global, caches: Caches::new() }
     }
 
     fn call_with_message(
@@ -94,6 +101,17 @@ impl Rule {
         Verdict::of_connect(value).map_err(|message| self.bad_output(Hook::Connect, message))
     }
 }
+
+/// What the engine keeps while a call runs, and what the next call has of it: which function each call in
+/// the rule means. To find that out anew takes as long as a short rule runs.
+pub(crate) struct State {
+    global: GlobalRuntimeState,
+    caches: Caches,
+}
+
+/// Each running call has a state of its own, so there are as many as calls ran at once; each is bounded by
+/// the calls that stand in the rule. A call that fails may leave its state in disorder: it is dropped.
+pub(crate) type Spares = Kept<State>;
 
 impl Program for Rule {
     fn identity(&self) -> &ProgramIdentity {
