@@ -4,10 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hookmq_codec::{PacketId, Qos, TopicFilter};
-use hookmq_core::{Message, Subscription};
+use hookmq_core::{Delivery, Message, Subscription};
 use serde::{Deserialize, Serialize};
 
-use crate::{UnixMillis, WallClock, filter_text};
+use crate::{Reference, UnixMillis, WallClock, filter_text};
 
 /// Whose session: unique within the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,10 +167,11 @@ pub enum Change {
         to: QueueKey,
         id: MessageId,
     },
-    /// The message is about to be sent under this id.
+    /// The message is about to be sent under this id, or was: one of QoS 1 is noted when its client goes.
     PacketIdAssigned {
         session: SessionKey,
         id: MessageId,
+        copy: SentCopy,
         packet_id: PacketId,
     },
     /// PUBREC has come: the message is delivered, the exchange is not over.
@@ -178,7 +179,7 @@ pub enum Change {
         session: SessionKey,
         packet_id: PacketId,
     },
-    /// PUBCOMP has come, or PUBACK for a message whose packet id is known by this store.
+    /// The packet id is free: PUBCOMP has come, or the client has refused the message.
     Completed {
         session: SessionKey,
         packet_id: PacketId,
@@ -206,6 +207,33 @@ pub enum Change {
     Expired {
         at: UnixMillis,
     },
+}
+
+/// Which copy of a message was sent. A session may be due two of one message: as retained, or by a shared
+/// subscription beside its own; its queue has it once, as it came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentCopy {
+    pub qos: Qos,
+    pub retain: bool,
+    /// By a shared subscription, in whose queue it was as it was published.
+    pub shared: bool,
+}
+
+impl From<&Delivery> for SentCopy {
+    fn from(delivery: &Delivery) -> Self {
+        let Delivery { qos, retain, .. } = *delivery;
+        Self { qos, retain, shared: delivery.shared.is_some() }
+    }
+}
+
+impl SentCopy {
+    /// Whether the queue has this one.
+    pub(crate) fn is(&self, held: &Reference) -> bool {
+        match self.shared {
+            true => held.qos() >= self.qos,
+            false => (held.qos(), held.retain()) == (self.qos, self.retain),
+        }
+    }
 }
 
 impl Change {

@@ -35,7 +35,8 @@ use std::task::Waker;
 use hookmq_core::CommitSequence;
 
 pub use change::{
-    Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SessionKey, SharedKey,
+    Change, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy, SentCopy, SessionKey,
+    SharedKey,
 };
 pub use clock::{UnixMillis, WallClock, simulate_clock};
 pub use committer::{

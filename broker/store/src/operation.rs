@@ -54,6 +54,9 @@ pub(crate) enum Operation {
     },
 }
 
+/// Of a packet id that is used for what is no message of its own. An earlier broker finds none under it.
+pub(crate) const NO_MESSAGE: MessageId = MessageId(u64::MAX);
+
 /// What happens within a session that goes on; as stable as [`Operation`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum SessionStep {

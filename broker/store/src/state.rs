@@ -54,7 +54,7 @@ pub struct StoredSubscription {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     pub packet_id: NonZeroU16,
-    /// None once PUBREC has come: PUBCOMP is awaited.
+    /// None once PUBREC has come, and for a second copy of one message: PUBCOMP is awaited.
     pub message: Option<Reference>,
 }
 

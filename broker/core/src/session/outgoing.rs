@@ -30,7 +30,8 @@ enum Slot {
     Sent(Delivery),
     /// PUBREC came; waits for PUBCOMP.
     Released,
-    /// As `Sent`, on this connection; the client may not have it any more, so it is never sent again.
+    /// As `Sent`, on this connection; the client may not have it any more, so it is never sent again. Of
+    /// QoS 2 PUBREL goes in its place: the client may hold the id, and would take another message for it.
     Withheld(Qos),
     Done,
 }
@@ -81,8 +82,10 @@ impl Outgoing {
         self.sent = 0;
         self.in_flight = 0;
         for slot in &mut self.slots {
-            if let Slot::Withheld(_) = slot {
-                *slot = Slot::Done;
+            match slot {
+                Slot::Withheld(Qos::ExactlyOnce) => *slot = Slot::Released,
+                Slot::Withheld(_) => *slot = Slot::Done,
+                Slot::Sent(_) | Slot::Released | Slot::Done => {}
             }
         }
         self.drop_finished();
@@ -183,10 +186,15 @@ impl Outgoing {
         })
     }
 
-    /// Treats a message as delivered that the client can no longer be sent `[MQTT-3.1.2-25]`.
+    /// Treats a message as delivered that the client can no longer be sent `[MQTT-3.1.2-25]`. One of QoS 2
+    /// is to be released: an earlier connection may have brought it.
     pub fn abandon(&mut self, id: PacketId) -> Result<Option<Delivery>, PacketIdNotFound> {
         let place = self.place(id)?;
-        match self.slots[place] {
+        match &self.slots[place] {
+            Slot::Sent(delivery) if delivery.qos == Qos::ExactlyOnce => {
+                let sent = std::mem::replace(&mut self.slots[place], Slot::Released);
+                Ok(sent.into_delivery())
+            }
             Slot::Sent(_) => Ok(self.finish(place)),
             Slot::Released | Slot::Done | Slot::Withheld(_) => Err(PacketIdNotFound),
         }
@@ -229,18 +237,22 @@ impl Outgoing {
 
     /// Takes out what is `lost` to the client, in its order: it is not sent again. What this connection
     /// has sent keeps its id until it is acknowledged or the connection ends.
-    pub fn withhold(&mut self, lost: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
+    pub fn withhold(&mut self, lost: impl Fn(&Delivery) -> bool) -> Vec<(PacketId, Delivery)> {
         let mut withheld = Vec::new();
         for place in (0..self.slots.len()).rev() {
             let Slot::Sent(delivery) = &self.slots[place] else { continue };
             if !lost(delivery) {
                 continue;
             }
-            let kept = Slot::Withheld(delivery.qos);
+            let (id, qos, is_sent) = (advance(self.first, place), delivery.qos, place < self.sent);
+            let kept = match qos {
+                Qos::ExactlyOnce if !is_sent => Slot::Released,
+                _ => Slot::Withheld(qos),
+            };
             if let Slot::Sent(delivery) = std::mem::replace(&mut self.slots[place], kept) {
-                withheld.push(delivery);
+                withheld.push((id, delivery));
             }
-            if place >= self.sent {
+            if qos < Qos::ExactlyOnce && !is_sent {
                 self.finish(place);
             }
         }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::time::Instant;
 
-use hookmq_codec::{Ack, AckProperties, OutgoingPublish, Packet, PacketId, Qos, ReasonCode};
+use hookmq_codec::{OutgoingPublish, PacketId, Qos, ReasonCode};
 use hookmq_core::{CommitSequence, Delivery, Message, Redelivery};
 use hookmq_hooks::{Hook, StepSet};
 
@@ -201,11 +201,8 @@ impl<S: Stream> Driver<S> {
                     self.redeliver_one(id, delivery, now);
                 }
                 Some(Redelivery::Release(packet_id)) => {
-                    let reason_code = ReasonCode::Success;
-                    let properties = AckProperties::default();
-                    let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
                     // An acknowledgement without properties always fits.
-                    let _ = self.send(&release);
+                    let _ = self.send_release(packet_id, ReasonCode::Success);
                 }
             }
         }
@@ -238,9 +235,13 @@ impl<S: Stream> Driver<S> {
 
     /// The message in flight under `id` cannot be sent to the client.
     fn abandon(&mut self, id: PacketId) {
-        if let Ok(Some(delivery)) = self.opened.session.outgoing.abandon(id) {
-            self.settle_delivery(&delivery);
+        let Ok(Some(delivery)) = self.opened.session.outgoing.abandon(id) else { return };
+        if delivery.qos < Qos::ExactlyOnce {
+            return self.settle_delivery(&delivery);
         }
+        self.release(id, &delivery);
+        // As above.
+        let _ = self.send_release(id, ReasonCode::Success);
     }
 
     #[inline(always)]
@@ -280,10 +281,11 @@ impl<S: Stream> Driver<S> {
         if !fits(&packet, &self.terms) {
             return self.settle_delivery(&delivery);
         }
-        // What is behind a message that waits goes behind it: in the order in which it is sent again.
+        // What is behind a message that waits goes behind it: in the order in which it was published, and
+        // is sent again.
         let waits = delivery.message.onward_after() > CommitSequence::NONE
             || delivery.qos == Qos::ExactlyOnce && self.has_stored(&delivery)
-            || delivery.qos > Qos::AtMostOnce && self.defers();
+            || delivery.message.qos() > Qos::AtMostOnce && self.defers();
         if waits {
             return self.deliver_later(delivery, published, dup, now);
         }

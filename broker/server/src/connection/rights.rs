@@ -167,14 +167,13 @@ impl<S: Stream> Driver<S> {
         withheld.extend(self.opened.handle.mailbox.withhold(is_lost));
         let in_flight = self.opened.session.outgoing.withhold(is_lost);
         let number = withheld.len() + in_flight.len();
-        for delivery in in_flight {
+        for (packet_id, delivery) in in_flight {
             let share = shares.iter().find(|share| Some(share.id) == delivery.shared);
             match share {
-                // One of QoS 2 may be with the client already.
-                Some(share) if delivery.qos == Qos::AtLeastOnce => {
-                    share.hand_back(&self.opened.handle, vec![delivery.message]);
-                }
-                _ => withheld.push(delivery),
+                // May be with the client already.
+                _ if delivery.qos == Qos::ExactlyOnce => self.release(packet_id, &delivery),
+                Some(share) => share.hand_back(&self.opened.handle, vec![delivery.message]),
+                None => withheld.push(delivery),
             }
         }
         withheld.iter().for_each(|delivery| self.settle_delivery(delivery));

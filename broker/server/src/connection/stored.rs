@@ -156,8 +156,12 @@ impl<S: Stream> Driver<S> {
             && self.has_stored(&delivery)
         {
             let session = self.opened.handle.key.clone();
-            let id = MessageId(delivery.message.stored());
-            self.owed().changes.push(Change::PacketIdAssigned { session, id, packet_id });
+            self.owed().changes.push(Change::PacketIdAssigned {
+                session,
+                id: MessageId(delivery.message.stored()),
+                copy: (&delivery).into(),
+                packet_id,
+            });
         }
         let packet = outgoing(&delivery, packet_id, dup, now);
         self.traffic.messages_sent += 1;

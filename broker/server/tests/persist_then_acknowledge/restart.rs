@@ -1,5 +1,6 @@
 //! What was durable when the process ended is taken up, and what that changes is stored in its order.
 
+use hookmq::broker::limits::Limits;
 use hookmq::broker::recovery::Remains;
 use hookmq_codec::ProtocolVersion;
 use hookmq_store::Room;
@@ -100,6 +101,56 @@ async fn a_message_of_qos_2_goes_on_under_its_packet_id_and_pubrel_from_where_it
         sent.sort();
         assert_eq!(sent, ["PUBLISH 2 2 t again", "PUBREL 1"]);
         subscriber.expect_nothing().await;
+    }
+}
+
+/// It comes as a retained one while it waits for the same client as it was published. The client then holds
+/// both packet ids, and would take what comes next under one of them for this message.
+#[tokio::test]
+async fn a_message_that_is_sent_twice_keeps_both_packet_ids() {
+    for version in VERSIONS {
+        let limits = Limits { maximum_inflight: 2, ..Limits::default() };
+        let mut world = World::with_limits(version, limits);
+        let mut client = world.subscriber("c", Keep::Session, "t").await;
+        let mut publisher = world.client("p", Keep::Nothing).await;
+        for id in 1..=2 {
+            publisher.publish("t", 2, id).await;
+            assert_eq!(world.commit().await, format!("Queued #{id} c"));
+            world.release_seen();
+            let assigned = format!("Assigned #{id} c {id}");
+            let sent = world.answer_behind(&assigned, &mut client).await;
+            assert_eq!(sent, format!("PUBLISH 2 {id} t"));
+        }
+        publisher.publish("t", 1, 3).await;
+        assert_eq!(world.commit().await, "Queued #3 c");
+        // Behind the third, which waits for the window.
+        publisher.retain("t", 2, 4, b"x").await;
+        assert_eq!(world.commit().await, "Retained #4, Queued #4 c");
+        client.subscribe("t", 2).await;
+        assert_eq!(world.answer_behind("Subscribed c t", &mut client).await, "SUBACK 1");
+        for id in 1..=2 {
+            client.pubrec(id).await;
+            let released = format!("Released c {id}");
+            assert_eq!(world.answer_behind(&released, &mut client).await, format!("PUBREL {id}"));
+        }
+        client.pubcomp(1).await;
+        assert_eq!(world.commit().await, "Completed c 1, Queued #4 c, Taken #4 c");
+        assert_eq!(client.receive().await, "PUBLISH 1 3 t");
+        client.pubcomp(2).await;
+        let stored = "Completed c 2, Assigned #4 c 4";
+        assert_eq!(world.answer_behind(stored, &mut client).await, "PUBLISH 2 4 t");
+        client.puback(3).await;
+        let stored = "Dequeued #3 c, Assigned #4 c 5";
+        assert_eq!(world.answer_behind(stored, &mut client).await, "PUBLISH 2 5 t");
+        let mut world = restarted(&world);
+        assert_eq!(world.commit().await, "Lost c");
+        world.release_seen();
+        let mut client = Peer::new(&world.broker, version);
+        client.connect("c", Keep::Session, None).await;
+        assert_eq!(world.answer_behind("Resumed c", &mut client).await, "CONNACK present");
+        let mut again = [client.receive().await, client.receive().await];
+        again.sort();
+        assert_eq!(again, ["PUBLISH 2 5 t again", "PUBREL 4"]);
     }
 }
 

@@ -170,7 +170,7 @@ fn shown(change: &Change) -> String {
         Change::Taken { session, id } => format!("Taken #{} {}", id.0, session.client_id),
         Change::Trimmed { queue: of, .. } => format!("Trimmed {}", queue(of)),
         Change::Moved { from, to, id } => format!("Moved #{} {} {}", id.0, queue(from), queue(to)),
-        Change::PacketIdAssigned { session, id, packet_id } => {
+        Change::PacketIdAssigned { session, id, packet_id, .. } => {
             format!("Assigned #{} {} {}", id.0, session.client_id, packet_id.get())
         }
         Change::Released { session, packet_id } => {

@@ -59,11 +59,11 @@ impl Defect {
         };
         match change {
             _ if is_lost => None,
-            Change::PacketIdAssigned { session, id, packet_id }
+            Change::PacketIdAssigned { session, id, copy, packet_id }
                 if self == Self::ChangesPacketIds =>
             {
                 let packet_id = PacketId::new(packet_id.get() + 500).unwrap_or(packet_id);
-                Some(Change::PacketIdAssigned { session, id, packet_id })
+                Some(Change::PacketIdAssigned { session, id, copy, packet_id })
             }
             change => Some(change),
         }

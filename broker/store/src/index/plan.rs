@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU16;
 
-use hookmq_codec::{PacketId, TopicFilter};
+use hookmq_codec::{PacketId, Qos, TopicFilter};
 
 use super::Index;
-use crate::operation::{Operation, SessionStep};
+use crate::operation::{NO_MESSAGE, Operation, SessionStep};
 use crate::{
     Change, MessageId, NewRecord, Opening, QueueKey, QueuedCopy, Reference, RetainedKey,
     RetainedState, SessionKey, SharedKey, StoredSubscription, StoredWill,
@@ -46,9 +46,7 @@ impl Index {
                     reference: reference(record, copy),
                 }));
             }
-            Change::Dequeued { queue, id } => {
-                out.push(Op::Remove { queue: queue.clone(), id: *id });
-            }
+            Change::Dequeued { queue, id } => out.extend(self.plan_dequeued(queue, *id)),
             Change::Trimmed { queue, messages, bytes, after } => {
                 let Some(held) = self.queue(queue) else { return };
                 let too_many = held.beyond(*messages, *bytes as u64, *after);
@@ -76,6 +74,17 @@ impl Index {
                 out.extend(will.filter(|it| it.id == *id).map(|_| Op::OfSession { session, step }));
             }
             Change::Expired { at } => self.plan_expired(*at, out),
+            Change::PacketIdAssigned { session, id, copy, packet_id } => {
+                let held = self.session(session).and_then(|it| it.queue.find(*id));
+                let id = match held.filter(|held| copy.is(held)) {
+                    Some(held) => held.id(),
+                    // The client would take the next message under this packet id for this one.
+                    None if copy.qos == Qos::ExactlyOnce => NO_MESSAGE,
+                    None => return,
+                };
+                let step = SessionStep::Assign { id, packet_id: number(packet_id) };
+                out.push(Op::OfSession { session: session.clone(), step });
+            }
             // Nothing that outlives the connection.
             Change::Taken { .. } => {}
             other => out.extend(step(other).into_iter().flat_map(|it| self.plan_step(it))),
@@ -100,6 +109,19 @@ impl Index {
         };
         let step = Operation::OfSession { session: session.clone(), step };
         membership.into_iter().chain([step]).collect()
+    }
+
+    /// What was sent to a session with QoS 1 may have a packet id already.
+    fn plan_dequeued(&self, queue: &QueueKey, id: MessageId) -> Option<Operation> {
+        let session = match queue {
+            QueueKey::Session(session) if self.queue(queue)?.find(id).is_none() => session.clone(),
+            _ => return Some(Operation::Remove { queue: queue.clone(), id }),
+        };
+        let is_it = |it: &Reference| it.id() == id && it.qos() == Qos::AtLeastOnce;
+        let mut in_flight = self.session(&session)?.in_flight.iter();
+        let slot = in_flight.find(|it| it.message.as_ref().is_some_and(is_it))?;
+        let step = SessionStep::Complete(slot.packet_id);
+        Some(Operation::OfSession { session, step })
     }
 
     /// The session leaves every shared subscription that it is a member of.
@@ -142,9 +164,6 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
             (session, Step::Subscribe(StoredSubscription { filter, subscription }))
         }
         Change::Unsubscribed { session, filter } => (session, Step::Unsubscribe(filter.clone())),
-        Change::PacketIdAssigned { session, id, packet_id } => {
-            (session, Step::Assign { id: *id, packet_id: number(packet_id) })
-        }
         Change::Released { session, packet_id } => (session, Step::Release(number(packet_id))),
         Change::Completed { session, packet_id } => (session, Step::Complete(number(packet_id))),
         Change::Received { session, packet_id } => (session, Step::Receive(number(packet_id))),
@@ -159,6 +178,7 @@ fn step(change: &Change) -> Option<(&SessionKey, SessionStep)> {
         | Change::Trimmed { .. }
         | Change::Taken { .. }
         | Change::Moved { .. }
+        | Change::PacketIdAssigned { .. }
         | Change::Retained { .. }
         | Change::Expired { .. } => return None,
     })

@@ -1,6 +1,6 @@
 //! What happens within one session.
 
-use crate::operation::SessionStep;
+use crate::operation::{NO_MESSAGE, SessionStep};
 use crate::{InFlight, MessageId, Presence, Reference, SessionState, StoredSubscription};
 
 impl SessionState {
@@ -23,9 +23,10 @@ impl SessionState {
                 self.subscriptions.shrink_to_fit();
             }
             SessionStep::Assign { id, packet_id } => {
-                let reference = self.queue.remove(id);
-                let slot = |it| InFlight { packet_id, message: Some(it) };
-                self.in_flight.extend(reference.map(slot));
+                let message = self.queue.remove(id);
+                if message.is_some() || id == NO_MESSAGE {
+                    self.in_flight.push_back(InFlight { packet_id, message });
+                }
             }
             SessionStep::Release(packet_id) => {
                 let slot = self.in_flight.iter_mut().find(|it| it.packet_id == packet_id)?;

@@ -9,8 +9,8 @@ use hookmq_store::{
 use crate::model::{Disk, TINY};
 use crate::picture::read;
 use crate::scenes::{
-    NOW, append_durably, copy, dequeued, load, opened, options, record, serve, session, shared,
-    subscribed,
+    NOW, QOS_1, append_durably, copy, dequeued, load, opened, options, record, serve, session,
+    shared, subscribed,
 };
 use crate::suite::MemoryDisk;
 
@@ -56,6 +56,7 @@ pub fn expired_messages_hold_no_disk(disk: &dyn Disk) {
             Change::PacketIdAssigned {
                 session: session("a"),
                 id: ids[5],
+                copy: QOS_1,
                 packet_id: PacketId::new(1).unwrap(),
             },
             queued(expiring(ids[6], later(1)), a),
@@ -120,6 +121,7 @@ fn a_queue_that_has_emptied_is_not_due() {
     let assigned = Change::PacketIdAssigned {
         session: session("a"),
         id: ids[1],
+        copy: QOS_1,
         packet_id: PacketId::new(1).unwrap(),
     };
     let ended = Change::SessionEnded { session: session("a") };

@@ -6,7 +6,7 @@ use hookmq_codec::{PacketId, Qos};
 use hookmq_store::engine::Engine;
 use hookmq_store::{
     Change, CheckpointBounds, MessageId, NewRecord, NewWill, Opening, QueueKey, QueuedCopy,
-    SessionKey, UnixMillis,
+    SentCopy, SessionKey, UnixMillis,
 };
 
 use crate::picture::{Picture, read};
@@ -127,7 +127,14 @@ impl Traffic {
                 let ids: Vec<_> =
                     known.into_iter().flat_map(|it| it.queue.keys().copied()).collect();
                 let id = self.random.pick(&ids).copied().unwrap_or_default();
-                Change::PacketIdAssigned { session, id, packet_id: self.packet_id() }
+                let qos = if self.random.once_in(2) { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+                let used =
+                    |id: &u16| known.is_some_and(|it| it.in_flight.iter().any(|it| it.0 == *id));
+                let number = (self.packet_id().get()..).find(|id| !used(id));
+                let packet_id = PacketId::new(number.unwrap()).unwrap();
+                let (retain, shared) = (self.random.once_in(2), self.random.once_in(3));
+                let copy = SentCopy { qos, retain, shared };
+                Change::PacketIdAssigned { session, id, copy, packet_id }
             }
             14 => Change::Released { session, packet_id: self.packet_id() },
             15 => match self.random.below(3) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hookmq_codec::Qos;
 use hookmq_store::{
     Change, Ledger, MessageId, NewRecord, Opening, Presence, Queue, QueueKey, QueuedCopy,
     Reference, SessionKey, SharedKey, StoredMessage,
@@ -206,7 +207,7 @@ impl Picture {
                     }
                 }
             }
-            Change::Dequeued { queue, id } => drop(self.take(queue, *id)),
+            Change::Dequeued { queue, id } => drop(self.take(queue, *id, 1)),
             Change::Trimmed { queue, messages, bytes, after } => {
                 let taken = self.taken.clone();
                 let Some(held) = self.queue(queue) else { return };
@@ -229,7 +230,7 @@ impl Picture {
             }
             Change::Moved { from, to, id } => {
                 if self.queue(to).is_some()
-                    && let Some(due) = self.take(from, *id)
+                    && let Some(due) = self.take(from, *id, 2)
                     && let Some(queue) = self.queue(to)
                 {
                     let is_new = !queue.contains_key(id);
@@ -295,10 +296,19 @@ impl Picture {
             Change::Unsubscribed { session, filter } => with(session, &mut |it| {
                 it.subscriptions.remove(filter.as_str());
             }),
-            Change::PacketIdAssigned { session, id, packet_id } => with(session, &mut |it| {
-                let due = it.queue.remove(id);
-                it.in_flight.extend(due.map(|due| (packet_id.get(), Some((*id, due)))));
-            }),
+            Change::PacketIdAssigned { session, id, copy, packet_id } => {
+                with(session, &mut |it| {
+                    let is_it = |due: &Due| match copy.shared {
+                        true => due.qos >= copy.qos as u8,
+                        false => (due.qos, due.retain) == (copy.qos as u8, copy.retain),
+                    };
+                    let due = it.queue.get(id).is_some_and(is_it).then(|| it.queue.remove(id));
+                    if due.is_some() || copy.qos == Qos::ExactlyOnce {
+                        let message = due.flatten().map(|due| (*id, due));
+                        it.in_flight.push((packet_id.get(), message));
+                    }
+                });
+            }
             Change::Released { session, packet_id } => with(session, &mut |it| {
                 let slot = it.in_flight.iter_mut().find(|it| it.0 == packet_id.get());
                 slot.into_iter().for_each(|slot| slot.1 = None);
@@ -334,14 +344,16 @@ impl Picture {
         }
     }
 
-    fn take(&mut self, key: &QueueKey, id: MessageId) -> Option<Due> {
+    /// From a queue, or from what is in flight with `qos` at the most.
+    fn take(&mut self, key: &QueueKey, id: MessageId, qos: u8) -> Option<Due> {
         if let Some(due) = self.queue(key)?.remove(&id) {
             return Some(due);
         }
         let QueueKey::Session(session) = key else { return None };
         let in_flight = &mut self.sessions.get_mut(session)?.in_flight;
-        let is_it =
-            |it: &(u16, Option<(MessageId, Due)>)| it.1.as_ref().is_some_and(|it| it.0 == id);
+        let is_it = |it: &(u16, Option<(MessageId, Due)>)| {
+            it.1.as_ref().is_some_and(|it| it.0 == id && it.1.qos <= qos)
+        };
         let place = in_flight.iter().position(is_it)?;
         in_flight.remove(place).1.map(|it| it.1)
     }

@@ -11,7 +11,7 @@ use hookmq_core::{CommitSequence, Message, NewMessage, Subscription};
 use hookmq_store::engine::Engine;
 use hookmq_store::{
     Change, CheckpointBounds, DurableStore, Ledger, MessageId, NewRecord, Opening, Page,
-    PageRequest, Question, QueueKey, QueuedCopy, Recovery, SessionKey, SharedKey, Store,
+    PageRequest, Question, QueueKey, QueuedCopy, Recovery, SentCopy, SessionKey, SharedKey, Store,
     StoreOptions, UnixMillis, Verify,
 };
 
@@ -58,6 +58,9 @@ pub fn record(id: MessageId, payload: &[u8]) -> NewRecord {
     });
     NewRecord { id, message, expires_at: None }
 }
+
+/// How [`copy`] is sent.
+pub const QOS_1: SentCopy = SentCopy { qos: Qos::AtLeastOnce, retain: false, shared: false };
 
 pub fn copy(queue: QueueKey) -> QueuedCopy {
     let subscription_identifiers = Some([NonZeroU32::MIN, NonZeroU32::MAX].into());

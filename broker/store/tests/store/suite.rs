@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::expiry::{expired_messages_hold_no_disk, what_expires_is_known_after_a_restart};
 use crate::model::Disk;
 use crate::scenes::{
-    append_durably, dequeued, opened, options, page, payloads, queued, retained, serve, session,
-    shared, subscribed,
+    QOS_1, append_durably, dequeued, opened, options, page, payloads, queued, retained, serve,
+    session, shared, subscribed,
 };
 use crate::simulated::SimulatedDisk;
 
@@ -212,6 +212,7 @@ fn what_was_in_flight_comes_back_in_order_and_state(disk: &dyn Disk) {
     let assigned = |place: usize, number| Change::PacketIdAssigned {
         session: key.clone(),
         id: ids[place],
+        copy: QOS_1,
         packet_id: packet_id(number),
     };
     store.append(vec![assigned(1, 8), assigned(0, 9)]);

@@ -113,6 +113,28 @@ fn redeliveries_keep_to_the_new_window_and_come_before_what_is_new() {
 }
 
 #[test]
+fn what_cannot_be_sent_again_is_released_where_the_client_may_hold_its_id() {
+    let mut outgoing = open(10);
+    for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::ExactlyOnce] {
+        outgoing.assign(delivery(qos, b""));
+    }
+    outgoing.handle_connected(10);
+    assert_eq!(outgoing.withhold(|_| true).len(), 3, "before anything is sent again");
+    let release = outgoing.poll_redelivery();
+    assert!(matches!(release, Some(Redelivery::Release(given)) if given == id(2)));
+    assert!(matches!(outgoing.poll_redelivery(), Some(Redelivery::Release(_))));
+    let mut outgoing = open(10);
+    outgoing.assign(delivery(Qos::ExactlyOnce, b""));
+    outgoing.handle_connected(10);
+    assert!(matches!(outgoing.poll_redelivery(), Some(Redelivery::Publish(..))));
+    assert!(outgoing.abandon(id(1)).unwrap().is_some());
+    assert!(matches!(outgoing.handle_pubrec(id(1), None), Ok(Release::Send(None))));
+    assert_eq!(outgoing.next_id(), id(2), "until PUBCOMP");
+    outgoing.handle_pubcomp(id(1)).unwrap();
+    assert!(outgoing.slots.is_empty());
+}
+
+#[test]
 fn releases_do_not_wait_for_the_window() {
     let mut outgoing = open(3);
     for _ in 0..2 {
@@ -180,16 +202,17 @@ fn what_is_withheld_is_not_sent_again_and_keeps_its_id_until_it_is_acknowledged(
     }
     let lost = |it: &Delivery| it.message.payload() != b"3";
     let withheld = outgoing.withhold(lost);
-    let payloads: Vec<_> = withheld.iter().map(|it| it.message.payload()).collect();
-    assert_eq!(payloads, [b"1", b"2", b"4"]);
+    let payloads: Vec<_> = withheld.iter().map(|it| (it.0, it.1.message.payload())).collect();
+    assert_eq!(payloads, [(id(1), &b"1"[..]), (id(2), b"2"), (id(4), b"4")]);
     assert_eq!(outgoing.in_flight(), 4, "the client has them");
     outgoing.handle_puback(id(1)).unwrap();
     assert!(outgoing.handle_puback(id(2)).is_err());
     assert!(matches!(outgoing.handle_pubrec(id(2), None), Ok(Release::Send(None))));
-    assert_eq!(reconnect(&mut outgoing, 10), [(2, None), (3, Some(b"3".to_vec()))]);
-    assert_eq!(outgoing.in_flight(), 2, "the fourth is forgotten");
+    let again = [(2, None), (3, Some(b"3".to_vec())), (4, None)];
+    assert_eq!(reconnect(&mut outgoing, 10), again, "the client may hold the id of the fourth");
     outgoing.handle_pubcomp(id(2)).unwrap();
     outgoing.handle_puback(id(3)).unwrap();
+    outgoing.handle_pubcomp(id(4)).unwrap();
     assert!(outgoing.slots.is_empty());
 }
 

@@ -29,6 +29,7 @@ impl Broker {
             .map(|(packet_id, delivery)| Change::PacketIdAssigned {
                 session: key(),
                 id: MessageId(delivery.message.stored()),
+                copy: delivery.into(),
                 packet_id,
             })
             .collect();

@@ -184,26 +184,47 @@ impl<S: Stream> Driver<S> {
                 ReasonCode::Success
             }
             Ok(Release::Refused(delivery)) => {
-                delivery.iter().for_each(|delivery| self.settle_delivery(delivery));
+                delivery.iter().for_each(|delivery| self.refuse(packet_id, delivery));
                 return Ok(());
             }
             Err(_) if refused.is_some() => return Ok(()),
             Err(_) => ReasonCode::PacketIdentifierNotFound,
         };
-        let properties = AckProperties::default();
-        let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
-        if self.owes_nothing() {
-            return self.send(&release);
-        }
-        self.defer(&release)
+        self.send_release(packet_id, reason_code)
     }
 
-    /// The client has a message of QoS 2: it is not sent again, and PUBREL waits for that to be stored.
-    fn release(&mut self, packet_id: PacketId, delivery: &Delivery) {
+    /// PUBREL, once all that was stored before it is durable.
+    pub(in crate::connection) fn send_release(
+        &mut self,
+        packet_id: PacketId,
+        reason_code: ReasonCode,
+    ) -> Result<(), Ending> {
+        let properties = AckProperties::default();
+        let release = Packet::PubRel(Ack { packet_id, reason_code, properties });
+        match self.owes_nothing() {
+            true => self.send(&release),
+            false => self.defer(&release),
+        }
+    }
+
+    /// The client has a message of QoS 2, or is not to have it: it is not sent again, and PUBREL waits for
+    /// that to be stored.
+    pub(in crate::connection) fn release(&mut self, packet_id: PacketId, delivery: &Delivery) {
         match self.has_stored(delivery) {
             true => {
                 let session = self.opened.handle.key.clone();
                 self.owed().changes.push(Change::Released { session, packet_id });
+            }
+            false => self.settle_delivery(delivery),
+        }
+    }
+
+    /// The client does not take a message of QoS 2, and its packet id is free.
+    fn refuse(&mut self, packet_id: PacketId, delivery: &Delivery) {
+        match self.has_stored(delivery) {
+            true => {
+                let session = self.opened.handle.key.clone();
+                self.owed().changes.push(Change::Completed { session, packet_id });
             }
             false => self.settle_delivery(delivery),
         }

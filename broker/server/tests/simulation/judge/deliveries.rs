@@ -18,17 +18,24 @@ struct Given<'a> {
 pub fn judge(account: &Account<'_>, violations: &mut Vec<String>) {
     let mut given: Vec<Vec<Given<'_>>> = Vec::new();
     given.resize_with(account.incarnations.len(), Vec::new);
+    let mut retained: Vec<HashSet<&str>> = vec![HashSet::new(); given.len()];
     for (number, event) in account.events.iter().enumerate() {
-        if let What::Delivered(sent) = &event.what
-            && let Some(incarnation) = account.links[&event.link].incarnation
-        {
-            given[incarnation].push(Given { number, link: event.link, sent });
+        let link = account.links.get(&event.link);
+        let Some(incarnation) = link.and_then(|link| link.incarnation) else { continue };
+        match &event.what {
+            What::Delivered(sent) => {
+                given[incarnation].push(Given { number, link: event.link, sent });
+            }
+            What::Written(Wire::Publish(sent)) if sent.retain => {
+                retained[incarnation].insert(&sent.key);
+            }
+            _ => {}
         }
     }
-    for (incarnation, given) in account.incarnations.iter().zip(&given) {
+    for ((incarnation, given), retained) in account.incarnations.iter().zip(&given).zip(&retained) {
         has_all_that_is_due(account, incarnation, given, violations);
         has_nothing_twice(account, incarnation, given, violations);
-        is_in_order(account, incarnation, given, violations);
+        is_in_order(account, incarnation, given, retained, violations);
     }
     was_asked_for(account, violations);
     judge_shared(account, &given, violations);
@@ -108,27 +115,29 @@ fn has_nothing_twice(
     }
 }
 
-/// What a client has published in one session, on one topic and with one QoS, comes in its order.
+/// What a client has published on one topic and with one QoS comes in its order. What was sent as retained,
+/// too, may come once in place of twice, and later after a crash: a session's queue has it once.
 fn is_in_order(
     account: &Account<'_>,
     incarnation: &Incarnation,
     given: &[Given<'_>],
+    retained: &HashSet<&str>,
     violations: &mut Vec<String>,
 ) {
-    let mut last: HashMap<(Option<usize>, &str, Qos, Qos), usize> = HashMap::new();
+    let mut last: HashMap<(usize, &str, Qos, Qos), usize> = HashMap::new();
     let mut had = HashSet::new();
     let is_shared = incarnation.subscriptions.iter().any(|it| it.filter.share_name().is_some());
     if is_shared {
         return;
     }
-    for Given { number, sent, .. } in given.iter().filter(|it| !it.sent.retain) {
+    for Given { number, sent, .. } in given {
         let Some(published) = account.messages.get(&*sent.key) else { continue };
-        if !had.insert(&*sent.key) {
+        if !had.insert(&*sent.key) || retained.contains(&*sent.key) {
             continue;
         }
         let Published { link, topic, qos, began, latest, .. } = published;
-        let session = account.links[link].incarnation;
-        let last = last.entry((session, topic, *qos, sent.qos)).or_default();
+        let publisher = account.links[link].client;
+        let last = last.entry((publisher, topic, *qos, sent.qos)).or_default();
         if *latest < *last {
             let to = incarnation.client;
             violations.push(format!("event {number}: {} comes too late to client {to}", sent.key));
