@@ -97,8 +97,16 @@ impl Broker {
             Some(mut session)
                 if !clean_start && session.outlives_connection() && !handle.is_doomed() =>
             {
-                if let Some(recovered) = session.recovered.take() {
-                    self.recover_in_flight(&handle.key, &mut session.outgoing).await?;
+                if let Some(recovered) = session.recovered {
+                    let in_flight =
+                        self.recover_in_flight(&handle.key, &mut session.outgoing).await;
+                    if let Err(code) = in_flight {
+                        let (present, shares) = (true, Vec::new());
+                        let opened = OpenedSession { handle, control, session, present, shares };
+                        self.leave_session(tenant, opened, VecDeque::new(), None);
+                        return Err(code);
+                    }
+                    session.recovered = None;
                     session.perhaps_sent = recovered == Recovered::Connected;
                 }
                 handle.mailbox.set_online(handle.in_store());
@@ -251,13 +259,12 @@ impl Broker {
         let handle = handle.clone();
         let mut slot = handle.slot.lock();
         if let Slot::Leaving = &*slot {
-            if handle.is_abandoned() {
-                // It has gone without leaving, and the session with it.
-                *slot = Slot::Ended;
-                sessions.remove(&client.client_id);
-                self.forget_stored(&handle);
+            if !handle.is_abandoned() {
+                return Err(ReasonCode::ServerBusy);
             }
-            return Err(ReasonCode::ServerBusy);
+            // It has gone without leaving, and the session with it: what is left ends as any other.
+            let session = Box::new(Session::new(self.limits.receive_maximum));
+            *slot = Slot::Offline { session, will: None };
         }
         handle.epoch.fetch_add(1, Ordering::AcqRel);
         let found = match std::mem::replace(&mut *slot, Slot::Online(control.clone())) {

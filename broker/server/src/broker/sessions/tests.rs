@@ -1,7 +1,7 @@
 //! Who has a session while its connection does not let go of it.
 
 use hookmq_hooks::{Blueprint, Hook, Pipeline, Program, StepSpec};
-use hookmq_store::{Change, HeldStore};
+use hookmq_store::{Change, HeldStore, Room, Store};
 
 use super::*;
 
@@ -39,8 +39,12 @@ fn scene() -> Scene {
 }
 
 impl Scene {
+    fn place(&self) -> Place {
+        self.broker.admit_to_tenant(&self.tenant, &self.client).unwrap()
+    }
+
     async fn open(&self) -> Result<OpenedSession, ReasonCode> {
-        let place = self.broker.admit_to_tenant(&self.tenant, &self.client).unwrap();
+        let place = self.place();
         let opened = self.broker.open_session(&self.tenant, &self.client, false, place).await;
         opened.map(|(opened, _)| opened)
     }
@@ -55,8 +59,7 @@ impl Scene {
     }
 
     fn claim(&self) -> Claim {
-        let place = self.broker.admit_to_tenant(&self.tenant, &self.client).unwrap();
-        let control = Arc::new(Control::new(self.client.clone(), place));
+        let control = Arc::new(Control::new(self.client.clone(), self.place()));
         let found = self.broker.find_session(&self.tenant, &self.client, false, &control);
         let Ok(Found::InUse(handle, reply)) = found else { panic!("somebody has it") };
         Claim { control, handle, reply }
@@ -143,7 +146,23 @@ async fn a_session_whose_connection_has_gone_without_leaving_it_ends() {
     let claim = scene.claim();
     assert!(receive(claim.reply).await.is_none(), "nobody is there to answer");
     scene.broker.give_up(&scene.tenant, &claim.handle, &claim.control);
-    assert_eq!(scene.open().await.err(), Some(ReasonCode::ServerBusy));
+    let (place, clean_start) = (scene.place(), false);
+    let opened = scene.broker.open_session(&scene.tenant, &scene.client, clean_start, place).await;
+    let (opened, forgotten) = opened.unwrap();
+    assert!(!opened.present);
     assert_eq!(scene.ends(), 1);
-    assert!(!scene.open().await.unwrap().present);
+    assert!(forgotten > scene.store.durable(), "whoever is told so waits until it has ended");
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_goes_on() {
+    let scene = scene();
+    let mut opened = scene.begin().await;
+    opened.session.recovered = Some(Recovered::Away);
+    scene.leave(opened);
+    scene.store.set_room(Room::Failed);
+    for _ in 0..3 {
+        assert_eq!(scene.open().await.err(), Some(ReasonCode::ServerUnavailable));
+    }
+    assert_eq!(scene.ends(), 0);
 }
