@@ -12,8 +12,8 @@ use std::time::Instant;
 use hookmq_codec::{ProtocolVersion, Qos, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
-    Blueprint, Client, Condition, ConnectionFacts, Control, FailurePolicy, Hook, Observer,
-    Pipeline, Program, ProgramName, PublishOutcome, Step, StepFailure, StepParts, StepSpec,
+    Blueprint, Client, ConnectionFacts, Hook, Observer, Pipeline, Program, PublishOutcome, Step,
+    StepFailure, StepParts, StepSpec,
 };
 use hookmq_script::{RuleEngine, RuleLimits};
 use hookmq_wasm::{Grants, HostOptions, Limits, PluginHost, PluginSettings};
@@ -38,16 +38,9 @@ pub struct Bench {
 impl Bench {
     /// The programs as publish steps, in their order. A failure would spoil the figures: it panics.
     pub fn new(programs: Vec<Arc<dyn Program>>) -> Self {
-        let step = |program: &Arc<dyn Program>| StepSpec {
-            program: ProgramName {
-                kind: program.identity().kind,
-                name: program.identity().name.as_str().into(),
-            },
-            condition: Condition::default(),
-            control: Control::Required,
-            on_failure: FailurePolicy::Drop,
-            settings: Value::Null,
-            explain: Default::default(),
+        let step = |program: &Arc<dyn Program>| {
+            let identity = program.identity();
+            StepSpec::new(identity.kind, identity.name.as_str())
         };
         let publish = programs.iter().map(step).collect();
         let blueprint = Blueprint { publish, ..Blueprint::default() };

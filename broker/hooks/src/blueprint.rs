@@ -46,6 +46,20 @@ pub struct StepSpec {
     pub settings: serde_json::Value,
 }
 
+impl StepSpec {
+    /// A step whose options are all left out: it is asked always, and a failure drops the message.
+    pub fn new(kind: ProgramKind, name: impl Into<Arc<str>>) -> Self {
+        Self {
+            program: ProgramName { kind, name: name.into() },
+            condition: Condition::default(),
+            control: Control::Required,
+            on_failure: FailurePolicy::Drop,
+            explain: Explain::default(),
+            settings: serde_json::Value::Null,
+        }
+    }
+}
+
 /// A program as the configuration and the admin API name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ProgramName {

@@ -7,10 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use hookmq_codec::{ProtocolVersion, ReasonCode};
 use hookmq_hooks::{
-    Authentication, Blueprint, BoxFuture, Condition, ConnectAttempt, ConnectVerdict,
-    ConnectionFacts, Control, Conversation, FailureKind, FailurePolicy, HookSet, Identity,
-    IdentityPatch, Observer, Pipeline, Program, ProgramIdentity, ProgramKind, ProgramName, Secret,
-    Step, StepFailure, StepSpec,
+    Authentication, Blueprint, BoxFuture, ConnectAttempt, ConnectVerdict, ConnectionFacts, Control,
+    Conversation, FailureKind, HookSet, Identity, IdentityPatch, Observer, Pipeline, Program,
+    ProgramIdentity, ProgramKind, Secret, Step, StepFailure, StepSpec,
 };
 
 use Control::{Optional, Required, Sufficient};
@@ -108,12 +107,8 @@ fn connect(
     authentication: Option<Authentication>,
 ) -> Result<(String, Vec<u8>), ReasonCode> {
     let specs = steps.iter().enumerate().map(|(place, (control, _))| StepSpec {
-        program: ProgramName { kind: ProgramKind::Builtin, name: place.to_string().into() },
-        condition: Condition::default(),
         control: *control,
-        on_failure: FailurePolicy::Drop,
-        explain: Default::default(),
-        settings: serde_json::Value::Null,
+        ..StepSpec::new(ProgramKind::Builtin, place.to_string())
     });
     let blueprint = Blueprint { connect: specs.collect(), ..Blueprint::default() };
     let mut programs = steps.iter().map(|(_, does)| {

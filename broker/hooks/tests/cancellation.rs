@@ -11,10 +11,10 @@ use std::task::{Context, Poll, Waker};
 
 use hookmq_codec::ProtocolVersion;
 use hookmq_hooks::{
-    Blueprint, BoxFuture, Condition, ConnectAttempt, ConnectVerdict, ConnectionFacts, Control,
-    FailureKind, FailurePolicy, Hook, HookSet, Identity, IdentityPatch, Observer, Pipeline,
-    Program, ProgramIdentity, ProgramKind, ProgramName, Recorder, RecorderOptions, Refusal, Secret,
-    Stage, Step, StepFailure, StepParts, StepSpec, Trial, Version, is_rehearsed,
+    Blueprint, BoxFuture, ConnectAttempt, ConnectVerdict, ConnectionFacts, FailureKind, Hook,
+    HookSet, Identity, IdentityPatch, Observer, Pipeline, Program, ProgramIdentity, ProgramKind,
+    Recorder, RecorderOptions, Refusal, Secret, Stage, Step, StepFailure, StepParts, StepSpec,
+    Trial, Version, is_rehearsed,
 };
 
 const CALLS: usize = 100_000;
@@ -123,14 +123,7 @@ impl Observer for Silent {
 
 /// Three steps, the second with a candidate in shadow.
 fn pipeline() -> Pipeline {
-    let spec = StepSpec {
-        program: ProgramName { kind: ProgramKind::Plugin, name: "planned".into() },
-        condition: Condition::default(),
-        control: Control::Required,
-        on_failure: FailurePolicy::Drop,
-        settings: serde_json::Value::Null,
-        explain: Default::default(),
-    };
+    let spec = StepSpec::new(ProgramKind::Plugin, "planned");
     let blueprint = Blueprint { connect: vec![spec; 3], ..Blueprint::default() };
     let version = |place| Version::from(Planned::new(place) as Arc<dyn Program>);
     Pipeline::assemble(1, &blueprint, |_, place, _| {

@@ -9,8 +9,8 @@ use hookmq_codec::{ProtocolVersion, Qos, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, Action, AuthorizeVerdict, Blueprint, BoxFuture, Client, Condition, ConnectAttempt,
-    ConnectVerdict, ConnectionFacts, Control, Decision, DeliverVerdict, Effect, Emission,
-    FailureKind, FailurePolicy, Hook, HookSet, Identity, MessagePatch, Observer, Pipeline, Program,
+    ConnectVerdict, ConnectionFacts, Decision, DeliverVerdict, Effect, Emission, FailureKind,
+    FailurePolicy, Hook, HookSet, Identity, MessagePatch, Observer, Pipeline, Program,
     ProgramIdentity, ProgramKind, ProgramName, PublishAnswer, PublishOutcome, PublishVerdict, Step,
     StepFailure, StepSpec,
 };
@@ -87,14 +87,7 @@ impl Observer for Counting {
 }
 
 fn spec(name: &str) -> StepSpec {
-    StepSpec {
-        program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
-        condition: Condition::default(),
-        control: Control::Required,
-        on_failure: FailurePolicy::Drop,
-        explain: Default::default(),
-        settings: serde_json::Value::Null,
-    }
+    StepSpec::new(ProgramKind::Builtin, name)
 }
 
 fn assemble(hook: Hook, steps: Vec<(StepSpec, Scripted)>) -> Pipeline {

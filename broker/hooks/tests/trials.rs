@@ -7,11 +7,10 @@ use hookmq_codec::{ProtocolVersion, Qos, ReasonCode, TopicFilter, TopicName};
 use hookmq_core::{Message, NewMessage};
 use hookmq_hooks::{
     Access, AuthorizeVerdict, Blueprint, BreakerChange, BreakerOptions, Breakers, Client,
-    Condition, ConnectionFacts, Control, Emission, Explain, FailureKind, FailurePolicy, Hook,
-    HookSet, LoggedAnswer, MessagePatch, Observer, Pipeline, Program, ProgramIdentity, ProgramKind,
-    ProgramName, PublishAnswer, PublishOutcome, PublishVerdict, Recorder, RecorderOptions, Stage,
-    Step, StepFailure, StepParts, StepSpec, TenantBudget, TenantRates, Trial, VerdictKind, Version,
-    note,
+    ConnectionFacts, Emission, Explain, FailureKind, Hook, HookSet, LoggedAnswer, MessagePatch,
+    Observer, Pipeline, Program, ProgramIdentity, ProgramKind, PublishAnswer, PublishOutcome,
+    PublishVerdict, Recorder, RecorderOptions, Stage, Step, StepFailure, StepParts, StepSpec,
+    TenantBudget, TenantRates, Trial, VerdictKind, Version, note,
 };
 
 #[path = "trials/budgets.rs"]
@@ -137,14 +136,7 @@ fn pipeline(hook: Hook, parts: StepParts) -> Pipeline {
 }
 
 fn pipeline_that(explain: Explain, hook: Hook, parts: StepParts) -> Pipeline {
-    let spec = StepSpec {
-        program: ProgramName { kind: ProgramKind::Rule, name: "rule".into() },
-        condition: Condition::default(),
-        control: Control::Required,
-        on_failure: FailurePolicy::Drop,
-        explain,
-        settings: serde_json::Value::Null,
-    };
+    let spec = StepSpec { explain, ..StepSpec::new(ProgramKind::Rule, "rule") };
     let mut blueprint = Blueprint::default();
     match hook {
         Hook::Connect => blueprint.connect.push(spec),

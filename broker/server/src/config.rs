@@ -35,9 +35,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hookmq_access::DatabaseSettings;
-use hookmq_hooks::{
-    Blueprint, Condition, Control, FailurePolicy, Hook, ProgramKind, ProgramName, StepSpec,
-};
+use hookmq_hooks::{Blueprint, Hook, ProgramKind, StepSpec};
 use hookmq_script::RuleLimits;
 use hookmq_store::StoreOptions;
 use hookmq_wasm::{CompileLimits, Grants, HostOptions, Limits as PluginLimits};
@@ -182,14 +180,7 @@ impl Config {
         let listeners = (1..).zip(listeners).map(|(number, bind)| {
             ListenerConfig::plain(format!("listener-{number}").into(), bind.clone())
         });
-        let open = |name: &str| StepSpec {
-            program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
-            condition: Condition::default(),
-            control: Control::Required,
-            on_failure: FailurePolicy::Drop,
-            explain: Default::default(),
-            settings: serde_json::Value::Null,
-        };
+        let open = |name: &str| StepSpec::new(ProgramKind::Builtin, name);
         Self {
             store: store::StoreDocument::default().options(&data_dir),
             listeners: listeners.collect(),

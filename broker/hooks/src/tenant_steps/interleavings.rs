@@ -37,14 +37,7 @@ fn steps(count: u64) -> TenantSteps {
             sha256: String::new(),
         };
         let program: Arc<dyn Program> = Arc::new(Nothing(identity));
-        let spec = StepSpec {
-            program: ProgramName { kind, name: "nothing".into() },
-            condition: Condition::default(),
-            control: Control::Required,
-            on_failure: FailurePolicy::Drop,
-            explain: Default::default(),
-            settings: serde_json::Value::Null,
-        };
+        let spec = StepSpec::new(kind, "nothing");
         (Hook::Publish, spec, program.into())
     };
     TenantSteps::assemble((0..count).map(step)).expect("steps of publish")

@@ -1,6 +1,7 @@
 //! `hookmq tenant`: the tenants of a running broker.
 
 mod plugin;
+mod program;
 mod rule;
 
 use anyhow::{Context, Result, bail};

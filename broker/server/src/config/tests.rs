@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hookmq_hooks::{Control, FailurePolicy};
 use tempfile::TempDir;
 
 use super::*;

@@ -8,10 +8,7 @@ use hookmq::broker::limits::Limits;
 use hookmq::broker::protocol::ProtocolOptions;
 use hookmq_access::{AnonymousProgram, AnonymousSettings, OpenProgram};
 use hookmq_codec::ProtocolVersion;
-use hookmq_hooks::{
-    Blueprint, Condition, Control, FailurePolicy, Hook, Pipeline, Program, ProgramKind,
-    ProgramName, StepSpec,
-};
+use hookmq_hooks::{Blueprint, Hook, Pipeline, Program, ProgramKind, StepSpec};
 use hookmq_store::{Change, HeldStore, Opening, QueueKey};
 
 use crate::emitting::Alarm;
@@ -114,14 +111,7 @@ pub async fn settle() {
 }
 
 fn broker(store: Arc<HeldStore>, limits: Limits) -> Arc<Broker> {
-    let step = |name: &str| StepSpec {
-        program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
-        condition: Condition::default(),
-        control: Control::Required,
-        on_failure: FailurePolicy::Drop,
-        explain: Default::default(),
-        settings: serde_json::Value::Null,
-    };
+    let step = |name: &str| StepSpec::new(ProgramKind::Builtin, name);
     let blueprint = Blueprint {
         connect: vec![step("anonymous")],
         authorize: vec![step("open")],

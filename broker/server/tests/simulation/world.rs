@@ -13,10 +13,7 @@ use hookmq::broker::timers::Timers;
 use hookmq::connection::admit;
 use hookmq_access::{AnonymousProgram, AnonymousSettings, OpenProgram};
 use hookmq_codec::ProtocolVersion;
-use hookmq_hooks::{
-    Blueprint, Condition, ConnectionFacts, Control, FailurePolicy, Hook, Pipeline, Program,
-    ProgramKind, ProgramName, StepSpec,
-};
+use hookmq_hooks::{Blueprint, ConnectionFacts, Hook, Pipeline, Program, ProgramKind, StepSpec};
 use hookmq_store::{CheckpointBounds, Recovery, StoreBounds, StoreOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -196,14 +193,7 @@ impl World {
 }
 
 fn broker(store: Arc<SteppedStore>) -> Arc<Broker> {
-    let step = |name: &str| StepSpec {
-        program: ProgramName { kind: ProgramKind::Builtin, name: name.into() },
-        condition: Condition::default(),
-        control: Control::Required,
-        on_failure: FailurePolicy::Drop,
-        explain: Default::default(),
-        settings: serde_json::Value::Null,
-    };
+    let step = |name: &str| StepSpec::new(ProgramKind::Builtin, name);
     let blueprint = Blueprint {
         connect: vec![step("anonymous")],
         authorize: vec![step("open")],

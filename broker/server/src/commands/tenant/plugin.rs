@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
-use hyper::Method;
+use clap::Subcommand;
 use serde_json::Value;
 
-use super::rule::tell;
-use super::{Named, print, segment};
+use super::program::{Kind, ProgramCommand, read};
+use super::{Named, segment};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -25,65 +24,23 @@ pub enum PluginCommand {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Name the plugins in the order in which they are asked, with what they have done.
-    List(Named),
-    /// Print a plugin as JSON: its configuration, its last failure, and what it has logged last.
-    Show(Chosen),
-    /// Put the version before in force again, with its configuration.
-    Rollback(Chosen),
-    /// Take a plugin away, with what it has kept.
-    Delete(Chosen),
-}
-
-#[derive(Debug, Args)]
-pub struct Chosen {
     #[command(flatten)]
-    named: Named,
-    /// The plugin.
-    plugin: String,
+    Other(ProgramCommand),
 }
 
 impl PluginCommand {
     pub fn run(&self) -> Result<()> {
         match self {
             Self::Push { named, file, plugin, config } => {
-                let stem = file.file_stem().and_then(|it| it.to_str());
-                let plugin = plugin.as_deref().or(stem).context("what is it called? add --name")?;
                 let query = match config {
                     None => String::new(),
                     Some(config) => format!("?config={}", segment(&configuration(config)?)),
                 };
-                let (path, artefact) = (path(named, plugin, &query), read(file)?);
-                print(&named.api.request(Method::PUT, &path, artefact)?)
+                Kind::Plugins.push(named, file, plugin.as_deref(), &query)
             }
-            Self::List(named) => {
-                let path = format!("{}/plugins", named.path());
-                let listed = named.api.request(Method::GET, &path, vec![])?;
-                listed["items"].as_array().into_iter().flatten().for_each(tell);
-                Ok(())
-            }
-            Self::Show(chosen) => chosen.ask(Method::GET, ""),
-            Self::Rollback(chosen) => chosen.ask(Method::POST, "/rollback"),
-            Self::Delete(Chosen { named, plugin }) => {
-                named.api.request(Method::DELETE, &path(named, plugin, ""), vec![])?;
-                Ok(())
-            }
+            Self::Other(command) => command.run(Kind::Plugins),
         }
     }
-}
-
-impl Chosen {
-    fn ask(&self, method: Method, rest: &str) -> Result<()> {
-        print(&self.named.api.request(method, &path(&self.named, &self.plugin, rest), vec![])?)
-    }
-}
-
-fn path(named: &Named, plugin: &str, rest: &str) -> String {
-    format!("{}/plugins/{}{rest}", named.path(), segment(plugin))
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("read {}", file.display()))
 }
 
 /// A configuration as it is sent: without what only people need.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hookmq_hooks::{
-    BreakerOptions, Breakers, Condition, Control, Explain, Hook, Keeper, Program, ProgramKind,
-    ProgramName, Services, StepParts, StepSpec, TenantAccount, Version,
+    BreakerOptions, Breakers, Explain, Hook, Keeper, Program, ProgramKind, ProgramName, Services,
+    StepParts, StepSpec, TenantAccount, Version,
 };
 use hookmq_script::{RuleEngine, RuleOutline};
 use hookmq_wasm::{
@@ -164,15 +164,11 @@ impl Maker {
         let program = made.program();
         let step = |hook: Hook| {
             let place = self.places.at(hook)?;
-            let name = program.identity().name.as_str().into();
+            // The place has conditions of its own.
             let spec = StepSpec {
-                program: ProgramName { kind: made.kept.kind(), name },
-                // The place has its own.
-                condition: Condition::default(),
-                control: Control::Required,
                 on_failure: place.spec.on_failure.clone(),
                 explain: Explain::OnRequest,
-                settings: serde_json::Value::Null,
+                ..StepSpec::new(made.kept.kind(), program.identity().name.as_str())
             };
             let active = Version {
                 program: program.clone(),
