@@ -16,6 +16,7 @@ pub mod postgres;
 pub mod process;
 pub mod scene;
 pub mod scram;
+pub mod tenants;
 pub mod tokens;
 pub mod trace;
 pub mod wait;

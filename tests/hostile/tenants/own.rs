@@ -5,8 +5,9 @@ use std::net::TcpStream;
 
 use hookmq_codec::{ProtocolVersion, Qos, ReasonCode};
 use hookmq_tests::admin::AdminClient;
-use hookmq_tests::broker::{Broker, directory, plugins};
+use hookmq_tests::broker::Broker;
 use hookmq_tests::client::{Client, connect, publish};
+use hookmq_tests::tenants::{own, two_tenants};
 use hookmq_tests::wait::wait_until;
 use serde_json::{Value, json};
 use wasm_encoder::{BlockType, InstructionSink};
@@ -16,44 +17,11 @@ use crate::plugins::siege::{MIB, artefact, remanifested, with_manifest};
 
 const PUBLISHES: &str = r#"{"name": "x", "version": "1.0.0", "hooks": ["publish"]}"#;
 
-/// The tenants `a` and `b`, each with a listener, and what else stands in the configuration.
 fn broker(sections: &str) -> Broker {
-    let plugins = plugins();
-    let yaml = format!(
-        "data_dir: data
-listeners:
-  - {{name: a, bind: \"tcp://127.0.0.1:0\"}}
-  - {{name: b, bind: \"tcp://127.0.0.1:0\"}}
-admin: {{bind: \"127.0.0.1:0\"}}
-database: {{url: \"sqlite:data/hookmq.db\", poll_interval_ms: 20}}
-plugins: {{dir: {plugins:?}, time_ms: 100}}
-{sections}
-pipeline:
-  connect:
-    - {{builtin: anonymous, listeners: [a], config: {{tenant: a}}}}
-    - {{builtin: anonymous, listeners: [b], config: {{tenant: b}}}}
-  authorize: [{{builtin: tenant_rules}}, {{builtin: open, topics: [\"open/#\", \"granted/#\"]}}]
-  publish: [{{builtin: tenant_rules}}]
-  deliver: [{{builtin: tenant_rules}}]
-"
-    );
-    let broker = Broker::with_config(&yaml, directory());
-    let admin = broker.admin();
-    wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
-    for name in ["a", "b"] {
-        let made = json!({"name": name}).to_string();
-        assert_eq!(admin.post("/api/v1/tenants", made.as_bytes()).0, 201);
-    }
-    broker
-}
-
-/// The API as a tenant's own token has it.
-fn own(broker: &Broker, tenant: &str) -> AdminClient {
-    let admin = broker.admin();
-    let path = format!("/api/v1/tenants/{tenant}/tokens");
-    let (status, made) = admin.post(&path, br#"{"name": "dev"}"#);
-    assert_eq!(status, 201, "{made}");
-    admin.with_token(made["token"].as_str().expect("a token"))
+    let pipeline = "  authorize: [{builtin: tenant_rules}, {builtin: open, topics: [\"open/#\", \"granted/#\"]}]
+  publish: [{builtin: tenant_rules}]
+  deliver: [{builtin: tenant_rules}]";
+    two_tenants(100, pipeline, sections, &[])
 }
 
 fn path(tenant: &str, plugin: &str) -> String {

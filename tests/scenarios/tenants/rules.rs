@@ -7,44 +7,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookmq_codec::{Packet, Qos, ReasonCode};
 use hookmq_tests::admin::AdminClient;
-use hookmq_tests::broker::{Broker, add_rules, directory, plugins};
+use hookmq_tests::broker::Broker;
 use hookmq_tests::client::{Client, at, publish};
+use hookmq_tests::tenants::two_tenants;
 use hookmq_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 use super::{VERSIONS, client, post};
 
+pub(super) use hookmq_tests::tenants::own;
+
 pub(super) const EVERYWHERE: &str = "[{builtin: tenant_rules}]";
 
-/// A broker with tables and the tenants `a` and `b`, whose rules have the places that `pipeline` gives
-/// them; `sections` stand beside it.
+/// Two tenants, whose rules have the places that `pipeline` gives them.
 pub(super) fn broker_with(pipeline: &str, sections: &str, rules: &[(&str, &str)]) -> Broker {
-    let directory = directory();
-    add_rules(directory.path(), rules);
-    let plugins = plugins();
-    let yaml = format!(
-        "data_dir: data
-listeners:
-  - {{name: a, bind: \"tcp://127.0.0.1:0\"}}
-  - {{name: b, bind: \"tcp://127.0.0.1:0\"}}
-admin: {{bind: \"127.0.0.1:0\"}}
-database: {{url: \"sqlite:data/hookmq.db\", poll_interval_ms: 20}}
-plugins: {{dir: {plugins:?}, time_ms: 500}}
-{sections}
-pipeline:
-  connect:
-    - {{builtin: anonymous, listeners: [a], config: {{tenant: a}}}}
-    - {{builtin: anonymous, listeners: [b], config: {{tenant: b}}}}
-{pipeline}
-"
-    );
-    let broker = Broker::with_config(&yaml, directory);
-    let admin = broker.admin();
-    wait_until("the broker is ready", || (admin.get("/api/v1/ready").0 == 200).then_some(()));
-    for name in ["a", "b"] {
-        assert_eq!(post(&admin, "/api/v1/tenants", json!({"name": name})).0, 201);
-    }
-    broker
+    two_tenants(500, pipeline, sections, rules)
 }
 
 /// With a place in every hook, and all else open.
@@ -55,15 +32,6 @@ pub(super) fn broker() -> Broker {
   deliver: {EVERYWHERE}"
     );
     broker_with(&pipeline, "", &[])
-}
-
-/// The API as a tenant's own token has it.
-pub(super) fn own(broker: &Broker, tenant: &str) -> AdminClient {
-    let admin = broker.admin();
-    let path = format!("/api/v1/tenants/{tenant}/tokens");
-    let (status, made) = post(&admin, &path, json!({"name": "dev"}));
-    assert_eq!(status, 201, "{made}");
-    admin.with_token(made["token"].as_str().expect("a token"))
 }
 
 fn path(tenant: &str, rule: &str) -> String {
