@@ -56,10 +56,11 @@ fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Gives the binary. Packages of others that are built already serve both.
+/// Gives the binary. It is built apart: to cargo, packages of the same names, versions and places within
+/// their workspaces are the same ones, and what was built of newer sources would serve for the older.
 fn build_older(root: &Path, commit: &str) -> Result<PathBuf> {
-    let target = plugins::target_directory(root);
-    let place = target.join("upgrade");
+    let place = plugins::target_directory(root).join("upgrade");
+    let target = place.join("target");
     let binary = place.join(format!("hookmq-{commit}"));
     if binary.is_file() {
         return Ok(binary);
@@ -85,8 +86,9 @@ fn unpack(root: &Path, commit: &str, to: &Path) -> Result<()> {
         .spawn()
         .context("start git")?;
     let tar = archive.stdout.take().context("its output is piped")?;
+    // As new files: cargo goes by their times.
     let unpacked =
-        Command::new("tar").arg("-xC").arg(to).stdin(tar).status().context("start tar")?;
+        Command::new("tar").arg("-xmC").arg(to).stdin(tar).status().context("start tar")?;
     ensure!(archive.wait()?.success() && unpacked.success(), "{commit} cannot be unpacked");
     Ok(())
 }

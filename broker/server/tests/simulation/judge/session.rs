@@ -201,9 +201,12 @@ fn lasts(
         return Some(true);
     }
     let (last, seconds) = (last?, Duration::from_secs(seconds.into()));
-    // Whoever is told to go has left the session by then.
+    // Whoever is told to go has left the session by then, and so has who does not read it.
     let told = last.told.map(|(at, _)| at);
-    let Some(ends) = last.ends().into_iter().chain(told).min() else { return Some(true) };
+    let came = last.coming.as_ref().map_or(0, |(at, _)| *at);
+    let stopped = account.stops().into_iter().find(|it| *it > came);
+    let ends = last.ends().into_iter().chain(told).chain(stopped).min();
+    let Some(ends) = ends else { return Some(true) };
     if account.at(answered).saturating_sub(account.at(ends)) < seconds {
         return Some(true);
     }
