@@ -11,6 +11,7 @@ mod found;
 mod image;
 mod load;
 mod promises;
+mod pushed;
 mod recording;
 
 use std::fs::File;
@@ -84,13 +85,13 @@ fn record(lives: &[(Traffic, End)], trace: Option<PathBuf>) -> Option<Recording>
             drop(clients);
         })?;
         let unknown = recorder.end();
-        let is_cut = !differences(Disk::default(), &recorder.events, &root).is_empty();
+        let is_cut = !differences(Disk::default(), &recorder.events, &root, STORE).is_empty();
         if is_cut {
             recorder.forget(&unknown);
         }
         writeln!(kept, "{}", if is_cut { LIFE_IS_CUT } else { LIFE_ENDS }).unwrap();
         kept.flush().unwrap();
-        let differences = differences(Disk::default(), &recorder.events, &root);
+        let differences = differences(Disk::default(), &recorder.events, &root, STORE);
         if !differences.is_empty() {
             stage.broker.keep_directory();
             panic!("not all was recorded in {}: {differences:?}", trace.display());
@@ -112,7 +113,7 @@ fn traced(
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     }
     // The last of two numbers counts.
-    strace.arg("-o").arg(&pipe).args(["-s", "1048576", "-e", CALLS]);
+    strace.arg("-o").arg(&pipe).args(["-s", "16777216", "-e", CALLS]);
     stage.broker.start_under(strace);
     let reading = std::thread::spawn(move || {
         for line in BufReader::with_capacity(1 << 20, File::open(pipe).unwrap()).lines() {
@@ -126,12 +127,12 @@ fn traced(
     Some(reading.join().unwrap())
 }
 
-/// Where the files are not what the recording says: something has changed them unseen.
-fn differences(mut disk: Disk, events: &[Event], root: &Path) -> Vec<String> {
+/// Where the files below `place` are not what the recording says: something has changed them unseen.
+fn differences(mut disk: Disk, events: &[Event], root: &Path, place: &str) -> Vec<String> {
     events.iter().for_each(|it| disk.apply(it));
     let mut seen = disk.seen();
-    seen.0.retain(|path, _| path.starts_with(STORE));
-    seen.difference(&Image::read(root, STORE))
+    seen.0.retain(|path, _| path.starts_with(place));
+    seen.difference(&Image::read(root, place))
 }
 
 impl Recording {
@@ -282,10 +283,10 @@ fn started(
     let recorder = Recorder::new(root.to_str().unwrap());
     let (mut recorder, _) = traced(stage, recorder, kept, live)?;
     let unknown = recorder.end();
-    if !differences(past.disk.clone(), &recorder.events, &root).is_empty() {
+    if !differences(past.disk.clone(), &recorder.events, &root, STORE).is_empty() {
         recorder.forget(&unknown);
     }
-    let differences = differences(past.disk.clone(), &recorder.events, &root);
+    let differences = differences(past.disk.clone(), &recorder.events, &root, STORE);
     assert!(differences.is_empty(), "not all was recorded: {differences:?}");
     Some(recorder.events)
 }

@@ -10,7 +10,7 @@ use crate::cargo::{self, Cargo};
 const CALLS: [&[&str]; 3] = [
     &["--package", "hookmq-hooks", "--lib", "interleavings::"],
     &["--package", "hookmq-store", "--lib", "interleavings::"],
-    &["--package", "hookmq-interleavings", "--test", "mailbox"],
+    &["--package", "hookmq-interleavings", "--test", "mailbox", "--test", "sessions"],
 ];
 
 pub fn interleavings(root: &Path) -> Result<()> {

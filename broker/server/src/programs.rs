@@ -340,7 +340,7 @@ fn load_step(
         return Ok(Loaded { name, settings, active, bytes: Arc::new([]), candidate: None });
     }
     let unreadable = |error| ProgramError::Archive { name: name.clone(), error };
-    let standing = archive.standing(&name).map_err(unreadable)?;
+    let standing = archive.lasting_standing(&name).map_err(unreadable)?;
     let bytes = match &standing.active {
         None => loader.read(&name)?,
         Some(sha256) => archive.version(&name, sha256).map_err(unreadable)?,

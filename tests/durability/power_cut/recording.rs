@@ -1,5 +1,7 @@
 //! What a broker did to its data directory, and what it said and heard, in one order.
 
+mod requests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::sync::Arc;
 use hookmq_codec::frame;
 
 use super::calls::{Call, Line, Lines, Place};
+pub use requests::HEADER;
+use requests::Requests;
 
 /// Paths begin below the directory that the broker has for itself; that one's is empty.
 #[derive(Clone)]
@@ -46,6 +50,13 @@ pub enum Event {
     Closed {
         connection: u32,
     },
+    /// A request of the admin API, by its [`HEADER`].
+    Asked(u32),
+    /// As [`Self::Sent`].
+    Answered {
+        request: u32,
+        granted: bool,
+    },
     /// The process is told to end.
     Stopping,
     /// The process has ended, and the machine has not.
@@ -73,6 +84,7 @@ pub struct Recorder {
     offsets: HashMap<String, u64>,
     connections: HashMap<String, Connection>,
     opened: u32,
+    requests: Requests,
 }
 
 /// Bytes that are no whole packet yet.
@@ -94,6 +106,7 @@ impl Recorder {
             offsets: HashMap::new(),
             connections: HashMap::new(),
             opened: 0,
+            requests: Requests::default(),
         }
     }
 
@@ -129,6 +142,7 @@ impl Recorder {
         unknown.extend(self.places.drain().map(|(_, begun)| begun));
         unknown.retain(|begun| !matches!(self.events[*begun], Event::Nothing));
         (self.lines, self.offsets, self.connections) = Default::default();
+        self.requests = Requests::default();
         self.events.push(Event::Ended);
         unknown
     }
@@ -141,6 +155,9 @@ impl Recorder {
     /// What is there as soon as a call has begun.
     fn begun(&self, text: &str) -> Event {
         let Some(call) = Call::parse(text) else { return Event::Nothing };
+        if let Some(answer) = self.requests.answer(&call) {
+            return answer;
+        }
         let event = match call.name {
             "fsync" | "fdatasync" => self.named(&call, 0).map(Event::SyncBegun),
             "pwrite64" | "write" | "writev" => self.write(&call),
@@ -219,7 +236,8 @@ impl Recorder {
         match call.name {
             "read" | "recvfrom" => {
                 // Nothing comes of it before the call has ended.
-                let event = self.heard(socket, &call.data(1)[..length]);
+                let data = &call.data(1)[..length];
+                let event = self.requests.heard(socket, data).or_else(|| self.heard(socket, data));
                 self.events.extend(event);
             }
             "write" | "writev" | "sendto" => {
@@ -229,6 +247,7 @@ impl Recorder {
                 self.events[begun] = Event::Sent { connection: number, packets };
             }
             "close" => {
+                self.requests.closed(socket);
                 let closed = self.connections.remove(socket).map(|it| it.number);
                 let closed = closed.map(|connection| Event::Closed { connection });
                 self.events[begun] = closed.unwrap_or(Event::Nothing);
@@ -259,10 +278,30 @@ impl Recorder {
         let path = self.inside(&call.path(Some(0), 1))?;
         self.offsets.insert(descriptor.to_string(), 0);
         let flags = call.argument(2);
-        if flags.contains("O_TRUNC") || flags.contains("O_APPEND") || flags.contains("O_TMPFILE") {
+        if flags.contains("O_TMPFILE") {
             unread(call);
         }
+        if flags.contains("O_APPEND") {
+            // Nobody else writes to it.
+            self.offsets.insert(descriptor.to_string(), self.length(&path));
+        }
+        if flags.contains("O_TRUNC") {
+            self.events.push(Event::Length { path: path.clone(), length: 0 });
+        }
         flags.contains("O_CREAT").then_some(Event::NewFile(path))
+    }
+
+    /// Of a file that was made since the recording began.
+    fn length(&self, of: &str) -> u64 {
+        self.events.iter().fold(0, |length, event| match event {
+            Event::Write { path, offset, data } if path == of => {
+                length.max(offset + data.len() as u64)
+            }
+            Event::Length { path, length } if path == of => *length,
+            Event::Renamed { from, .. } if from == of => 0,
+            Event::Removed(path) if path == of => 0,
+            _ => length,
+        })
     }
 
     /// Not all of it may have been written.
@@ -291,8 +330,9 @@ impl Recorder {
 
     fn inside(&self, path: &str) -> Option<String> {
         let inside = path.strip_prefix(&*self.root)?.trim_start_matches('/');
-        // The other things beside it are the test's.
+        // The other things beside it are the test's, and what is compiled can be made again.
         let is_data = inside == DATA || inside.starts_with("data/");
+        let is_data = is_data && !inside.starts_with(COMPILED);
         (is_data || path == self.root).then(|| inside.to_owned())
     }
 
@@ -305,8 +345,9 @@ fn unread(call: &Call<'_>) -> ! {
     panic!("not read here: {}", call.brief())
 }
 
-/// The broker's data directory.
+/// The broker's data directory, and what it has compiled of the operator's plugins.
 const DATA: &str = "data";
+pub const COMPILED: &str = "data/compiled";
 
 fn descriptor<'a>(call: &Call<'a>) -> &'a str {
     call.argument(0).split('<').next().unwrap_or_default()
@@ -343,6 +384,10 @@ impl fmt::Debug for Event {
             }
             Self::Sent { connection, packets } => write!(f, "{connection} <- {:?}", kinds(packets)),
             Self::Closed { connection } => write!(f, "{connection} closed"),
+            Self::Asked(request) => write!(f, "request {request}"),
+            Self::Answered { request, granted } => {
+                write!(f, "request {request} is {}", if *granted { "granted" } else { "refused" })
+            }
             Self::Stopping => write!(f, "the process is told to end"),
             Self::Ended => write!(f, "the process has ended"),
         }

@@ -6,8 +6,8 @@ use std::task::{Wake, Waker};
 
 use hookmq_codec::{Qos, TopicName};
 use hookmq_core::{Delivery, Message, NewMessage, QueueLimits};
-use hookmq_interleavings::mailbox::{Admission, InStore, Mailbox, Posted};
-use hookmq_interleavings::meter::QueuedBytes;
+use hookmq_interleavings::broker::mailbox::{Admission, InStore, Mailbox, Posted};
+use hookmq_interleavings::broker::meter::QueuedBytes;
 use loom::sync::{Mutex, Notify};
 use loom::thread;
 

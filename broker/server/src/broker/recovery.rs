@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::Broker;
 use super::publisher::{Judged, Will};
-use super::session_handle::{SessionHandle, Slot};
+use super::session_handle::{Left, SessionHandle, Slot};
 use super::tenant::Tenant;
 
 /// What a store holds when the broker starts, out of the store's hands.
@@ -212,7 +212,7 @@ impl Broker {
     ) -> Arc<SessionHandle> {
         let session = Box::new(remain.session(self.limits.receive_maximum));
         let (key, username) = (remain.key.clone(), remain.username.clone());
-        let handle = self.handle(tenant, key, username, Slot::Offline { session, will });
+        let handle = self.handle(tenant, key, username, Slot::Offline(Left { session, will }));
         handle.epoch.store(remain.epoch, Ordering::Release);
         handle.set_durable(true);
         handle.set_stored();

@@ -1,19 +1,18 @@
 //! What others hold of a session, and how it changes hands.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use hookmq_codec::{Qos, ReasonCode, TopicFilter};
 use hookmq_core::{Message, QueueLimits, Session, SharedId};
 use hookmq_hooks::Client;
 use hookmq_store::SessionKey;
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use super::mailbox::{InStore, Mailbox, Mark};
 use super::meter::{Place, QueuedBytes};
 use super::metrics::TenantTraffic;
 use super::publisher::Will;
+use super::sync::{AtomicBool, AtomicU32, Mutex, oneshot};
 
 /// A session as seen from outside: where its messages go and who owns its state.
 #[derive(Debug)]
@@ -42,14 +41,19 @@ pub struct SessionHandle {
 #[derive(Debug)]
 pub(super) enum Slot {
     Online(Arc<Control>),
-    Offline {
-        session: Box<Session>,
-        will: Option<Box<Will>>,
-    },
+    Offline(Left),
     /// Who wanted the session has given up: its holder, which has been asked for it, still has it.
     Leaving,
     /// The session is over.
     Ended,
+}
+
+/// What a connection leaves to whoever has the session next.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub session: Box<Session>,
+    /// What is to be published if the client does not come back to the session in time.
+    pub will: Option<Box<Will>>,
 }
 
 /// How others reach a connection: asked for its session, or told to end.
@@ -73,10 +77,8 @@ pub type Inquiry = oneshot::Sender<Vec<(TopicFilter, Qos)>>;
 /// A newer connection, which waits for the session.
 #[derive(Debug)]
 pub(super) struct Successor {
-    pub reply: oneshot::Sender<Box<Session>>,
+    pub reply: oneshot::Sender<Left>,
     pub control: Weak<Control>,
-    /// Whether it begins another session.
-    pub ends_session: bool,
 }
 
 /// What a connection is to do at once.
@@ -89,8 +91,8 @@ pub(super) enum Request {
 /// What a connection is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Leave the session to a newer connection of the same client, which may start clean.
-    TakeOver { ends_session: bool },
+    /// Leave the session to a newer connection of the same client.
+    TakeOver,
     /// Disconnect with this code.
     Disconnect(ReasonCode),
     /// Judge again what the client may do; asked once.
@@ -110,7 +112,7 @@ impl SessionHandle {
     ) -> Self {
         let holder = match &slot {
             Slot::Online(control) => Arc::downgrade(control),
-            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => Weak::new(),
+            Slot::Offline(_) | Slot::Leaving | Slot::Ended => Weak::new(),
         };
         Self {
             id,
@@ -167,7 +169,7 @@ impl SessionHandle {
     /// Takes messages of a shared subscription out of the session, if its client is away.
     pub(super) fn take_shared(&self, shared: SharedId) -> Vec<Message> {
         match &mut *self.slot.lock() {
-            Slot::Offline { session, .. } => session.outgoing.take_shared(shared),
+            Slot::Offline(Left { session, .. }) => session.outgoing.take_shared(shared),
             Slot::Online(_) | Slot::Leaving | Slot::Ended => Vec::new(),
         }
     }
@@ -175,7 +177,7 @@ impl SessionHandle {
     /// Where what waits can be asked of the store, which knows all that its last connection had.
     pub(super) fn mark(&self) -> Option<Mark> {
         match &*self.slot.lock() {
-            Slot::Offline { .. } => self.mailbox.mark(),
+            Slot::Offline(_) => self.mailbox.mark(),
             Slot::Online(_) | Slot::Leaving | Slot::Ended => None,
         }
     }
@@ -188,7 +190,7 @@ impl SessionHandle {
     pub(super) fn traffic(&self) -> [u64; 4] {
         match &*self.slot.lock() {
             Slot::Online(control) => control.traffic.sum(),
-            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => [0; 4],
+            Slot::Offline(_) | Slot::Leaving | Slot::Ended => [0; 4],
         }
     }
 
@@ -196,7 +198,7 @@ impl SessionHandle {
     pub fn client(&self) -> Option<Arc<Client>> {
         match &*self.slot.lock() {
             Slot::Online(control) => Some(control.client.lock().clone()),
-            Slot::Offline { .. } | Slot::Leaving | Slot::Ended => None,
+            Slot::Offline(_) | Slot::Leaving | Slot::Ended => None,
         }
     }
 
@@ -234,7 +236,7 @@ impl SessionHandle {
         match slot {
             Slot::Online(owner) => Arc::ptr_eq(owner, control),
             Slot::Leaving => self.holder.lock().as_ptr() == Arc::as_ptr(control),
-            Slot::Offline { .. } | Slot::Ended => false,
+            Slot::Offline(_) | Slot::Ended => false,
         }
     }
 
@@ -248,15 +250,13 @@ impl SessionHandle {
         self.holder.lock().strong_count() == 0
     }
 
-    /// Gives the session's state to `successor`, or back where that has given up.
-    pub(super) fn hand_to(
-        &self,
-        successor: Successor,
-        session: Box<Session>,
-    ) -> Option<Box<Session>> {
+    /// Gives what the connection leaves, which has the session's state, to the one that waits for it, or
+    /// back where none does any more.
+    pub(super) fn hand_over(&self, control: &Control, left: Left) -> Option<Left> {
+        let Some(successor) = control.successor() else { return Some(left) };
         // Under the lock: at no moment is the state with somebody who is not its holder.
         let mut holder = self.holder.lock();
-        let refused = successor.reply.send(session).err();
+        let refused = successor.reply.send(left).err();
         if refused.is_none() {
             *holder = successor.control;
         }
@@ -312,9 +312,7 @@ impl Control {
     #[cold]
     fn pending(&self) -> Option<Asked> {
         match &*self.request.lock() {
-            Some(Request::TakeOver(Successor { ends_session, .. })) => {
-                Some(Asked::TakeOver { ends_session: *ends_session })
-            }
+            Some(Request::TakeOver(_)) => Some(Asked::TakeOver),
             Some(Request::Disconnect(reason_code)) => Some(Asked::Disconnect(*reason_code)),
             None => {
                 // In this order: whoever asks meanwhile is heard now or the next time.
@@ -333,8 +331,8 @@ impl Control {
         self.inquiry.lock().take()
     }
 
-    /// Where the session is to be sent, if a newer connection waits for it.
-    pub(super) fn successor(&self) -> Option<Successor> {
+    /// Where the session is to be sent, if a newer connection has asked for it.
+    fn successor(&self) -> Option<Successor> {
         match self.request.lock().take() {
             Some(Request::TakeOver(successor)) => Some(successor),
             _ => None,

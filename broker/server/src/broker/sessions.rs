@@ -11,13 +11,13 @@ use hookmq_codec::ReasonCode;
 use hookmq_core::{CommitSequence, Delivery, NEVER_EXPIRES, Recovered, Session};
 use hookmq_hooks::Client;
 use hookmq_store::SessionKey;
-use tokio::sync::oneshot;
 
 use super::Broker;
 use super::meter::{Bound, Place};
 use super::publisher::Will;
-use super::session_handle::{Control, Request, SessionHandle, Slot, Successor};
+use super::session_handle::{Control, Left, Request, SessionHandle, Slot, Successor};
 use super::share::Share;
+use super::sync::{oneshot, timeout};
 use super::tenant::Tenant;
 use super::timers::Event;
 use crate::clock;
@@ -38,14 +38,14 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// What was found under the client id.
 enum Found {
     Fresh(Arc<SessionHandle>),
-    Waiting(Arc<SessionHandle>, Box<Session>, Option<Box<Will>>),
-    InUse(Arc<SessionHandle>, oneshot::Receiver<Box<Session>>),
+    Waiting(Arc<SessionHandle>, Left),
+    InUse(Arc<SessionHandle>, oneshot::Receiver<Left>),
 }
 
 /// The session, if its owner lets go of it in time.
-async fn receive(mut reply: oneshot::Receiver<Box<Session>>) -> Option<Box<Session>> {
-    match tokio::time::timeout(HAND_OVER, &mut reply).await {
-        Ok(session) => session.ok(),
+async fn receive(mut reply: oneshot::Receiver<Left>) -> Option<Left> {
+    match timeout(HAND_OVER, &mut reply).await {
+        Ok(left) => left.ok(),
         Err(_) => {
             // It may have been sent a moment ago; from here on the owner finds nobody.
             reply.close();
@@ -77,24 +77,20 @@ impl Broker {
         place: Place,
     ) -> Result<(OpenedSession, CommitSequence), ReasonCode> {
         let control = Arc::new(Control::new(client.clone(), place));
-        let (handle, session) = match self.find_session(tenant, client, clean_start, &control)? {
+        let (handle, left) = match self.find_session(tenant, client, &control)? {
             Found::Fresh(handle) => (handle, None),
-            Found::Waiting(handle, session, will) => {
-                if clean_start && let Some(will) = will {
-                    self.publish_will(tenant, *will);
-                }
-                (handle, Some(session))
-            }
+            Found::Waiting(handle, left) => (handle, Some(left)),
             Found::InUse(handle, reply) => {
-                let Some(session) = receive(reply).await else {
+                let Some(left) = receive(reply).await else {
                     self.give_up(tenant, &handle, &control);
                     return Err(ReasonCode::ServerBusy);
                 };
-                (handle, Some(session))
+                (handle, Some(left))
             }
         };
-        match session {
-            Some(mut session)
+        match left {
+            // The client is back before the will is due [MQTT-3.1.3-9].
+            Some(Left { mut session, will })
                 if !clean_start && session.outlives_connection() && !handle.is_doomed() =>
             {
                 if let Some(recovered) = session.recovered {
@@ -103,7 +99,7 @@ impl Broker {
                     if let Err(code) = in_flight {
                         let (present, shares) = (true, Vec::new());
                         let opened = OpenedSession { handle, control, session, present, shares };
-                        self.leave_session(tenant, opened, VecDeque::new(), None);
+                        self.leave_session(tenant, opened, VecDeque::new(), will);
                         return Err(code);
                     }
                     session.recovered = None;
@@ -117,7 +113,12 @@ impl Broker {
             old => {
                 let (handle, forgotten) = match old {
                     None => (handle, CommitSequence::NONE),
-                    Some(old) => self.replace_session(tenant, client, &handle, old, &control)?,
+                    Some(Left { session, will }) => {
+                        if let Some(will) = will.filter(|_| !handle.is_doomed()) {
+                            self.publish_will(tenant, *will);
+                        }
+                        self.replace_session(tenant, client, &handle, session, &control)?
+                    }
                 };
                 let session = Box::new(Session::new(self.limits.receive_maximum));
                 let shares = Vec::new();
@@ -134,36 +135,33 @@ impl Broker {
         tenant: &Arc<Tenant>,
         opened: OpenedSession,
         unsent: VecDeque<Delivery>,
-        mut will: Option<Box<Will>>,
+        will: Option<Box<Will>>,
     ) {
         let OpenedSession { handle, control, mut session, shares, .. } = opened;
         session.incoming.handle_disconnected();
         handle.mailbox.set_offline(unsent, handle.in_store());
+        let mut left = Left { session, will };
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
         if !handle.is_left_to(&slot, &control) {
-            drop(slot);
-            drop(sessions);
-            match self.hand_over(tenant, &handle, &control, session, &mut will) {
+            match handle.hand_over(&control, left) {
                 None => return,
                 // Nobody has it but this connection.
-                Some(unclaimed) => session = unclaimed,
+                Some(unclaimed) => left = unclaimed,
             }
-            sessions = tenant.sessions.lock();
-            slot = handle.slot.lock();
         }
         // Under the locks: whoever dooms the session finds it waiting, or has done so before.
-        let is_over = handle.is_doomed() || matches!(*slot, Slot::Ended);
-        if session.outlives_connection() && !is_over {
-            let delay = will.as_ref().map(|will| will.delay);
-            let expiry_interval = session.expiry_interval;
-            self.store_departure(&handle, &session, delay);
+        let is_doomed = handle.is_doomed();
+        if left.session.outlives_connection() && !is_doomed {
+            let delay = left.will.as_ref().map(|will| will.delay);
+            let expiry_interval = left.session.expiry_interval;
+            self.store_departure(&handle, &left.session, delay);
             handle.mailbox.depart();
             // Under the lock, so that a member that comes now finds what this one holds.
             for share in &shares {
-                share.set_offline(&handle, &mut session.outgoing);
+                share.set_offline(&handle, &mut left.session.outgoing);
             }
-            *slot = Slot::Offline { session, will };
+            *slot = Slot::Offline(left);
             // Under the lock: a client that comes back at once must find its own epoch moved on.
             let epoch = handle.epoch.load(Ordering::Acquire);
             drop(slot);
@@ -174,13 +172,12 @@ impl Broker {
             self.schedule(&handle, epoch, expires_at, delay.map(|delay| now + delay));
             return;
         }
-        if !matches!(std::mem::replace(&mut *slot, Slot::Ended), Slot::Ended) {
-            sessions.remove(&handle.key.client_id);
-        }
+        *slot = Slot::Ended;
         drop(slot);
-        self.forget(tenant, &handle, session);
+        sessions.remove(&handle.key.client_id);
+        self.forget(tenant, &handle, left.session);
         drop(sessions);
-        if let Some(will) = will {
+        if let Some(will) = left.will.filter(|_| !is_doomed) {
             self.publish_will(tenant, *will);
         }
     }
@@ -194,7 +191,7 @@ impl Broker {
         if !handle.is_in_epoch(event.epoch) {
             return;
         }
-        let Slot::Offline { will, .. } = &mut *slot else { return };
+        let Slot::Offline(Left { will, .. }) = &mut *slot else { return };
         if let Some(will) = will.take() {
             drop(slot);
             drop(sessions);
@@ -211,7 +208,7 @@ impl Broker {
         let ended = std::mem::replace(&mut *slot, Slot::Ended);
         drop(slot);
         sessions.remove(&handle.key.client_id);
-        if let Slot::Offline { session, .. } = ended {
+        if let Slot::Offline(Left { session, .. }) = ended {
             self.metrics.sessions_expired.add(1);
             self.forget(&tenant, &handle, session);
         }
@@ -221,13 +218,13 @@ impl Broker {
     pub(super) fn end_waiting(&self, tenant: &Tenant, handle: &Arc<SessionHandle>) {
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
-        if !matches!(&*slot, Slot::Offline { .. }) {
+        if !matches!(&*slot, Slot::Offline(_)) {
             return;
         }
         let ended = std::mem::replace(&mut *slot, Slot::Ended);
         drop(slot);
         sessions.remove(&handle.key.client_id);
-        if let Slot::Offline { session, .. } = ended {
+        if let Slot::Offline(Left { session, .. }) = ended {
             self.forget(tenant, handle, session);
         }
     }
@@ -236,7 +233,6 @@ impl Broker {
         &self,
         tenant: &Tenant,
         client: &Client,
-        clean_start: bool,
         control: &Arc<Control>,
     ) -> Result<Found, ReasonCode> {
         let mut sessions = tenant.sessions.lock();
@@ -264,19 +260,18 @@ impl Broker {
             }
             // It has gone without leaving, and the session with it: what is left ends as any other.
             let session = Box::new(Session::new(self.limits.receive_maximum));
-            *slot = Slot::Offline { session, will: None };
+            *slot = Slot::Offline(Left { session, will: None });
         }
         handle.epoch.fetch_add(1, Ordering::AcqRel);
         let found = match std::mem::replace(&mut *slot, Slot::Online(control.clone())) {
-            Slot::Offline { session, will } => {
+            Slot::Offline(left) => {
                 handle.set_holder(control);
-                Found::Waiting(handle.clone(), session, will)
+                Found::Waiting(handle.clone(), left)
             }
             Slot::Online(owner) => {
                 let (reply, receiver) = oneshot::channel();
                 let control = Arc::downgrade(control);
-                let successor = Successor { reply, control, ends_session: clean_start };
-                owner.ask(Request::TakeOver(successor));
+                owner.ask(Request::TakeOver(Successor { reply, control }));
                 handle.mailbox.wake();
                 Found::InUse(handle.clone(), receiver)
             }
@@ -287,7 +282,7 @@ impl Broker {
         Ok(found)
     }
 
-    /// Ends the session behind `handle`, which `control` owns, and begins one under the same id.
+    /// Ends the session behind `handle`, which `control` has, and begins one under the same id.
     fn replace_session(
         &self,
         tenant: &Tenant,
@@ -299,23 +294,17 @@ impl Broker {
         let fresh = self.new_handle(tenant, client, control);
         let mut sessions = tenant.sessions.lock();
         let mut slot = handle.slot.lock();
-        let owned = matches!(&*slot, Slot::Online(owner) if Arc::ptr_eq(owner, control));
-        if owned {
-            *slot = Slot::Ended;
-            sessions.insert(client.client_id.clone(), fresh.clone());
-        }
-        drop(slot);
-        if !owned {
-            drop(sessions);
-            // A third connection was quicker and waits for the session of this one.
-            if let Some(successor) = control.successor() {
-                // If it has given up meanwhile, there is nothing of worth in here.
-                let fresh = Box::new(Session::new(self.limits.receive_maximum));
-                let _ = handle.hand_to(successor, fresh);
+        if !handle.is_left_to(&slot, control) {
+            // A third connection was quicker and waits for the session of this one, which ends there.
+            old.expiry_interval = 0;
+            match handle.hand_over(control, Left { session: old, will: None }) {
+                None => return Err(ReasonCode::SessionTakenOver),
+                Some(Left { session, .. }) => old = session,
             }
-            self.unsubscribe_all(tenant, handle, &mut old);
-            return Err(ReasonCode::SessionTakenOver);
         }
+        *slot = Slot::Ended;
+        drop(slot);
+        sessions.insert(client.client_id.clone(), fresh.clone());
         let forgotten = self.forget(tenant, handle, old);
         Ok((fresh, forgotten))
     }

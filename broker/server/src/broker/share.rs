@@ -1,15 +1,15 @@
 //! A shared subscription of a tenant: the queue that its members fetch from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use hookmq_codec::{Qos, TopicFilter};
 use hookmq_core::{Message, Outgoing, QueueLimits, Shared, SharedId, SharedQueue};
 use hookmq_store::{Change, MessageId, QueueKey, SharedKey, Store};
-use parking_lot::Mutex;
 
 use super::meter::QueuedBytes;
 use super::session_handle::SessionHandle;
+use super::sync::{AtomicBool, Mutex};
 
 /// One shared subscription. Connections fetch from it in their turns; nobody owns a message before it
 /// has one.

@@ -242,9 +242,7 @@ impl<S: Stream> Driver<S> {
         for _ in 0..TURNS {
             while let Some(asked) = self.opened.control.asked() {
                 match asked {
-                    Asked::TakeOver { ends_session } => {
-                        return Poll::Ready(Ending::TakenOver { ends_session });
-                    }
+                    Asked::TakeOver => return Poll::Ready(Ending::TakenOver),
                     Asked::Disconnect(code) => return Poll::Ready(Ending::Told(code)),
                     Asked::Judge => {
                         if let Err(ending) = self.judge_again() {

@@ -28,7 +28,7 @@ pub enum Ending {
     /// The broker ends it with this code.
     Told(ReasonCode),
     /// A newer connection of the same client has the session.
-    TakenOver { ends_session: bool },
+    TakenOver,
 }
 
 /// Time for the last bytes to leave.
@@ -83,11 +83,8 @@ impl Ending {
                 WillDue::Never
             }
             _ if will.delay.is_zero() => WillDue::Now(will),
-            // The client is back before the delay is over [MQTT-3.1.3-9].
-            Self::TakenOver { ends_session: false } if goes_on => WillDue::Never,
             // The session is over.
             _ if !goes_on => WillDue::Now(will),
-            Self::TakenOver { .. } => WillDue::Now(will),
             _ => WillDue::Later(will),
         }
     }
@@ -101,7 +98,7 @@ impl Ending {
                 _ => ReasonCode::ProtocolError,
             }),
             Self::Refused(reason_code, _) | Self::Told(reason_code) => Some(*reason_code),
-            Self::TakenOver { .. } => Some(ReasonCode::SessionTakenOver),
+            Self::TakenOver => Some(ReasonCode::SessionTakenOver),
         }
     }
 }
@@ -207,7 +204,7 @@ impl<S: Stream> Driver<S> {
             Ending::Told(reason_code) => {
                 info!(tenant, ?client_id, %reason_code, "client disconnected");
             }
-            Ending::TakenOver { .. } => info!(tenant, ?client_id, "session taken over"),
+            Ending::TakenOver => info!(tenant, ?client_id, "session taken over"),
         }
     }
 }

@@ -83,6 +83,15 @@ impl Archive {
         }
     }
 
+    /// As [`Self::standing`], which lasts from now on: who wrote it may have ended before its name was
+    /// synced.
+    pub fn lasting_standing(&self, name: &ProgramName) -> io::Result<Standing> {
+        match sync_name(&self.of(name).join("standing.json")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => self.standing(name),
+        }
+    }
+
     /// The bytes of a version, which are what they were when it was kept.
     pub fn version(&self, name: &ProgramName, sha256: &str) -> io::Result<Vec<u8>> {
         let bytes = fs::read(self.file(name, sha256))?;

@@ -8,8 +8,7 @@ use hookmq_core::{CommitSequence, Session};
 use hookmq_store::{Change, MessageId, UnixMillis};
 
 use crate::broker::Broker;
-use crate::broker::publisher::Will;
-use crate::broker::session_handle::{Control, SessionHandle};
+use crate::broker::session_handle::SessionHandle;
 use crate::broker::tenant::Tenant;
 use crate::broker::timers::Event;
 
@@ -42,26 +41,6 @@ impl Broker {
             will.map(|delay| Change::WillScheduled { session: key(), at: at.after(delay) }),
         );
         self.store.append(changes);
-    }
-
-    /// Gives the session to the connection that has taken the place of this one, and gives it back where
-    /// that has given up. A will that does not have to wait is published.
-    pub(super) fn hand_over(
-        self: &Arc<Self>,
-        tenant: &Arc<Tenant>,
-        handle: &SessionHandle,
-        control: &Control,
-        session: Box<Session>,
-        will: &mut Option<Box<Will>>,
-    ) -> Option<Box<Session>> {
-        let Some(successor) = control.successor() else { return Some(session) };
-        // The client is back before the delay is over, unless its session is another.
-        if (successor.ends_session || !session.outlives_connection())
-            && let Some(will) = will.take()
-        {
-            self.publish_will(tenant, *will);
-        }
-        handle.hand_to(successor, session)
     }
 
     /// Removes what an ended session has left in the tenant and, with the commit that it gives, in the

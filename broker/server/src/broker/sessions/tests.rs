@@ -16,7 +16,7 @@ struct Scene {
 struct Claim {
     control: Arc<Control>,
     handle: Arc<SessionHandle>,
-    reply: oneshot::Receiver<Box<Session>>,
+    reply: oneshot::Receiver<Left>,
 }
 
 fn scene() -> Scene {
@@ -60,7 +60,7 @@ impl Scene {
 
     fn claim(&self) -> Claim {
         let control = Arc::new(Control::new(self.client.clone(), self.place()));
-        let found = self.broker.find_session(&self.tenant, &self.client, false, &control);
+        let found = self.broker.find_session(&self.tenant, &self.client, &control);
         let Ok(Found::InUse(handle, reply)) = found else { panic!("somebody has it") };
         Claim { control, handle, reply }
     }
@@ -132,7 +132,7 @@ async fn one_that_was_handed_on_stays_with_whoever_has_it_now() {
     assert_eq!(scene.open().await.err(), Some(ReasonCode::ServerBusy));
     assert_eq!(scene.ends(), 0, "the first has it");
     let Claim { control, handle, reply } = first;
-    let session = reply.await.unwrap();
+    let Left { session, .. } = reply.await.unwrap();
     let opened = OpenedSession { handle, control, session, present: true, shares: Vec::new() };
     scene.leave(opened);
     assert!(scene.open().await.unwrap().present);

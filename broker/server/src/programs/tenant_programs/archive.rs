@@ -52,6 +52,9 @@ impl Archive {
 
     /// The programs of every tenant. A file that cannot be read is remembered, and left as it is.
     pub fn all(&self) -> io::Result<Vec<(String, BTreeMap<String, Kept>)>> {
+        // Who wrote them may have ended before their names were synced. Who pushes one of them again is
+        // granted what is in force.
+        fs::File::open(&self.directory)?.sync_all()?;
         let mut all = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();

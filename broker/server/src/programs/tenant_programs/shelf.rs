@@ -31,7 +31,8 @@ impl Shelf {
     pub fn keep(&self, sha256: &str, artefact: &[u8]) -> io::Result<()> {
         make_directory(&self.directory)?;
         match self.read(sha256) {
-            Ok(_) => Ok(()),
+            // Whoever wrote it may have ended before its name was synced.
+            Ok(_) => sync_name(&self.file(sha256)),
             Err(_) => write(&self.file(sha256), artefact),
         }
     }
