@@ -85,7 +85,9 @@ pub fn without_mutants(place: &Place, mutants: &[Mutant]) -> Result<()> {
         tests.dedup();
         for test in tests {
             let failure = run(place, &suite, &program, test, "none")?;
-            ensure!(failure.is_none(), "{test} of {} fails without a mutant", suite.name);
+            let said = said(place, "none", test);
+            let (name, said) = (&suite.name, said.display());
+            ensure!(failure.is_none(), "{test} of {name} fails without a mutant: see {said}");
         }
     }
     Ok(())
@@ -175,7 +177,7 @@ fn run(
     test: &str,
     mutant: &str,
 ) -> Result<Option<Failure>> {
-    let said = place.output.join(format!("{mutant}.{}", test.replace("::", ".")));
+    let said = said(place, mutant, test);
     let file = File::create(&said).context("keep what the test says")?;
     let package = place.tree.join(&suite.package);
     let mut child = Command::new(program)
@@ -203,6 +205,11 @@ fn run(
         bail!("{} runs no test {test}", suite.name);
     }
     Ok(None)
+}
+
+/// Where it is kept what a test has said.
+fn said(place: &Place, mutant: &str, test: &str) -> PathBuf {
+    place.output.join(format!("{mutant}.{}", test.replace("::", ".")))
 }
 
 /// None: it did not end in time, and was ended.
