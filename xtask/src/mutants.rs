@@ -81,9 +81,10 @@ pub fn mutants(root: &Path, arguments: &[String]) -> Result<()> {
 
 /// The table, and the closing line.
 fn conclude(verdicts: &[(&Mutant, Verdict)]) -> Result<()> {
-    println!("\n{:<11}{:<42}verdict", "group", "mutant");
+    let width = verdicts.iter().map(|(it, _)| it.name.len()).max().unwrap_or_default() + 2;
+    println!("\n{:<11}{:<width$}verdict", "group", "mutant");
     for (mutant, verdict) in verdicts {
-        println!("{:<11}{:<42}{verdict}", mutant.group, mutant.name);
+        println!("{:<11}{:<width$}{verdict}", mutant.group, mutant.name);
     }
     let bad: Vec<&str> =
         verdicts.iter().filter(|(_, it)| !it.is_good()).map(|(it, _)| it.name.as_str()).collect();
