@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use hookmq_codec::{Packet, ProtocolVersion, Qos, ReasonCode, TopicName};
-use hookmq_tests::client::{Client, publish};
+use hookmq_codec::{Connect, Packet, ProtocolVersion, Qos, ReasonCode, TopicName};
+use hookmq_tests::client::{Client, publish, will};
+use hookmq_tests::guarded::connack_of;
 use hookmq_tests::scene::Scene;
 
 const SECTIONS: &str = "sys: {interval_s: 1}";
@@ -63,6 +64,10 @@ fn the_brokers_topics_are_not_for_others() {
     for topic in ["$SYS/broker/version", "$SYS/x", "$SYS"] {
         let refused = forger.publish(publish(topic, b"forged", Qos::AtLeastOnce));
         assert_eq!(refused, ReasonCode::NotAuthorized, "{topic}");
+        let mortal =
+            Connect { will: Some(will(topic, b"forged")), ..scene.connect_packet("mortal") };
+        let (_, answer) = Client::attempt(scene.address, mortal);
+        assert_eq!(connack_of(&answer).reason_code, ReasonCode::NotAuthorized, "a will on {topic}");
     }
     monitor.expect_nothing();
 }

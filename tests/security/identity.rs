@@ -1,8 +1,9 @@
-//! Clients whose principal becomes another while they are connected.
+//! Clients whose principal becomes another while they are connected, or who claim what is another's.
 
-use hookmq_codec::{ProtocolVersion, Qos, ReasonCode, TopicName};
-use hookmq_tests::client::{Client, at, publish};
+use hookmq_codec::{Connect, ProtocolVersion, Qos, ReasonCode, TopicName};
+use hookmq_tests::client::{Client, at, connect, connect_to_session, publish};
 use hookmq_tests::company::{Company, Engine};
+use hookmq_tests::guarded::connack_of;
 use hookmq_tests::wait::wait_until;
 
 const V5: ProtocolVersion = ProtocolVersion::V5;
@@ -45,5 +46,36 @@ fn a_changed_attribute_gives_rights_and_takes_them() {
         reader.publish(publish("sites/south", b"allowed", Qos::AtMostOnce));
         reader.expect_message("sites/south", b"allowed");
         reader.expect_nothing();
+    }
+}
+
+/// Whoever knows the client id of somebody else gets nothing by it and ends nothing.
+#[test]
+fn a_session_belongs_to_its_principal() {
+    for version in [ProtocolVersion::V311, V5] {
+        let company = Company::start(Engine::Sqlite, version, "", &[("subscribe", "a/#")]);
+        let expect_refused = || {
+            for packet in [connect_to_session(version, "r", 600), connect(version, "r")] {
+                let (mut client, answer) = Client::attempt(company.address("other"), packet);
+                let refused = connack_of(&answer).reason_code;
+                assert_eq!(refused, ReasonCode::ClientIdentifierNotValid);
+                client.expect_closed();
+            }
+        };
+        let (mut reader, _) = company.session("reader", "r");
+        reader.subscribe("a/#", Qos::AtLeastOnce);
+        expect_refused();
+        reader.expect_nothing();
+        reader.disconnect();
+        company.client("writer", "w").publish(publish("a/1", b"kept", Qos::AtLeastOnce));
+        expect_refused();
+        let (mut reader, connack) = company.session("reader", "r");
+        assert!(connack.session_present());
+        reader.expect_message("a/1", b"kept");
+        // Its own principal ends it.
+        let packet = Connect { clean_start: true, ..connect(version, "r") };
+        let (mut fresh, connack) = company.connect("reader", packet);
+        assert!(!connack.session_present());
+        fresh.expect_nothing();
     }
 }

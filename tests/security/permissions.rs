@@ -86,6 +86,42 @@ fn a_will_that_was_permitted_and_is_no_more_is_not_published() {
     }
 }
 
+/// Where deliveries are authorized one by one, and by a rule.
+#[test]
+fn a_rule_that_is_replaced_judges_the_next_delivery() {
+    let rule = |withheld: &str| {
+        format!(
+            "//! Keeps one topic from subscribers.
+fn authorize(client, access) {{
+    if access.action == \"receive\" && access.topic == \"{withheld}\" {{ deny(\"withheld\") }}
+    else {{ allow() }}
+}}
+"
+        )
+    };
+    let (broker, address) = broker(&format!("permissions: {{receive: always}}\n{RULE}"));
+    for version in VERSIONS {
+        let put_in_force = |withheld: &str| {
+            let file = broker.directory().join("rules/doorkeeper.rhai");
+            std::fs::write(file, rule(withheld)).expect("write a rule");
+            let (status, answer) = broker.admin().post("/api/v1/rules/reload", b"");
+            assert_eq!(status, 200, "{answer}");
+        };
+        put_in_force("nothing");
+        let mut witness = witness(address, version);
+        let (mut publisher, _) = Client::connect(address, connect(version, "publisher"));
+        publisher.publish(publish("a", b"1", Qos::AtLeastOnce));
+        let received = witness.expect_message("a", b"1");
+        witness.acknowledge(&received);
+        put_in_force("a");
+        publisher.publish(publish("a", b"2", Qos::AtLeastOnce));
+        publisher.publish(publish("b", b"3", Qos::AtLeastOnce));
+        let received = witness.expect_message("b", b"3");
+        witness.acknowledge(&received);
+        witness.expect_nothing();
+    }
+}
+
 const DATABASE: &str = "database: {url: \"sqlite:data/hookmq.db\"}
 pipeline:
   connect:

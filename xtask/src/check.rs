@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::cargo::Cargo;
 use crate::test::in_guest_directory;
-use crate::{announce, cargo, conformance, fuzz};
+use crate::{announce, cargo, conformance, fuzz, mutants};
 
 pub use self::documents::text_files;
 
@@ -28,6 +28,8 @@ pub fn check_quickly(cargo: &Cargo<'_>, root: &Path) -> Result<()> {
     documents::check(root)?;
     announce("normative statements and the tests that carry them");
     conformance::check(root)?;
+    announce("mutants and the code that they change");
+    mutants::check(root)?;
     announce("walls between crates");
     walls::check(cargo)?;
     if !cargo.has("fmt") {

@@ -1,5 +1,5 @@
 //! The project's one door: `cargo xtask run`, `test`, `check`, `interleavings`, `simulate`, `conformance`,
-//! `crash`, `upgrade`, `overload`, `fuzz`, `bench`, `plugins` and `examples`.
+//! `crash`, `upgrade`, `overload`, `fuzz`, `mutants`, `bench`, `plugins` and `examples`.
 
 mod bench;
 mod cargo;
@@ -13,6 +13,7 @@ mod languages;
 // The same file as the broker's, whose crate would bring a WebAssembly engine along.
 #[path = "../../broker/wasm/src/manifest_section.rs"]
 mod manifest_section;
+mod mutants;
 mod overload;
 mod packages;
 mod plugins;
@@ -34,7 +35,8 @@ usage: cargo xtask COMMAND
   test [FILTER]...            install what the tests need, run every test and every check; with a
                               filter, only the tests that it names
   check                       format, lints, walls between crates, links between documents, statements
-                              of the MQTT specifications without a test
+                              of the MQTT specifications without a test,
+                              mutants that the code has left behind
   interleavings               run what threads hand over in every order of its steps, or every order
                               with few interruptions
   simulate [--seeds N] [--seed N]
@@ -51,6 +53,9 @@ usage: cargo xtask COMMAND
                               nothing. 2 minutes where nothing is said
   fuzz [--seconds N] [TARGET] try what strangers and damaged disks could bring, on all targets or one; 60
                               seconds each where nothing is said
+  mutants [--group NAME] [--only TEXT]... [--list]
+                              take away each wait for the disk, each order and each check of permission
+                              in turn, and see the tests fail
   bench [--rounds N] [--seconds N] [--only TEXT]... [--compared] [--json FILE] [--write]
                               measure HookMQ beside Mosquitto; --write puts the tables into
                               docs/performance.md, --compared leaves out what only HookMQ is measured at
@@ -86,6 +91,7 @@ fn dispatch() -> Result<()> {
         Some("upgrade") => upgrade::upgrade(&root, &rest),
         Some("overload") => overload::overload(&root, &rest),
         Some("fuzz") => fuzz::fuzz(&root, &rest),
+        Some("mutants") => mutants::mutants(&root, &rest),
         Some("bench") => bench::bench(&root, &rest),
         Some("plugins") if rest.is_empty() => {
             for file in plugins::build(&root)? {

@@ -95,15 +95,21 @@ async fn the_first_that_is_emitted_is_one_commit_with_a_packet_id_that_has_none(
 #[tokio::test]
 async fn what_is_emitted_for_a_will_goes_on_behind_its_being_published() {
     for version in VERSIONS {
-        for topic in ["hooked/pass", "hooked/consume"] {
+        for (topic, filter, stored) in [
+            ("hooked/pass", "other", "WillCleared c #1"),
+            ("hooked/consume", "other", "WillCleared c #1"),
+            // The will is stored itself.
+            ("hooked/pass", "hooked/pass", "WillCleared c #1, Queued #2 s"),
+        ] {
             let mut world = World::new(version);
             let topic = TopicName::new(topic).unwrap();
             let mut client = Peer::new(&world.broker, version);
             client.connect("c", Keep::Nothing, will(1, 0).map(|it| Will { topic, ..it })).await;
             assert_eq!(world.answer_behind("Opened c, WillSet c #1", &mut client).await, "CONNACK");
+            let _subscriber = world.subscriber("s", Keep::Session, filter).await;
             let mut witness = world.subscriber("w", Keep::Nothing, "alarm/+").await;
             drop(client);
-            let sent = world.answer_behind("WillCleared c #1", &mut witness).await;
+            let sent = world.answer_behind(stored, &mut witness).await;
             assert_eq!(sent, "PUBLISH 0 0 alarm/0");
             assert_eq!(witness.receive().await, "PUBLISH 1 1 alarm/1");
         }
