@@ -11,7 +11,7 @@ use hookmq_codec::{
 use hookmq_core::{
     Acknowledgement, AcknowledgementKind, CommitSequence, Delivery, NewMessage, Received, Release,
 };
-use hookmq_store::{Change, Durability};
+use hookmq_store::{Change, Durability, SessionKey};
 
 use super::{Driver, Terms};
 use crate::broker::publisher::Reply;
@@ -210,24 +210,25 @@ impl<S: Stream> Driver<S> {
     /// The client has a message of QoS 2, or is not to have it: it is not sent again, and PUBREL waits for
     /// that to be stored.
     pub(in crate::connection) fn release(&mut self, packet_id: PacketId, delivery: &Delivery) {
-        match self.has_stored(delivery) {
-            true => {
-                let session = self.opened.handle.key.clone();
-                self.owed().changes.push(Change::Released { session, packet_id });
-            }
-            false => self.settle_delivery(delivery),
-        }
+        self.settle_exactly_once(delivery, |session| Change::Released { session, packet_id });
     }
 
     /// The client does not take a message of QoS 2, and its packet id is free.
     fn refuse(&mut self, packet_id: PacketId, delivery: &Delivery) {
-        match self.has_stored(delivery) {
-            true => {
-                let session = self.opened.handle.key.clone();
-                self.owed().changes.push(Change::Completed { session, packet_id });
-            }
-            false => self.settle_delivery(delivery),
+        self.settle_exactly_once(delivery, |session| Change::Completed { session, packet_id });
+    }
+
+    /// Where the store knows the packet id, it is told what becomes of that.
+    fn settle_exactly_once(
+        &mut self,
+        delivery: &Delivery,
+        change: impl FnOnce(SessionKey) -> Change,
+    ) {
+        if !self.has_stored(delivery) {
+            return self.settle_delivery(delivery);
         }
+        let change = change(self.opened.handle.key.clone());
+        self.owed().changes.push(change);
     }
 
     /// Sends `packet` behind what waits, once what was stored before it is durable.
