@@ -129,6 +129,9 @@ pub struct CompileOptions {
     /// Of address space.
     #[arg(long, value_name = "N")]
     pub memory_bytes: u64,
+
+    #[arg(long)]
+    pub one_processor: bool,
 }
 
 impl RunOptions {

@@ -14,7 +14,7 @@ use hookmq::demo;
 use hookmq::server::{Server, check_programs};
 use hookmq::tls;
 use hookmq_access::Database;
-use hookmq_wasm::compile_in_child;
+use hookmq_wasm::{Processors, compile_in_child};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -46,7 +46,8 @@ fn main() -> ExitCode {
         Command::Tenant(command) => command.run(),
         Command::Explain(options) => options.run(),
         Command::CompilePlugin(options) => {
-            compile_in_child(options.cpu_s, options.memory_bytes).map_err(Error::msg)
+            let processors = if options.one_processor { Processors::One } else { Processors::All };
+            compile_in_child(options.cpu_s, options.memory_bytes, processors).map_err(Error::msg)
         }
     };
     match done {

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use self::cache::Cache;
 use self::child::MAX_COMPILED_BYTES;
-pub use self::child::compile_in_child;
+pub use self::child::{Processors, compile_in_child};
 use crate::{LoadError, artefact};
 
 const MAX_WASM_STACK: usize = 512 << 10;
@@ -33,8 +33,8 @@ pub enum Compilation {
 /// A child process per compilation, and a directory for what it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildCompilation {
-    /// Called with the arguments `compile-plugin --cpu-s N --memory-bytes N`, it must call
-    /// [`compile_in_child`] and nothing before it.
+    /// Called with the arguments `compile-plugin --cpu-s N --memory-bytes N`, and perhaps
+    /// `--one-processor`, it must call [`compile_in_child`] and nothing before it.
     pub program: PathBuf,
     pub limits: CompileLimits,
     /// Used where it exists, belongs to this user, and others may not write to it.
@@ -94,7 +94,7 @@ impl Compiler {
         {
             return Ok(component);
         }
-        let compiled = child::compile(options, component, MAX_COMPILED_BYTES)?;
+        let compiled = child::compile(options, component, MAX_COMPILED_BYTES, Processors::All)?;
         let component = load(engine, &compiled).map_err(failed)?;
         if let Err(error) = cache.keep(&key, &compiled) {
             tracing::warn!(directory = ?options.cache, %error, "compiled plugins are not kept");
@@ -103,15 +103,30 @@ impl Compiler {
     }
 
     /// Compiles what a stranger has written, as far as that is to be had within `limits`, and keeps
-    /// nothing of it. What makes a component of a core module has no more than that either.
+    /// nothing of it. What makes a component of a core module has no more than that either. The time
+    /// that it takes when its turn has come is added to `busy`, whatever comes of it.
     pub(crate) fn compile_apart(
         &self,
         engine: &Engine,
         artefact: &[u8],
         limits: ApartLimits,
+        busy: &mut Duration,
     ) -> Result<(Component, Vec<u8>), LoadError> {
         let _turn = self.turn.lock();
-        let compiled = match &self.compilation {
+        let start = Instant::now();
+        let compiled = self.code_apart(engine, artefact, limits);
+        *busy += start.elapsed();
+        let compiled = compiled?;
+        Ok((load(engine, &compiled).map_err(failed)?, compiled))
+    }
+
+    fn code_apart(
+        &self,
+        engine: &Engine,
+        artefact: &[u8],
+        limits: ApartLimits,
+    ) -> Result<Vec<u8>, LoadError> {
+        match &self.compilation {
             Compilation::Child(ours) => {
                 let ApartLimits { time, memory_bytes, compiled_bytes } = limits;
                 let limits = CompileLimits {
@@ -120,14 +135,14 @@ impl Compiler {
                     ..ours.limits
                 };
                 let options = ChildCompilation { limits, ..ours.clone() };
-                child::compile(&options, artefact, compiled_bytes.min(MAX_COMPILED_BYTES))?
+                let most = compiled_bytes.min(MAX_COMPILED_BYTES);
+                child::compile(&options, artefact, most, Processors::One)
             }
             Compilation::InProcess => {
                 let component = artefact::component(artefact)?;
-                in_process(|| engine.precompile_component(&component))?
+                in_process(|| engine.precompile_component(&component))
             }
-        };
-        Ok((load(engine, &compiled).map_err(failed)?, compiled))
+        }
     }
 }
 

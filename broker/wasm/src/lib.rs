@@ -34,7 +34,7 @@ mod workers;
 
 pub use capabilities::{Capabilities, Grants, Wish};
 pub use compilation::{
-    ApartLimits, ChildCompilation, Compilation, CompileLimits, compile_in_child,
+    ApartLimits, ChildCompilation, Compilation, CompileLimits, Processors, compile_in_child,
 };
 pub use error::{HostError, LoadError};
 pub use guest_log::Journal;

@@ -25,11 +25,19 @@ const MAX_OPEN_FILES: u64 = 16;
 /// The broker's threads go first.
 const NICENESS: i32 = 5;
 
+/// How many a compilation may keep busy at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processors {
+    One,
+    All,
+}
+
 /// Has an artefact compiled, to no more than `most` bytes.
 pub(super) fn compile(
     options: &ChildCompilation,
     artefact: &[u8],
     most: u64,
+    processors: Processors,
 ) -> Result<Vec<u8>, LoadError> {
     let ChildCompilation { program, limits, .. } = options;
     let failed = |error: io::Error| LoadError::Compile(format!("the compiler: {error}"));
@@ -37,6 +45,7 @@ pub(super) fn compile(
         .arg("compile-plugin")
         .args(["--cpu-s", &limits.time.as_secs().max(1).to_string()])
         .args(["--memory-bytes", &limits.memory_bytes.to_string()])
+        .args((processors == Processors::One).then_some("--one-processor"))
         .env_clear()
         .envs([ALLOCATOR])
         .current_dir("/")
@@ -121,7 +130,11 @@ fn refusal(status: ExitStatus, said: &[u8], limits: &CompileLimits) -> LoadError
 ///
 /// # Errors
 /// Where it does not compile, or a limit cannot be set.
-pub fn compile_in_child(cpu_seconds: u64, memory_bytes: u64) -> Result<(), String> {
+pub fn compile_in_child(
+    cpu_seconds: u64,
+    memory_bytes: u64,
+    processors: Processors,
+) -> Result<(), String> {
     // What a panic has to say, the answer says.
     std::panic::set_hook(Box::new(|_| {}));
     limit(cpu_seconds, memory_bytes).map_err(|error| format!("limits: {error}"))?;
@@ -129,7 +142,9 @@ pub fn compile_in_child(cpu_seconds: u64, memory_bytes: u64) -> Result<(), Strin
     let read = io::stdin().lock().read_to_end(&mut artefact);
     read.map_err(|error| format!("read the component: {error}"))?;
     let component = artefact::component(&artefact).map_err(|error| error.to_string())?;
-    let compile = || Engine::new(&engine_config())?.precompile_component(&component);
+    let mut config = engine_config();
+    config.parallel_compilation(processors == Processors::All);
+    let compile = || Engine::new(&config)?.precompile_component(&component);
     let compiled = in_process(compile).map_err(|error| match error {
         LoadError::Compile(reason) => reason,
         other => other.to_string(),

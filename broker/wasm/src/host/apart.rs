@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -18,7 +19,8 @@ pub struct MachineCode {
 
 impl PluginHost {
     /// Checks and compiles an artefact of which nothing is kept here: the code comes along, for a shelf.
-    /// Beyond manifest and imports nothing of it is looked at in this process.
+    /// Beyond manifest and imports nothing of it is looked at in this process. The time that the compiler
+    /// is busy with it, on one processor, is added to `busy`, whatever comes of it.
     ///
     /// # Errors
     /// As [`Self::prepare`].
@@ -26,9 +28,10 @@ impl PluginHost {
         &self,
         bytes: &[u8],
         limits: ApartLimits,
+        busy: &mut Duration,
     ) -> Result<(Prepared, MachineCode), LoadError> {
         let (manifest, sha256) = outlined(bytes)?;
-        let (component, code) = self.compiler.compile_apart(&self.engine, bytes, limits)?;
+        let (component, code) = self.compiler.compile_apart(&self.engine, bytes, limits, busy)?;
         let prepared = self.linked(manifest, sha256.clone(), &component)?;
         Ok((prepared, MachineCode { sha256, code }))
     }

@@ -28,7 +28,9 @@ fn code_is_found_on_its_shelf_until_it_is_damaged() {
     fs::set_permissions(shelf.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let counter = artefact("fixtures/counter");
     assert!(host.prepare_kept(&counter, shelf.path()).unwrap().is_none());
-    let (_, code) = host.prepare_apart(&counter, LIMITS).unwrap();
+    let mut busy = Duration::ZERO;
+    let (_, code) = host.prepare_apart(&counter, LIMITS, &mut busy).unwrap();
+    assert!(busy > Duration::ZERO);
     assert_eq!(fs::read_dir(shelf.path()).unwrap().count(), 0, "nothing is kept by itself");
     code.keep(shelf.path()).unwrap();
     let prepared = host.prepare_kept(&counter, shelf.path()).unwrap().expect("the code");

@@ -1,6 +1,7 @@
 //! What makes a step of what a tenant has pushed, in the sandbox alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookmq_hooks::{
     BreakerOptions, Breakers, Explain, Hook, Keeper, Program, ProgramKind, ProgramName, Services,
@@ -97,14 +98,18 @@ impl Maker {
         Ok(self.host.prepare_kept(artefact, shelf.directory())?)
     }
 
-    /// Compiles an artefact; one at a time.
-    pub(super) fn compile(&self, artefact: &[u8]) -> Result<(Prepared, MachineCode), ProgramError> {
+    /// Compiles an artefact; one at a time. How long the compiler is busy with it is added to `busy`.
+    pub(super) fn compile(
+        &self,
+        artefact: &[u8],
+        busy: &mut Duration,
+    ) -> Result<(Prepared, MachineCode), ProgramError> {
         let limits = ApartLimits {
             time: self.plugins.compile_time,
             memory_bytes: self.plugins.compile_memory_bytes,
             compiled_bytes: self.plugins.disk_bytes_per_tenant,
         };
-        Ok(self.host.prepare_apart(artefact, limits)?)
+        Ok(self.host.prepare_apart(artefact, limits, busy)?)
     }
 
     /// Makes a rule, of which nothing has run yet.

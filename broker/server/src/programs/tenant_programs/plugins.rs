@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use hookmq_hooks::ProgramKind;
 use hookmq_wasm::{MachineCode, Manifest, Prepared};
@@ -113,10 +113,10 @@ impl TenantPrograms {
                 return state.shown(asked.tenant, KIND, asked.name);
             }
         }
-        let start = Instant::now();
-        let candidate = self.candidate(asked.tenant, artefact, sha256, config);
+        let mut busy = Duration::ZERO;
+        let candidate = self.candidate(asked.tenant, artefact, sha256, config, &mut busy);
         // Time of a processor is what a tenant could take from all others: a second counts as a change.
-        let seconds = start.elapsed().as_secs().try_into().unwrap_or(u32::MAX);
+        let seconds = busy.as_secs().try_into().unwrap_or(u32::MAX);
         let mut state = held.readable()?;
         state.pace.charge(seconds);
         drop(state);
@@ -130,13 +130,14 @@ impl TenantPrograms {
         artefact: &'a [u8],
         sha256: String,
         config: Value,
+        busy: &mut Duration,
     ) -> Result<Candidate<'a>, TenantProgramError> {
         let manifest = self.maker.manifest(artefact)?;
         let shelf = self.archive.shelf(tenant);
         let (prepared, code) = match self.maker.find(artefact, &shelf)? {
             Some(prepared) => (prepared, None),
             None => {
-                let (prepared, code) = self.maker.compile(artefact)?;
+                let (prepared, code) = self.maker.compile(artefact, busy)?;
                 (prepared, Some(code))
             }
         };

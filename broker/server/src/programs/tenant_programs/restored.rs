@@ -154,7 +154,7 @@ impl TenantPrograms {
     ) -> Result<Made, TenantProgramError> {
         let shelf = self.archive.shelf(tenant);
         let artefact = shelf.read(&kept.version.sha256).map_err(TenantProgramError::Unreadable)?;
-        let (prepared, code) = self.maker.compile(&artefact)?;
+        let (prepared, code) = self.maker.compile(&artefact, &mut Duration::default())?;
         let made = self.maker.make_plugin(tenant, name, kept.clone(), &prepared)?;
         if let Err(error) = code.keep(shelf.directory()) {
             warn!(tenant, name, %error, "a plugin's code is not kept");
