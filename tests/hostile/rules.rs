@@ -7,7 +7,7 @@ mod payloads;
 mod sandbox;
 
 use hookmq_codec::{Packet, ProtocolVersion, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory, plugins};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory, plugins, share_compiled};
 use hookmq_tests::client::{Client, connect, publish};
 use serde_json::Value;
 
@@ -46,6 +46,7 @@ impl Scene {
     fn with_step(rule: &str, step: &str) -> Self {
         let directory = directory();
         add_rules(directory.path(), &[("rule", rule)]);
+        share_compiled(directory.path());
         let yaml = format!(
             "data_dir: data
 listeners:

@@ -4,7 +4,9 @@ use std::fs;
 use std::process::Command;
 
 use hookmq_codec::{ProtocolVersion, Qos};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory, hookmq, plugins};
+use hookmq_tests::broker::{
+    Broker, OPEN_LISTENER, add_rules, directory, hookmq, plugins, share_compiled,
+};
 use hookmq_tests::certificates::{Authority, Validity};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::guarded::Guarded;
@@ -47,6 +49,7 @@ fn site() -> Broker {
 fn site_with(step: &str, publish: &str) -> Broker {
     let directory = directory();
     add_rules(directory.path(), &[("doorman", DOORMAN)]);
+    share_compiled(directory.path());
     let plugins = plugins();
     let yaml = format!(
         "data_dir: data

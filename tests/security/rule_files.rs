@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use hookmq_codec::{ProtocolVersion, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, plugins};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, directory, plugins, share_compiled};
 use hookmq_tests::client::{Client, connect, publish};
 use tempfile::TempDir;
 
@@ -71,6 +71,7 @@ fn write(file: &Path, bytes: &[u8]) {
 
 fn site() -> TempDir {
     let directory = directory();
+    share_compiled(directory.path());
     fs::create_dir(directory.path().join("rules")).expect("make a folder");
     restore(&directory.path().join("rules/rule.rhai"));
     directory

@@ -1,7 +1,8 @@
 //! The real binary as a child process: started, watched through its log, ended with the test.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -326,6 +327,19 @@ pub fn add_rules(directory: &Path, rules: &[(&str, &str)]) {
     for (name, text) in rules {
         std::fs::write(folder.join(format!("{name}.rhai")), text).expect("write a rule");
     }
+}
+
+/// Lets the broker in this directory find what other tests' brokers have compiled: for tests that run
+/// plugins, or rules in the sandbox, and are not about compiling them. It goes before the first start.
+pub fn share_compiled(directory: &Path) {
+    let shared = target_directory().join("compiled-plugins");
+    let data = directory.join("data");
+    for directory in [&shared, &data] {
+        // What others may write to, the broker does not trust.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.expect("make a directory");
+    }
+    symlink(shared, data.join("compiled")).expect("make a link");
 }
 
 /// A test runs as `<target>/<profile>/deps/<name>`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::admin::AdminClient;
-use crate::broker::{Broker, add_rules, directory, plugins};
+use crate::broker::{Broker, add_rules, directory, plugins, share_compiled};
 use crate::wait::wait_until;
 
 /// The tenants `a` and `b`, with tables. `pipeline` gives the places of their programs, whose plugins have
@@ -16,6 +16,7 @@ pub fn two_tenants(
 ) -> Broker {
     let directory = directory();
     add_rules(directory.path(), rules);
+    share_compiled(directory.path());
     let plugins = plugins();
     let yaml = format!(
         "data_dir: data
