@@ -32,6 +32,7 @@ pub(crate) use grants::{Grants, Held, Registry};
 pub(crate) use principal::read as read_answer;
 pub use principal::{Answer, MAX_PERMISSIONS, NotAdmitted, Principal};
 use renewal::BatchSize;
+use upkeep::Rounds;
 
 /// Whose answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -111,6 +112,7 @@ struct Shared {
     expired: AtomicBool,
     /// The change log is to be read now: a look-up has failed, or the database has called.
     look_now: Notify,
+    rounds: watch::Sender<Rounds>,
     /// The database has called. Where it has no change log, everybody is looked up again.
     called: AtomicBool,
     news: News,
@@ -136,6 +138,7 @@ impl Directory {
             generation: AtomicU64::new(0),
             expired: AtomicBool::new(false),
             look_now: Notify::new(),
+            rounds: watch::Sender::default(),
             called: AtomicBool::new(false),
             news: News::default(),
             batches: BatchSize::default(),

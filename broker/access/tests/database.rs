@@ -50,6 +50,7 @@ on_both! {
     the_change_log_stays_short
     a_later_step_that_changes_the_identity_gets_nothing
     quotas_and_disabled_tenants_are_told_as_they_change
+    what_is_put_in_force_counts_for_the_next_one_who_asks
 }
 
 const ACME: &str = "
@@ -82,6 +83,27 @@ async fn quotas_and_disabled_tenants_are_told_as_they_change(world: World) {
     world.execute("DELETE FROM tenants").await.unwrap();
     eventually("it goes with its tenant", || tenancy.borrow().quota("globex").is_none()).await;
     assert!(!tenancy.borrow().is_disabled("globex"));
+}
+
+async fn what_is_put_in_force_counts_for_the_next_one_who_asks(mut world: World) {
+    // By itself, the directory would find nothing out.
+    world.settings.poll_interval = Duration::from_secs(3600);
+    world.settings.timeout = DEADLINE;
+    let world = world.start_with(ACME).await;
+    let tenancy = world.directory().watch_tenancy();
+    for round in 0..20 {
+        let disabled = round % 2 == 0;
+        world.execute(&format!("UPDATE tenants SET enabled = {}", !disabled)).await.unwrap();
+        // Somebody else asks, too, so that the upkeep is at work.
+        let others = tokio::spawn({
+            let directory = world.directory().clone();
+            async move { directory.put_in_force().await }
+        });
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        world.directory().put_in_force().await;
+        assert_eq!(tenancy.borrow().is_disabled("acme"), disabled, "{round}");
+        others.await.unwrap();
+    }
 }
 
 fn refused_because(verdict: ConnectVerdict) -> String {
@@ -256,6 +278,8 @@ async fn while_the_tables_are_away_the_known_go_on_and_the_unknown_are_refused(w
     let known = world.connect(&Newcomer::named("pump")).await.unwrap();
     world.execute("ALTER TABLE change_log RENAME TO gone").await.unwrap();
     world.until(|readiness| matches!(readiness, Readiness::NotReady { .. })).await;
+    // It does not wait for the end of that.
+    world.directory().put_in_force().await;
     assert_eq!(known.publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));
     let again = world.connect(&Newcomer::named("pump")).await.unwrap();
     assert_eq!(again.publish("devices/pump/x"), Ok(AuthorizeVerdict::Allow));

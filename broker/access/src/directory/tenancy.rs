@@ -22,9 +22,14 @@ impl Directory {
         database.foreign().is_none().then_some(database)
     }
 
-    /// Has what has changed in the tables put in force now.
-    pub fn look_now(&self) {
+    /// Has what has changed in the tables put in force, and waits for that: no longer than a look-up may
+    /// take. Where the database is away, it comes into force when that is back.
+    pub async fn put_in_force(&self) {
+        let mut rounds = self.shared.rounds.subscribe();
+        let begun = rounds.borrow().begun;
         self.shared.look_now.notify_one();
+        let read = rounds.wait_for(|it| it.ended_well > begun);
+        let _ = tokio::time::timeout(self.shared.settings.timeout, read).await;
     }
 }
 

@@ -22,10 +22,12 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut contact = Contact::default();
     let mut retry = FIRST_RETRY;
-    loop {
+    for round in 1.. {
+        shared.rounds.send_modify(|it| it.begun = round);
         match contact.renew(&shared).await {
             Ok(()) => {
                 shared.contact_is_good();
+                shared.rounds.send_modify(|it| it.ended_well = round);
                 retry = FIRST_RETRY;
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
@@ -44,6 +46,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// The latest rounds of the upkeep, counted from one. What was committed before a round began is in force
+/// when that has ended well.
+#[derive(Default)]
+pub(super) struct Rounds {
+    pub(super) begun: u64,
+    pub(super) ended_well: u64,
 }
 
 /// How far the change log has been read and applied.

@@ -44,7 +44,7 @@ pub async fn create(
     let ban = asked(&body)?;
     let made = database.create_ban(&tenant, &ban).await.map_err(unavailable)?;
     let made = made.ok_or_else(|| ApiError::conflict("the tenant has too many bans"))?;
-    directory.look_now();
+    directory.put_in_force().await;
     Ok((StatusCode::CREATED, Json(shown(&made))))
 }
 
@@ -66,7 +66,7 @@ pub async fn lift(
     if !database.lift_ban(&tenant, id).await.map_err(unavailable)? {
         return Err(ApiError::not_found("the tenant has no such ban"));
     }
-    directory.look_now();
+    directory.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -57,7 +57,7 @@ pub async fn create(
     }
     let made = database.create_tenant_grant(&target, &grant).await.map_err(unavailable)?;
     let made = made.ok_or_else(|| ApiError::conflict("too many grants lead into the tenant"))?;
-    directory.look_now();
+    directory.put_in_force().await;
     Ok((StatusCode::CREATED, Json(shown(&made))))
 }
 
@@ -85,7 +85,7 @@ pub async fn withdraw(
     if !database.delete_tenant_grant(&target, id).await.map_err(unavailable)? {
         return Err(ApiError::not_found("no such grant leads into the tenant"));
     }
-    directory.look_now();
+    directory.put_in_force().await;
     Ok(StatusCode::NO_CONTENT)
 }
 

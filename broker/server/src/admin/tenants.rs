@@ -107,7 +107,7 @@ async fn create(
     if !database.create_tenant(&name, &change(said)?).await.map_err(unavailable)? {
         return Err(ApiError::conflict("there is a tenant of this name"));
     }
-    directory.look_now();
+    directory.put_in_force().await;
     let stored = database.tenant(&name).await.map_err(unavailable)?;
     Ok((StatusCode::CREATED, Json(shown(&admin, &name, stored))))
 }
@@ -129,7 +129,7 @@ async fn alter(
     if !database.change_tenant(&name, &change(said)?).await.map_err(unavailable)? {
         return Err(no_such_tenant());
     }
-    directory.look_now();
+    directory.put_in_force().await;
     let stored = database.tenant(&name).await.map_err(unavailable)?;
     Ok(Json(shown(&admin, &name, stored)))
 }
@@ -143,7 +143,7 @@ async fn remove(
     if !database.delete_tenant(&name).await.map_err(unavailable)? {
         return Err(no_such_tenant());
     }
-    directory.look_now();
+    directory.put_in_force().await;
     admin.broker.clear_tenant(&name);
     Ok(StatusCode::NO_CONTENT)
 }
