@@ -148,9 +148,7 @@ async fn what_was_sent_of_qos_1_is_stored_when_the_client_goes_and_sent_again() 
         drop(subscriber);
         assert_eq!(world.commit().await, "Queued #1 s");
         assert_eq!(world.commit().await, "Assigned #1 s 1, Closed s");
-        let mut subscriber = Peer::new(&world.broker, version);
-        subscriber.connect("s", Keep::Session, None).await;
-        assert_eq!(world.answer_behind("Resumed s", &mut subscriber).await, "CONNACK present");
+        let mut subscriber = world.back("s").await;
         assert_eq!(subscriber.receive().await, "PUBLISH 1 1 t again");
         subscriber.puback(1).await;
         assert_eq!(world.commit().await, "Dequeued #1 s");
@@ -167,9 +165,7 @@ async fn what_was_stored_meanwhile_is_delivered_and_its_packet_ids_are_stored_fi
         let mut publisher = world.client("p", Keep::Nothing).await;
         publisher.publish("t", 2, 7).await;
         assert_eq!(world.commit().await, "Queued #1 s");
-        let mut subscriber = Peer::new(&world.broker, version);
-        subscriber.connect("s", Keep::Session, None).await;
-        assert_eq!(world.answer_behind("Resumed s", &mut subscriber).await, "CONNACK present");
+        let mut subscriber = world.back("s").await;
         let sent = world.answer_behind("Assigned #1 s 1", &mut subscriber).await;
         assert_eq!(sent, "PUBLISH 2 1 t");
     }

@@ -42,9 +42,7 @@ async fn a_will_that_is_due_is_published_before_the_session_that_it_kept_ends() 
         world.store.release();
         let mut world = restarted(&world);
         world.expect_no_commit().await;
-        let mut subscriber = Peer::new(&world.broker, version);
-        subscriber.connect("s", Keep::Session, None).await;
-        assert_eq!(world.answer_behind("Resumed s", &mut subscriber).await, "CONNACK present");
+        let mut subscriber = world.back("s").await;
         assert!(subscriber.receive().await.starts_with("PUBLISH 1 1 w"));
         subscriber.expect_nothing().await;
     }
@@ -60,9 +58,7 @@ async fn a_publish_of_qos_2_that_comes_again_after_a_restart_is_not_published_ag
         let mut world = restarted(&world);
         assert_eq!(world.commit().await, "Lost p");
         world.release_seen();
-        let mut publisher = Peer::new(&world.broker, version);
-        publisher.connect("p", Keep::Session, None).await;
-        assert_eq!(world.answer_behind("Resumed p", &mut publisher).await, "CONNACK present");
+        let mut publisher = world.back("p").await;
         publisher.publish_again("t", 2, 7).await;
         assert_eq!(publisher.receive().await, "PUBREC 7");
         world.expect_no_commit().await;
@@ -145,9 +141,7 @@ async fn a_message_that_is_sent_twice_keeps_both_packet_ids() {
         let mut world = restarted(&world);
         assert_eq!(world.commit().await, "Lost c");
         world.release_seen();
-        let mut client = Peer::new(&world.broker, version);
-        client.connect("c", Keep::Session, None).await;
-        assert_eq!(world.answer_behind("Resumed c", &mut client).await, "CONNACK present");
+        let mut client = world.back("c").await;
         let mut again = [client.receive().await, client.receive().await];
         again.sort();
         assert_eq!(again, ["PUBLISH 2 5 t again", "PUBREL 4"]);

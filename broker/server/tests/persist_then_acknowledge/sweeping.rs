@@ -47,9 +47,7 @@ async fn what_has_expired_takes_no_room_in_the_queue_of_a_client_that_is_away() 
     assert_eq!(waiting(&world), 3);
     sweep(&mut world, &mut sweeper).await;
     assert_eq!(waiting(&world), 1);
-    let mut subscriber = Peer::new(&world.broker, world.version);
-    subscriber.connect("s", Keep::Session, None).await;
-    assert_eq!(world.answer_behind("Resumed s", &mut subscriber).await, "CONNACK present");
+    let mut subscriber = world.back("s").await;
     assert_eq!(subscriber.receive().await, "PUBLISH 1 1 t");
     subscriber.expect_nothing().await;
     assert_eq!(waiting(&world), 0);

@@ -90,6 +90,15 @@ impl World {
         client
     }
 
+    /// The client comes back to its session, and has its CONNACK.
+    pub async fn back(&mut self, client_id: &str) -> Peer {
+        let mut client = Peer::new(&self.broker, self.version);
+        client.connect(client_id, Keep::Session, None).await;
+        let resumed = format!("Resumed {client_id}");
+        assert_eq!(self.answer_behind(&resumed, &mut client).await, "CONNACK present");
+        client
+    }
+
     /// A client that is subscribed to `filter` at QoS 2, with its answers.
     pub async fn subscriber(&mut self, client_id: &str, keep: Keep, filter: &str) -> Peer {
         let mut client = self.client(client_id, keep).await;

@@ -37,12 +37,8 @@ enum Other {
 /// A client has a session with a will. Its connection ends in this way while others come; with none it is
 /// away already.
 fn explore(end: Option<End>, claims: &[Claim], other: Other, interruptions: Option<usize>) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = interruptions;
     let claims = claims.to_vec();
-    model.check(move || {
-        let scene = Arc::new(Scene::new());
-        let mut opened = scene.connect(CLAIMS[0]).expect("nobody else is there");
+    check(interruptions, move |scene, mut opened| {
         scene.subscribe(&mut opened, "t");
         let will = (other != Other::Clearance).then(|| scene.will());
         let meanwhile = Meanwhile {
@@ -59,11 +55,7 @@ fn explore(end: Option<End>, claims: &[Claim], other: Other, interruptions: Opti
             }
         };
         let set_before = meanwhile.came_later.then(|| scene.broker.set_so_far());
-        let coming = claims.iter().map(|claim| {
-            let (scene, claim) = (scene.clone(), *claim);
-            thread::spawn(move || scene.come_and_go(claim))
-        });
-        let mut threads: Vec<_> = coming.collect();
+        let mut threads = come_and_go(&scene, &claims);
         if !matches!(other, Other::Nothing | Other::Return) {
             let scene = scene.clone();
             threads.push(thread::spawn(move || match other {
@@ -90,24 +82,14 @@ fn explore(end: Option<End>, claims: &[Claim], other: Other, interruptions: Opti
 /// As above, where the session holds a message of a shared subscription, which another client is a member
 /// of.
 fn explore_shared(end: End, claims: &[Claim], interruptions: Option<usize>) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = interruptions;
     let claims = claims.to_vec();
-    model.check(move || {
-        let scene = Arc::new(Scene::new());
-        let mut opened = scene.connect(CLAIMS[0]).expect("nobody else is there");
+    check(interruptions, move |scene, mut opened| {
         scene.subscribe(&mut opened, "$share/s/t");
         let id = hold_shared(&scene, &mut opened);
         let other = scene.open(&scene.broker.client("d"), CLAIMS[0]).expect("it is alone");
         let mut other = scene.settle(other);
         scene.subscribe(&mut other, "$share/s/t");
-        let threads: Vec<_> = claims
-            .iter()
-            .map(|claim| {
-                let (scene, claim) = (scene.clone(), *claim);
-                thread::spawn(move || scene.come_and_go(claim))
-            })
-            .collect();
+        let threads = come_and_go(&scene, &claims);
         scene.end(opened, None, end);
         threads.into_iter().for_each(|thread| thread.join().expect("a thread"));
         let back = conclude(&scene, Meanwhile::default());
@@ -118,6 +100,30 @@ fn explore_shared(end: End, claims: &[Claim], interruptions: Option<usize>) {
         assert_eq!(holds(scene.tenant.share().key()), in_share, "the store has it elsewhere");
         assert_eq!(holds(QueueKey::Session(scene.key())), !in_share, "the store has it elsewhere");
     });
+}
+
+/// Plays `scene` in every order of its threads, or in those with so many interruptions. The session is its
+/// client's, which is connected.
+fn check(
+    interruptions: Option<usize>,
+    scene: impl Fn(&Arc<Scene>, OpenedSession) + Send + Sync + 'static,
+) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = interruptions;
+    model.check(move || {
+        let stage = Arc::new(Scene::new());
+        let opened = stage.connect(CLAIMS[0]).expect("nobody else is there");
+        scene(&stage, opened);
+    });
+}
+
+/// A thread for each connection.
+fn come_and_go(scene: &Arc<Scene>, claims: &[Claim]) -> Vec<thread::JoinHandle<()>> {
+    let coming = claims.iter().map(|claim| {
+        let (scene, claim) = (scene.clone(), *claim);
+        thread::spawn(move || scene.come_and_go(claim))
+    });
+    coming.collect()
 }
 
 /// The session gets a message of the shared subscription, and has it in flight.
