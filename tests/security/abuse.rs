@@ -1,7 +1,7 @@
 //! Who is banned, fails or comes again and again, and what the log says of it.
 
 use hookmq_codec::{Connect, Packet, ProtocolVersion, Publish, Qos, ReasonCode};
-use hookmq_tests::broker::{Broker, add_rules, directory};
+use hookmq_tests::broker::{Broker, OPEN_LISTENER, add_rules, directory};
 use hookmq_tests::client::{Client, connect, publish};
 use hookmq_tests::company::{Company, Engine};
 use hookmq_tests::guarded::{Guarded, PASSWORD, connack_of};
@@ -96,6 +96,18 @@ fn who_is_banned_is_disconnected_and_kept_out_until_the_ban_is_lifted() {
         // An address of all tenants is refused before any step is asked: nobody knows the tenant.
         assert!(company.broker.admin().metric("connects_banned_total") >= 14);
     }
+}
+
+#[test]
+fn nobody_comes_in_while_the_bans_have_never_been_read() {
+    // Nobody listens there. The steps let everybody in, and do not ask the database.
+    let away = "database: {url: \"postgres://hookmq@127.0.0.1:1/hookmq\", timeout_ms: 200}";
+    let broker = Broker::open_with_sections(away);
+    for version in VERSIONS {
+        let (_, answer) = Client::attempt(broker.address(OPEN_LISTENER), connect(version, "c"));
+        assert_eq!(connack_of(&answer).reason_code, ReasonCode::ServerUnavailable);
+    }
+    assert!(broker.log().contains("the bans have not been read yet"), "{}", broker.log());
 }
 
 #[test]
