@@ -24,16 +24,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut retry = FIRST_RETRY;
     for round in 1.. {
         shared.rounds.send_modify(|it| it.begun = round);
+        let start = Instant::now();
         match contact.renew(&shared).await {
             Ok(()) => {
                 shared.contact_is_good();
                 shared.rounds.send_modify(|it| it.ended_well = round);
                 retry = FIRST_RETRY;
+                let took = start.elapsed();
                 // Either branch may be dropped: a notification that is lost was about this contact.
                 tokio::select! {
                     () = tokio::time::sleep(shared.settings.poll_interval.max(SHORTEST_POLL)) => {}
-                    // What comes in quick succession is read together.
-                    () = shared.look_now.notified() => tokio::time::sleep(SHORTEST_POLL).await,
+                    // What comes in quick succession is read together: the more work it is, the more.
+                    () = shared.look_now.notified() => {
+                        tokio::time::sleep(took.min(SHORTEST_POLL)).await;
+                    }
                 }
             }
             Err(error) => {
