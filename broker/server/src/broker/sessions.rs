@@ -129,7 +129,8 @@ impl Broker {
     }
 
     /// A connection leaves its session: to the one that takes it over, to wait for the client, or to
-    /// end. `will` is what is to be published if the client does not come back in time.
+    /// end. `will` is what is to be published if the client does not come back in time: a session that does
+    /// not outlive its connection has none any more.
     pub fn leave_session(
         self: &Arc<Self>,
         tenant: &Arc<Tenant>,
@@ -176,10 +177,6 @@ impl Broker {
         drop(slot);
         sessions.remove(&handle.key.client_id);
         self.forget(tenant, &handle, left.session);
-        drop(sessions);
-        if let Some(will) = left.will.filter(|_| !is_doomed) {
-            self.publish_will(tenant, *will);
-        }
     }
 
     /// Carries out what `schedule` has set, unless the client has come back since.
