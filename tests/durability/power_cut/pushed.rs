@@ -10,7 +10,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use hookmq_codec::ProtocolVersion;
-use hookmq_tests::broker::{Broker, add_rules, directory};
+use hookmq_tests::broker::{Broker, add_rules, directory, plugins};
 use hookmq_tests::wait::wait_until;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -22,7 +22,7 @@ use super::recording::{COMPILED, Event, Recorder};
 use super::{End, differences, traced, variable};
 use crate::Stage;
 use found::{Found, in_force, kept, sha256};
-use traffic::{Asked, OPERATORS_RULE, Push, Pushing, SECOND, STAMP, artefact};
+use traffic::{Asked, Push, Pushing, SECOND, artefact};
 
 const TENANTS: &str = "data/tenant-rules";
 const PROGRAMS: &str = "data/programs";
@@ -34,26 +34,24 @@ struct Recording {
     stage: Stage,
 }
 
-/// A broker with a rule and a plugin of the operator's, and a place for those of tenants.
+/// A broker with a rule of the operator's, and a place for those of tenants.
 fn stage() -> Stage {
     let directory = directory();
     add_rules(directory.path(), &[("stamp", &traffic::rule("file"))]);
-    let own = directory.path().join("plugins");
-    std::fs::create_dir(&own).unwrap();
-    for (from, to) in [("rule-engine", "rule-engine"), (STAMP, "stamp")] {
-        std::fs::write(own.join(format!("{to}.wasm")), artefact(from)).unwrap();
-    }
-    let yaml = "data_dir: data
-listeners: [{name: listener-1, bind: \"tcp://127.0.0.1:0\"}]
-admin: {bind: \"127.0.0.1:0\"}
-plugins: {dir: plugins}
-tenant_rules: {pushes_per_minute: 10000}
+    let yaml = format!(
+        "data_dir: data
+listeners: [{{name: listener-1, bind: \"tcp://127.0.0.1:0\"}}]
+admin: {{bind: \"127.0.0.1:0\"}}
+plugins: {{dir: {:?}}}
+tenant_rules: {{pushes_per_minute: 10000}}
 pipeline:
-  connect: [{builtin: anonymous}]
-  authorize: [{builtin: open}]
-  publish: [{builtin: tenant_rules}, {rule: stamp}, {plugin: stamp}]
-";
-    Stage { broker: Broker::with_config(yaml, directory), version: ProtocolVersion::V5 }
+  connect: [{{builtin: anonymous}}]
+  authorize: [{{builtin: open}}]
+  publish: [{{builtin: tenant_rules}}, {{rule: stamp}}]
+",
+        plugins()
+    );
+    Stage { broker: Broker::with_config(&yaml, directory), version: ProtocolVersion::V5 }
 }
 
 fn wait_until_ready(stage: &Stage) {
@@ -236,9 +234,7 @@ fn what_is_found_at_a_push_is_as_safe_as_what_it_writes() {
             (Event::Renamed { to, .. }, Push::Rule) => {
                 *to == format!("{TENANTS}/{}.json", sha256(b"a"))
             }
-            (Event::Renamed { to, .. }, Push::Operators) => {
-                *to == format!("{PROGRAMS}/{}/standing.json", OPERATORS_RULE.place)
-            }
+            (Event::Renamed { to, .. }, Push::Operators) => to.ends_with("standing.json"),
             (Event::Renamed { to, .. }, Push::Artefact) => {
                 to.ends_with(&format!("{}.wasm", sha256(&artefact(SECOND))))
             }
@@ -298,10 +294,6 @@ fn a_push_that_is_not_synced_is_found_out() {
         (
             "syncs of the operator's versions",
             without(&|it| it.starts_with(PROGRAMS) && it.ends_with(".rhai.part")),
-        ),
-        (
-            "syncs of the operator's artefacts",
-            without(&|it| it.starts_with(PROGRAMS) && it.ends_with(".wasm.part")),
         ),
         (
             "syncs of the operator's directories",

@@ -7,7 +7,6 @@ use hookmq_tests::admin::AdminClient;
 use serde_json::Value;
 
 use super::super::image::Image;
-use super::traffic::{OPERATORS_PLUGIN, OPERATORS_RULE};
 use super::{PROGRAMS, TENANTS};
 
 /// What each program is, by its place.
@@ -74,11 +73,10 @@ fn of_operator(
 ) -> Result<(), String> {
     let [active, previous, candidate] =
         [&kept["active"], &kept["previous"], &kept["candidate"]["sha256"]].map(Value::as_str);
-    let name = directory.rsplit('/').next().unwrap_or_default();
-    let extension = if name.starts_with("plugin-") { "wasm" } else { "rhai" };
     for version in [active, previous, candidate].into_iter().flatten() {
-        is_whole(image, directory, version, extension)?;
+        is_whole(image, directory, version, "rhai")?;
     }
+    let name = directory.rsplit('/').next().unwrap_or_default();
     found.extend(standing(active, candidate).map(|it| (name.to_owned(), it)));
     Ok(())
 }
@@ -116,12 +114,10 @@ pub fn in_force(admin: &AdminClient) -> Found {
             }
         }
     }
-    for program in [OPERATORS_RULE, OPERATORS_PLUGIN] {
-        let (status, life) = admin.get(program.path);
-        assert_eq!(status, 200, "{life}");
-        let active = life["active"]["sha256"].as_str().filter(|_| life["pinned"] == true);
-        let stands = standing(active, life["candidate"]["sha256"].as_str());
-        found.extend(stands.map(|it| (program.place.to_owned(), it)));
-    }
+    let (status, life) = admin.get("/api/v1/rules/stamp");
+    assert_eq!(status, 200, "{life}");
+    let active = life["active"]["sha256"].as_str().filter(|_| life["pinned"] == true);
+    let stands = standing(active, life["candidate"]["sha256"].as_str());
+    found.extend(stands.map(|it| ("rule-stamp".to_owned(), it)));
     found
 }

@@ -1,6 +1,5 @@
 //! What is pushed, rolled back and deleted while it is recorded.
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +8,6 @@ use std::thread::scope;
 use hookmq_tests::admin::AdminClient;
 use hookmq_tests::broker::plugins;
 use serde_json::{Value, json};
-use wasm_encoder::{CustomSection, Section};
 
 use super::super::recording::HEADER;
 use super::found::{plugin, sha256, standing};
@@ -39,19 +37,8 @@ pub enum Push {
     Operators,
 }
 
-/// A program of the operator's: where the API and the disk have it.
-#[derive(Clone, Copy)]
-pub struct Operators {
-    pub path: &'static str,
-    pub place: &'static str,
-}
-
-pub const OPERATORS_RULE: Operators =
-    Operators { path: "/api/v1/rules/stamp", place: "rule-stamp" };
-pub const OPERATORS_PLUGIN: Operators =
-    Operators { path: "/api/v1/plugins/stamp", place: "plugin-stamp" };
-/// The artefact of the operator's plugin.
-pub const STAMP: &str = "fixtures/stamp-v1";
+const STAMP: &str = "/api/v1/rules/stamp";
+const STAMP_PLACE: &str = "rule-stamp";
 const PLUGIN: &str = "/api/v1/tenants/b/plugins/p";
 const PLUGIN_PLACE: &str = "b/plugins/p";
 /// The second artefact that the tenant pushes.
@@ -78,11 +65,7 @@ impl Pushing {
         scope(|threads| {
             threads.spawn(|| ["r0", "r1"].map(|it| self.push_rules(admin, "a", it)));
             threads.spawn(|| self.push_plugins(admin));
-            let marks = ["stamp-one", "stamp-two", "stamp-three", "stamp-four"];
-            let rules = marks.map(|it| self.rule(it).into_bytes());
-            threads.spawn(|| self.push_operators(admin, OPERATORS_RULE, rules));
-            let artefacts = marks.map(|it| self.stamp(it));
-            threads.spawn(|| self.push_operators(admin, OPERATORS_PLUGIN, artefacts));
+            threads.spawn(|| self.push_operators(admin));
         });
     }
 
@@ -116,8 +99,7 @@ impl Pushing {
             Push::Operators => {
                 let text = self.rule("stamp-one");
                 let stands = standing(Some(&sha256(text.as_bytes())), None);
-                let Operators { path, place } = OPERATORS_RULE;
-                self.ask(admin, ("POST", path, place), text.as_bytes(), stands);
+                self.ask(admin, ("POST", STAMP, STAMP_PLACE), text.as_bytes(), stands);
             }
         }
     }
@@ -163,34 +145,28 @@ impl Pushing {
         push(transform, &sets("three"));
     }
 
-    fn push_operators(&self, admin: &AdminClient, program: Operators, versions: [Vec<u8>; 4]) {
-        let [one, two, three, four] = versions.each_ref().map(|it| &it[..]);
-        let ask = |method, rest: &str, body: &[u8], stands: [Option<&[u8]>; 2]| {
-            let [active, candidate] = stands.map(|it| it.map(sha256));
+    fn push_operators(&self, admin: &AdminClient) {
+        let (path, place) = (STAMP, STAMP_PLACE);
+        let [one, two, three, four] =
+            ["one", "two", "three", "four"].map(|it| self.rule(&format!("stamp-{it}")));
+        let ask = |method, rest: &str, body: &str, stands: [Option<&str>; 2]| {
+            let [active, candidate] = stands.map(|it| it.map(|text| sha256(text.as_bytes())));
             let becomes = standing(active.as_deref(), candidate.as_deref());
-            let path = format!("{}{rest}", program.path);
-            self.ask(admin, (method, &path, program.place), body, becomes);
+            let path = format!("{path}{rest}");
+            self.ask(admin, (method, &path, place), body.as_bytes(), becomes);
         };
-        ask("POST", "", one, [Some(one), None]);
-        ask("POST", "", two, [Some(two), None]);
-        ask("POST", "/rollback", b"", [Some(one), None]);
-        ask("POST", "/versions", three, [Some(one), Some(three)]);
-        ask("POST", "/promote", b"", [Some(three), None]);
-        ask("POST", "/versions", four, [Some(three), Some(four)]);
-        ask("DELETE", "/candidate", b"", [Some(three), None]);
+        ask("POST", "", &one, [Some(&one), None]);
+        ask("POST", "", &two, [Some(&two), None]);
+        ask("POST", "/rollback", "", [Some(&one), None]);
+        ask("POST", "/versions", &three, [Some(&one), Some(&three)]);
+        ask("POST", "/promote", "", [Some(&three), None]);
+        ask("POST", "/versions", &four, [Some(&three), Some(&four)]);
+        ask("DELETE", "/candidate", "", [Some(&three), None]);
     }
 
     /// No two are the same.
     fn rule(&self, mark: &str) -> String {
         rule(&format!("{mark}-{}", self.life))
-    }
-
-    /// The operator's plugin, with a section that says nothing to anybody: no two are the same.
-    fn stamp(&self, mark: &str) -> Vec<u8> {
-        let mut artefact = artefact(STAMP);
-        let mark = format!("{mark}-{}", self.life);
-        CustomSection { name: mark.into(), data: Cow::default() }.append_to(&mut artefact);
-        artefact
     }
 
     #[track_caller]
